@@ -1,0 +1,169 @@
+"""Learning curves of every search trial, one panel per fraction and setting."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from analysis.comparison import setting_of
+from analysis.figures.style import TEMPLATE, broken_lines, empty_figure, legend_title, safe, setting_colours
+from analysis.study import Study
+
+TRIALS_PER_PANEL = 40
+"""More trials than this are thinned out evenly over their ranks: a page must open within seconds."""
+
+
+def learning_curves(study: Study, quantity: str) -> go.Figure:
+    """Learning curves of the search.
+
+    Args:
+        study: Any study.
+        quantity: "accuracy" or "loss".
+    """
+    return draw_learning_curves(learning_curves_table(study), setting_colours(study), quantity)
+
+
+def learning_curves_table(study: Study, limit: int = TRIALS_PER_PANEL) -> pd.DataFrame:
+    """Every epoch of the shown search trials of the compared arms.
+
+    Args:
+        study: Any study.
+        limit: Trials per arm that are shown; the winner is always among them.
+
+    Returns:
+        fraction, subset, setting, arm, trial_id, index, seed, learning_rate (of the trial), weight_decay, status,
+        winner (bool), best_epoch, epoch, train_accuracy, val_accuracy, train_loss, val_loss; ordered by fraction,
+        setting, index, epoch.
+    """
+    trials = study.trials[(study.trials["phase"] == "search") & (study.trials["control"] == "")].copy()
+    trials["winner"] = trials["trial_id"].isin(study.winners()["trial_id"])
+    trials["setting"] = pd.Series([setting_of(arm) for arm in trials["arm"]], index=trials.index, dtype="str")
+    ranked = trials.sort_values(["winner", study.metric, "index"], ascending=[False, False, True], kind="stable")
+    place = ranked.groupby("arm").cumcount()
+    size = ranked.groupby("arm")["trial_id"].transform("count")
+    # The first of every stretch of size/limit ranks: the winner has rank 0.
+    stretch = np.maximum(size / limit, 1)
+    kept = ranked[(place == 0) | (np.floor(place / stretch) != np.floor((place - 1) / stretch))]
+    columns = ["fraction", "subset", "setting", "arm", "trial_id", "index", "seed", "learning_rate", "weight_decay"]
+    epochs = study.epochs[["trial_id", "epoch", "train_accuracy", "val_accuracy", "train_loss", "val_loss"]]
+    table = kept[[*columns, "status", "winner", "best_epoch"]].merge(epochs, on="trial_id")
+    ordered: pd.DataFrame = table.sort_values(["fraction", "setting", "index", "epoch"], kind="stable")
+    return ordered.reset_index(drop=True)
+
+
+def draw_learning_curves(table: pd.DataFrame, colours: dict[str, str], quantity: str) -> go.Figure:
+    """Draw `learning_curves_table`: rows are fractions, columns settings, all panels on one scale."""
+    if not len(table):
+        return empty_figure("No epoch has been recorded yet.")
+    subsets = list(dict.fromkeys(table["subset"]))
+    settings = [name for name in colours if name in set(table["setting"])]
+    figure = make_subplots(
+        rows=len(subsets),
+        cols=len(settings),
+        shared_xaxes="all",
+        shared_yaxes="all",
+        horizontal_spacing=0.04,
+        vertical_spacing=0.16 / len(subsets),
+        subplot_titles=[f"{safe(subset)}, {legend_title(name)}" for subset in subsets for name in settings],
+    )
+    for row, subset in enumerate(subsets, start=1):
+        for column, setting in enumerate(settings, start=1):
+            panel = table[(table["subset"] == subset) & (table["setting"] == setting)]
+            _add_panel(figure, panel, colour=colours[setting], quantity=quantity, row=row, column=column)
+    _add_legend(figure, colours[settings[0]])
+    title, form = {"accuracy": ("accuracy", ".0%"), "loss": ("cross-entropy", "~g")}[quantity]
+    figure.update_yaxes(tickformat=form, type="log" if quantity == "loss" else "linear")
+    for row in range(1, len(subsets) + 1):
+        figure.update_yaxes(title_text=title, row=row, col=1)
+    for column in range(1, len(settings) + 1):
+        figure.update_xaxes(title_text="epoch", row=len(subsets), col=column)
+    height = 130 + 200 * len(subsets)
+    figure.update_layout(template=TEMPLATE, height=height, legend={"y": -65 / height})
+    figure.update_annotations(font_size=13)
+    return figure
+
+
+def _add_panel(figure: go.Figure, panel: pd.DataFrame, *, colour: str, quantity: str, row: int, column: int) -> None:
+    value = f"val_{quantity}"
+    form = ".2%" if quantity == "accuracy" else ".4f"
+    others = panel[~panel["winner"]]
+    if len(others):
+        groups = [group for _, group in others.groupby("trial_id", sort=False)]
+        figure.add_trace(
+            go.Scatter(
+                x=broken_lines(group["epoch"].tolist() for group in groups),
+                y=broken_lines(_numbers(group[value]) for group in groups),
+                customdata=broken_lines(_hover_data(group) for group in groups),
+                mode="lines+markers",
+                line={"color": colour, "width": 1},
+                marker={"color": colour, "size": 3},
+                opacity=0.55,
+                showlegend=False,
+                hovertemplate=_HOVER.replace("VALUE", f"validation %{{y:{form}}}"),
+            ),
+            row=row,
+            col=column,
+        )
+    winner = panel[panel["winner"]]
+    if not len(winner):
+        return
+    for name, dash, words in ((value, "solid", "validation"), (f"train_{quantity}", "dot", "training")):
+        figure.add_trace(
+            go.Scatter(
+                x=winner["epoch"].tolist(),
+                y=_numbers(winner[name]),
+                customdata=_hover_data(winner),
+                mode="lines",
+                line={"color": colour, "width": 3 if dash == "solid" else 2, "dash": dash},
+                showlegend=False,
+                hovertemplate=_HOVER.replace("VALUE", f"winner, {words} %{{y:{form}}}"),
+            ),
+            row=row,
+            col=column,
+        )
+    best = winner[winner["epoch"] == winner["best_epoch"]]
+    figure.add_trace(
+        go.Scatter(
+            x=best["epoch"].tolist(),
+            y=_numbers(best[value]),
+            customdata=_hover_data(best),
+            mode="markers",
+            marker={"color": colour, "size": 14, "symbol": "star", "line": {"color": "white", "width": 1}},
+            showlegend=False,
+            hovertemplate=_HOVER.replace("VALUE", f"winner, chosen epoch, validation %{{y:{form}}}"),
+        ),
+        row=row,
+        col=column,
+    )
+
+
+def _add_legend(figure: go.Figure, colour: str) -> None:
+    """Entries without data: they say what the lines of every panel mean."""
+    entries = (
+        ("other trials, validation", {"mode": "lines", "line": {"color": colour, "width": 1}, "opacity": 0.55}),
+        ("winner, validation", {"mode": "lines", "line": {"color": colour, "width": 3}}),
+        ("winner, training", {"mode": "lines", "line": {"color": colour, "width": 2, "dash": "dot"}}),
+        ("winner, chosen epoch", {"mode": "markers", "marker": {"color": colour, "size": 12, "symbol": "star"}}),
+    )
+    for name, look in entries:
+        figure.add_trace(go.Scatter(x=[None], y=[None], name=name, hoverinfo="skip", **look), row=1, col=1)
+
+
+def _numbers(values: pd.Series[float]) -> list[float | None]:
+    """Values for Plotly: a missing one is a gap in the line."""
+    return [None if np.isnan(value) else float(value) for value in values]
+
+
+def _hover_data(rows: pd.DataFrame) -> list[object]:
+    return [
+        [safe(row.arm), safe(row.trial_id), row.seed, row.learning_rate, row.weight_decay, safe(row.status)]
+        for row in rows.itertuples()
+    ]
+
+
+_HOVER = (
+    "%{customdata[0]}, seed %{customdata[2]:d}<br>epoch %{x}: VALUE<br>trial %{customdata[1]}, %{customdata[5]}"
+    "<br>learning rate %{customdata[3]:.2e}, weight decay %{customdata[4]:.2e}<extra></extra>"
+)

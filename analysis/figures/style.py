@@ -1,0 +1,98 @@
+"""How all figures look: colours, template, hover texts."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+
+import plotly.graph_objects as go
+
+from analysis.comparison import OFF, compared_settings, control_settings, setting_title
+from analysis.study import Study
+
+# Okabe and Ito, "Color Universal Design", 2008; black and yellow are left out: each vanishes on one of the
+# two backgrounds.
+BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
+GREY = "#808080"
+"""For what is not ours: published values and the floor. Legible on white and on near-black."""
+
+_KNOWN = {OFF: BLUE, "sum": VERMILLION, "concat": GREEN, "gated": PURPLE}
+_OTHERS = (SKY, ORANGE, GREEN, PURPLE)
+
+_AXIS = {
+    "gridcolor": "rgba(128,128,128,0.25)",
+    "linecolor": GREY,
+    "zeroline": False,
+    "ticks": "outside",
+    "tickcolor": GREY,
+    "automargin": True,
+    "title": {"font": {"size": 13}, "standoff": 8},
+}
+TEMPLATE = go.layout.Template(
+    layout={
+        # Transparent, with grey text that can be read on white and on black; the report's style sheet sharpens it.
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif", "size": 13, "color": GREY},
+        "colorway": [BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE],
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": -0.22, "yanchor": "top"},
+        "margin": {"l": 64, "r": 16, "t": 64, "b": 40},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": BLUE},
+        "hovermode": "closest",
+        "hoverlabel": {"align": "left"},
+    }
+)
+
+METRIC_TITLES = {"accuracy": "accuracy", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}
+
+
+def metric_title(metric: str) -> str:
+    """``val_macro_f1`` -> "validation macro F1"."""
+    split, _, name = metric.partition("_")
+    return f"{ {'val': 'validation', 'test': 'test'}[split] } {METRIC_TITLES[name]}"
+
+
+def setting_colours(study: Study) -> dict[str, str]:
+    """Colour of every setting of a study: the same for the same setting in all figures."""
+    colours: dict[str, str] = {}
+    others = [name for name in (*compared_settings(study), *control_settings(study)) if name not in _KNOWN]
+    for name in compared_settings(study):
+        if name in _KNOWN:
+            colours[name] = _KNOWN[name]
+    free = [colour for colour in (*_OTHERS, BLUE, VERMILLION) if colour not in colours.values()]
+    for position, name in enumerate(others):
+        colours[name] = free[position % len(free)]
+    return colours
+
+
+def legend_title(setting: str) -> str:
+    """Words for a setting in a legend."""
+    return safe(f"{setting_title(setting)} pretraining" if setting == OFF else f"{setting_title(setting)}")
+
+
+def safe(text: object) -> str:
+    """Text for a figure: Plotly reads a little HTML in texts, names from the records must not be read so."""
+    return html.escape(str(text), quote=False)
+
+
+def percent_name(fraction: float) -> str:
+    """0.01 -> "1 %"."""
+    return f"{fraction * 100:.10g} %"
+
+
+def broken_lines(groups: Iterable[Iterable[object]]) -> list[object]:
+    """Values of several lines in one trace: None between two lines lifts the pen."""
+    joined: list[object] = []
+    for group in groups:
+        joined += [*group, None]
+    return joined[:-1]
+
+
+def empty_figure(message: str) -> go.Figure:
+    """A figure that says why it is empty."""
+    figure = go.Figure()
+    figure.update_layout(template=TEMPLATE, height=160, xaxis={"visible": False}, yaxis={"visible": False})
+    figure.add_annotation(text=safe(message), showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5)
+    return figure

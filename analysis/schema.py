@@ -1,0 +1,102 @@
+"""The record schema: what a study writes and what the analysis reads. The only module the two share.
+
+A run directory holds three tables under ``records/``, each a folder of numbered immutable segments
+(``<first>-<last>.jsonl`` or ``.parquet``, named after the sequence numbers they hold). Every row has a ``sequence``; a
+row that is found twice (a compacted segment beside the ones it was made of) counts once.
+"""
+
+from __future__ import annotations
+
+SCHEMA_VERSION = 1
+"""Raised whenever a column changes its meaning; `analysis` refuses records of a newer version."""
+
+PHASES = ("audit", "pretrain", "features", "search", "confirm", "report")
+"""Phases of a study in order. Trials exist in the phases ``search`` and ``confirm``."""
+
+STATUSES = ("running", "completed", "stopped", "diverged", "failed")
+"""``completed``: trained to its last epoch; ``stopped``: by ASHA at a rung; ``diverged``: the loss was not finite;
+``failed``: an exception after all retries. A trial that is ``running`` in a study nobody runs was interrupted and
+continues with the study."""
+
+TRIAL_COLUMNS = {
+    "sequence": "int64",
+    "trial_id": "string",  # ours: a hash of arm, phase, index, configuration and seed
+    "phase": "string",  # "search" or "confirm"
+    "arm": "string",  # e.g. "WBC_10/sum"
+    "fraction": "float64",  # of the labelled training images, in (0, 1]
+    "fusion": "string",  # "off", "sum", ...
+    "encoders": "string",  # names joined by "+", empty without fusion
+    "control": "string",  # empty, or the name of the control
+    "index": "int64",  # 0-based: position in the arm's search, or the number of the confirmation
+    "seed": "int64",  # subset, initial weights, order and crops follow from it
+    "learning_rate": "float64",
+    "weight_decay": "float64",
+    "status": "string",
+    "epochs": "int64",  # reported so far
+    "train_images": "int64",  # 0 until the trial has started
+    "parameters": "int64",  # trainable ones; 0 until the trial has started
+    "error": "string",  # traceback of a failed trial, else empty
+    "tune_id": "string",  # volatile
+    "host": "string",  # volatile
+    "time": "float64",  # volatile: seconds since 1970 when the row was written
+}
+"""Table ``trials``: a row when a trial is handed out, one when it ends; the one with the highest sequence holds."""
+
+EPOCH_COLUMNS = {
+    "sequence": "int64",
+    "trial_id": "string",
+    "epoch": "int64",  # 1-based
+    "steps": "int64",  # gradient steps since the trial began
+    "learning_rate": "float64",  # in force during the epoch (the plateau schedule lowers it)
+    "train_loss": "float64",  # mean cross-entropy over the epoch's images, natural logarithm
+    "train_accuracy": "float64",  # on augmented crops, in [0, 1]
+    "val_loss": "float64",
+    "confusion": "list<int64>",  # validation, row-major, rows are true classes, columns predictions
+    "rung": "Int64",  # epoch of the ASHA rung that this result entered, else missing
+    "decision": "string",  # "continue", "stop" (by ASHA), "complete" (last epoch) or "diverged"
+    "seconds": "float64",  # volatile: training and validation of this epoch
+    "time": "float64",  # volatile: seconds since 1970 when the row was written
+}
+"""Table ``epochs``: one row per reported epoch of a trial. A loss that is not finite is stored as missing."""
+
+PREDICTION_COLUMNS = {
+    "sequence": "int64",
+    "trial_id": "string",
+    "epoch": "int64",  # the epoch chosen on validation
+    "split": "string",  # "val" or "test"
+    "image": "string",  # content hash, key into images.parquet
+    "label": "int64",
+    "probabilities": "list<float64>",  # one per class
+}
+"""Table ``predictions``: confirmed trials only; every validation and test image once."""
+
+TABLES = {"trials": TRIAL_COLUMNS, "epochs": EPOCH_COLUMNS, "predictions": PREDICTION_COLUMNS}
+"""The folders under ``records/`` and their columns."""
+
+IMAGE_COLUMNS = {
+    "image": "string",  # content hash of the decoded pixels
+    "path": "string",  # relative to the data set's folder
+    "split": "string",
+    "label": "int64",
+    "group": "string",
+}
+"""``images.parquet``: every image of the blood-cell data set that the study used."""
+
+CURVE_COLUMNS = {
+    "epoch": "int64",
+    "train_loss": "float64",
+    "val_loss": "float64",
+    "val_accuracy": "float64",
+    "seconds": "float64",
+}
+"""``pretrain/<encoder>/curve.parquet``; ``val_accuracy`` is missing for the autoencoder."""
+
+
+def subset_name(fraction: float) -> str:
+    """Name of a fraction as in the published report: 0.01 -> ``WBC_1``, 0.125 -> ``WBC_12.5``."""
+    return f"WBC_{fraction * 100:.10g}"
+
+
+def arm_name(fraction: float, fusion: str, control: str = "") -> str:
+    """Name of an arm, e.g. ``WBC_10/sum`` or, for a control, ``WBC_10/sum-random``."""
+    return f"{subset_name(fraction)}/{fusion}{'-' + control if control else ''}"

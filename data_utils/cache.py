@@ -1,0 +1,365 @@
+"""Every image decoded once: splits settled, leaks dropped, one cache folder for each domain and configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_utils.arrays import VERSION, ImageArrays, open_arrays
+from data_utils.config import DataConfig
+from data_utils.decoding import content_hash, reduce_image
+from data_utils.errors import DataError, UnreadableImage
+from data_utils.sources import Item, Source, Split, open_source
+from data_utils.splits import join_units, set_aside
+
+_RANK: Mapping[str, int] = {"train": 0, "val": 1, "test": 2}
+"""An image in several splits stays in the one with the highest rank: what is judged on is never trained or tuned on."""
+
+_BUILDING = "-building-"
+"""In the names of temporary folders, which lie beside the finished ones so that a rename publishes them."""
+
+Progress = Callable[[int, int], None]
+
+__all__ = ["ImageArrays", "Progress", "cache_root", "open_arrays", "prepare"]
+
+
+def prepare(config: DataConfig, domain: str, progress: Progress | None = None) -> ImageArrays:
+    """Decode the images of a domain once, settle their splits and return them memory-mapped.
+
+    A cache of the same images and settings is opened instead; two processes may build it at once, the first to finish
+    wins. Where val is missing, and for wbc where test is missing, a fifth of train is set aside. Identical images in
+    several splits are dropped from all but the last of train, val, test; in the unlabelled domain also when
+    `data.leaks` is fatal, since empty tiles look alike without being a mistake.
+
+    Args:
+        config: the data configuration; augmentation settings do not matter here.
+        domain: `wbc`, `cam16` or `prcc`.
+        progress: called with (images decoded, images in all).
+
+    Raises:
+        DataError: the data set is not as expected, an image cannot be read, or identical images are in two splits,
+            depending on the configuration.
+    """
+    source = open_source(config, domain)
+    root = cache_root(config)
+    final = root / f"{domain}-{_key(config, source)}"
+    opened = _open_or_none(final)
+    if opened is not None:
+        return opened
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(root)
+        building = Path(tempfile.mkdtemp(prefix=f".{final.name}{_BUILDING}", dir=root))
+    except OSError as error:
+        raise DataError(
+            f"data.cache_dir: {root} cannot be written ({error.strerror}). Set data.cache_dir or WBC_STUDY_CACHE."
+        ) from error
+    try:
+        _build(config, source, building, progress)
+        return _publish(building, final)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def cache_root(config: DataConfig) -> Path:
+    """Return the folder of all caches: data.cache_dir, else $WBC_STUDY_CACHE, else ~/.cache/wbc-study."""
+    chosen = config.cache_dir or os.environ.get("WBC_STUDY_CACHE") or Path("~/.cache/wbc-study")
+    return Path(chosen).expanduser().absolute()
+
+
+@dataclass
+class _Decoded:
+    image: NDArray[np.uint8] | None = None
+    mask: NDArray[np.uint8] | None = None
+    content: str = ""
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass
+class _Index:
+    """Rows of the images that were stored, in the order of the source."""
+
+    items: list[Item] = field(default_factory=list)
+    hashes: list[str] = field(default_factory=list)
+    heights: list[int] = field(default_factory=list)
+    widths: list[int] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    mask_offsets: list[int] = field(default_factory=list)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+
+
+def _key(config: DataConfig, source: Source) -> str:
+    settings = {
+        "version": VERSION,
+        "source": config.source,
+        "domain": source.domain,
+        "identity": source.identity,
+        "stored_size": config.stored_size,
+        "tile_size": config.tile_size,
+        "test": config.test,
+        "leaks": config.leaks,
+        "unreadable": config.unreadable,
+        # The content of the groups file is part of the identity.
+        "group_column": config.group_column,
+    }
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def _open_or_none(folder: Path) -> ImageArrays | None:
+    try:
+        return open_arrays(folder)
+    except DataError:
+        return None
+
+
+def _remove_abandoned(root: Path) -> None:
+    """Remove what killed builds left behind: hidden folders in which nothing was written for an hour."""
+    for folder in root.glob(f".*{_BUILDING}*"):
+        try:
+            newest = max(path.stat().st_mtime for path in [folder, *folder.iterdir()])
+        except OSError:
+            continue  # its owner has just finished with it
+        if newest < time.time() - 3600:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _publish(building: Path, final: Path) -> ImageArrays:
+    """Give the finished folder its name; whichever process comes first wins, the others use its folder."""
+    for _ in range(3):
+        try:
+            building.rename(final)
+        except OSError:
+            # Renaming onto a folder that is not empty fails: another process was first, or a damaged cache is there.
+            opened = _open_or_none(final)
+            if opened is not None:
+                return opened
+            damaged = Path(tempfile.mkdtemp(prefix=f".{final.name}{_BUILDING}", dir=final.parent))
+            try:
+                final.rename(damaged / "cache")
+            except FileNotFoundError:
+                pass  # another process has just moved it away
+            finally:
+                shutil.rmtree(damaged, ignore_errors=True)
+        else:
+            return open_arrays(final)
+    raise DataError(f"{final}: a damaged cache could not be replaced. Remove the folder and run again.")
+
+
+def _build(config: DataConfig, source: Source, folder: Path, progress: Progress | None) -> None:
+    chosen = [i for i, item in enumerate(source.items) if not (item.split == "test" and config.test == "none")]
+    ready_made = source.subsets
+    digest = hashlib.sha256()
+    with (folder / "pixels.bin").open("wb") as pixels, (folder / "masks.bin").open("wb") as masks:
+        index = _store(config, source, chosen, files=(pixels, masks), digest=digest, progress=progress)
+        for file in (pixels, masks):
+            file.flush()
+            os.fsync(file.fileno())
+    items = index.items
+    labels = np.array([item.label for item in items], dtype=np.int64)
+    groups = np.array([item.group for item in items], dtype=np.str_)
+    hashes = np.array(index.hashes, dtype=np.str_)
+    rank = np.zeros(len(items), dtype=np.int64)
+    for members in ready_made.values():
+        rank += np.array([item.path in members for item in items], dtype=np.int64)
+    # Identical tiles of an unlabelled image are often plain background and join nothing.
+    units = join_units(groups, hashes if source.classes else np.full(len(items), ""))
+    splits, origins = _settle_splits(
+        config, source, given=[item.split for item in items], labels=labels, units=units, hashes=hashes, rank=rank
+    )
+    kept, dropped, duplicates = _find_leaks(items, splits, index.hashes)
+    if dropped and config.leaks == "fatal" and source.classes:
+        path, split, other = dropped[0]
+        raise DataError(
+            f"{other} and {path} are the same image in two splits ({len(dropped)} such images, the second in {split}). "
+            "Remove it from one split, or set data.leaks: drop."
+        )
+    _check_train(source, labels[kept], splits[kept], len(index.unreadable))
+    row_of = {items[old].path: new for new, old in enumerate(kept.tolist())}
+    is_train = splits[kept] == "train"
+    fractions = sorted(ready_made)
+    subsets = [
+        np.array(sorted(row_of[path] for path in ready_made[f] if path in row_of), dtype=np.int64) for f in fractions
+    ]
+    arrays: dict[str, NDArray[Any]] = {
+        "labels": labels[kept],
+        "splits": splits[kept],
+        "groups": groups[kept],
+        "paths": np.array([item.path for item in items], dtype=np.str_)[kept],
+        "hashes": hashes[kept],
+        "heights": np.array(index.heights, dtype=np.int64)[kept],
+        "widths": np.array(index.widths, dtype=np.int64)[kept],
+        "offsets": np.array(index.offsets, dtype=np.int64)[kept],
+        "mask_offsets": np.array(index.mask_offsets, dtype=np.int64)[kept],
+    }
+    arrays |= {f"subset_{i}": members[is_train[members]] for i, members in enumerate(subsets)}
+    for name in ("labels", "splits", "groups", "hashes"):
+        digest.update("\n".join(map(str, arrays[name].tolist())).encode())
+    np.savez(folder / "index.npz", allow_pickle=False, **arrays)
+    header = {
+        "version": VERSION,
+        "domain": source.domain,
+        "classes": list(source.classes),
+        "fingerprint": digest.hexdigest(),
+        "unreadable": index.unreadable,
+        "dropped": dropped,
+        "duplicates": duplicates,
+        "validation_origin": origins["val"],
+        "test_origin": origins["test"],
+        "subsets": fractions,
+        "bytes": {name: (folder / name).stat().st_size for name in ("pixels.bin", "masks.bin")},
+        "index_sha256": hashlib.sha256((folder / "index.npz").read_bytes()).hexdigest(),
+    }
+    # Written last: a folder without it is no cache.
+    with (folder / "cache.json").open("w", encoding="utf-8") as written:
+        json.dump(header, written, indent=1)
+        written.flush()
+        os.fsync(written.fileno())
+
+
+def _store(
+    config: DataConfig,
+    source: Source,
+    chosen: Sequence[int],
+    *,
+    files: tuple[BinaryIO, BinaryIO],
+    digest: hashlib._Hash,
+    progress: Progress | None,
+) -> _Index:
+    """Stream images and masks to their files, in the order of the source whatever thread decodes first."""
+    pixels, masks = files
+    index = _Index()
+    for done, (i, decoded) in enumerate(_decode_in_order(config, source, chosen), start=1):
+        index.unreadable.extend(decoded.unreadable)
+        if decoded.image is not None:
+            index.items.append(source.items[i])
+            index.hashes.append(decoded.content)
+            index.heights.append(decoded.image.shape[0])
+            index.widths.append(decoded.image.shape[1])
+            index.offsets.append(pixels.tell())
+            index.mask_offsets.append(-1 if decoded.mask is None else masks.tell())
+            data = np.ascontiguousarray(decoded.image).tobytes()
+            pixels.write(data)
+            digest.update(data)
+            if decoded.mask is not None:
+                data = np.ascontiguousarray(decoded.mask).tobytes()
+                masks.write(data)
+                digest.update(data)
+        if progress is not None:
+            progress(done, len(chosen))
+    return index
+
+
+def _decode_in_order(config: DataConfig, source: Source, chosen: Sequence[int]) -> Iterator[tuple[int, _Decoded]]:
+    """Decode in several threads (Pillow releases the interpreter lock) with a bounded number of images in memory."""
+    workers = min(8, os.cpu_count() or 1)
+    waiting: deque[tuple[int, Future[_Decoded]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for i in chosen:
+                waiting.append((i, pool.submit(_decode, config, source, i)))
+                if len(waiting) >= 4 * workers:
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+            while waiting:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def _decode(config: DataConfig, source: Source, i: int) -> _Decoded:
+    decoded = _Decoded()
+    try:
+        image = source.read(i)
+    except UnreadableImage as error:
+        if config.unreadable == "fatal":
+            raise
+        decoded.unreadable.append((error.path, error.reason))
+        return decoded
+    mask = None
+    try:
+        mask = source.read_mask(i) if source.has_mask(i) else None
+    except UnreadableImage as error:
+        if config.unreadable == "fatal":
+            raise
+        # The image itself is good: it is used without its mask.
+        decoded.unreadable.append((error.path, error.reason))
+    if mask is not None and mask.shape != image.shape[:2]:
+        raise DataError(
+            f"{source.items[i].path}: its mask is {mask.shape[1]}x{mask.shape[0]} px, the image {image.shape[1]}x"
+            f"{image.shape[0]} px; expected equal sizes. Replace or remove the mask of that name."
+        )
+    decoded.content = content_hash(image)
+    if config.stored_size != "original":
+        image, mask = reduce_image(image, mask, config.stored_size)
+    decoded.image, decoded.mask = image, mask
+    return decoded
+
+
+def _settle_splits(
+    config: DataConfig,
+    source: Source,
+    *,
+    given: Sequence[Split],
+    labels: NDArray[np.int64],
+    units: NDArray[np.int64],
+    hashes: NDArray[np.str_],
+    rank: NDArray[np.int64],
+) -> tuple[NDArray[np.str_], dict[str, str]]:
+    """Set aside what the source does not give; test first, so that it does not depend on whether val is given."""
+    splits = np.array(given, dtype="<U5")
+    origins = {name: "folder" if np.any(splits == name) else "none" for name in ("test", "val")}
+    wanted = ["test"] if source.domain == "wbc" and config.test == "auto" else []
+    for name in [*wanted, "val"]:
+        # What is already judged on is not drawn from again: an identical image would be dropped from train anyway.
+        judged = np.isin(hashes, hashes[splits != "train"])
+        free = np.flatnonzero((splits == "train") & ~judged)
+        if origins[name] == "none" and len(free):
+            aside = set_aside(labels[free], units[free], hashes[free], rank[free])
+            splits[free[aside]] = name
+            origins[name] = "set aside" if aside.any() else "none"
+    return splits, origins
+
+
+def _find_leaks(
+    items: Sequence[Item], splits: NDArray[np.str_], hashes: Sequence[str]
+) -> tuple[NDArray[np.int64], list[tuple[str, str, str]], list[list[str]]]:
+    """Find identical images; those in a split of lower rank are dropped. Returns kept rows, dropped and duplicates."""
+    same: dict[str, list[int]] = {}
+    for row, content in enumerate(hashes):
+        same.setdefault(content, []).append(row)
+    twins = [rows for rows in same.values() if len(rows) > 1]
+    dropped = []
+    gone: set[int] = set()
+    for rows in twins:
+        best = max(rows, key=lambda row: _RANK[str(splits[row])])
+        for row in rows:
+            if splits[row] != splits[best]:
+                gone.add(row)
+                dropped.append((items[row].path, str(splits[row]), items[best].path))
+    kept = np.array([row for row in range(len(items)) if row not in gone], dtype=np.int64)
+    return kept, dropped, [[items[row].path for row in rows] for rows in twins]
+
+
+def _check_train(source: Source, labels: NDArray[np.int64], splits: NDArray[np.str_], skipped: int) -> None:
+    train = labels[splits == "train"]
+    empty = [name for label, name in enumerate(source.classes) if not np.any(train == label)]
+    if empty or not len(train):
+        raise DataError(
+            f"{source.domain}: no training image {'of ' + ', '.join(empty) if empty else ''} is left; {skipped} files "
+            "could not be read, and images that val or test also hold were dropped. Add images, or correct the splits."
+        )

@@ -1,0 +1,101 @@
+"""What a study says about its data: where images come from, how they are stored, cropped and split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class SyntheticConfig(BaseModel):
+    """Generated images: no download, no licence, the same on every machine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(
+        default=0, ge=0, description="Seed of the generator; image i depends on it, the split and i only."
+    )
+    train: int = Field(default=1200, ge=10, description="Number of blood cell images to train on.")
+    validation: int = Field(default=300, ge=5, description="Number of blood cell images to validate on.")
+    test: int = Field(default=300, ge=0, description="Number of blood cell images to test on; 0 generates none.")
+    size: int = Field(default=48, ge=16, description="Side of the generated blood cell images, px.")
+    cam16_train: int = Field(default=300, ge=2, description="Number of lymph-node patches to pretrain on.")
+    cam16_validation: int = Field(default=80, ge=2, description="Number of lymph-node patches to validate on.")
+    prcc: int = Field(default=200, ge=1, description="Number of unlabelled kidney tiles to pretrain on.")
+    prcc_validation: int = Field(default=40, ge=1, description="Number of unlabelled kidney tiles to validate on.")
+
+
+class DataConfig(BaseModel):
+    """Images of a study: source, sizes, augmentation and splits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Literal["synthetic", "folder"] = Field(
+        default="synthetic", description="`synthetic` generates images; `folder` reads the data sets below `root`."
+    )
+    root: Path | None = Field(
+        default=None, description="Folder that holds the data sets (wbc or WBC_100, cam16*, prcc*); folder source only."
+    )
+    image_size: int = Field(default=32, ge=8, description="Side of the training crops, px.")
+    validation_size: int | Literal["crop", "original"] = Field(
+        default="crop",
+        description="Side at which whole images are validated, px: `crop` is image_size, `original` does not resize.",
+    )
+    stored_size: int | Literal["original"] = Field(
+        default="original",
+        description="Shorter side, px, to which larger images are reduced (antialiased) when they are stored once.",
+    )
+    tile_size: int = Field(
+        default=256, ge=16, description="Unlabelled images larger than this are cut into about square tiles, px."
+    )
+    crop_scale: tuple[float, float] = Field(
+        default=(0.08, 1.0), description="Range of a crop's share of the image area (torchvision's default)."
+    )
+    crop_ratio: tuple[float, float] = Field(
+        default=(0.75, 4 / 3), description="Range of a crop's width divided by its height (torchvision's default)."
+    )
+    flip: float = Field(default=0.5, ge=0.0, le=1.0, description="Probability of a horizontal flip in training.")
+    test: Literal["auto", "none"] = Field(
+        default="auto",
+        description="`auto`: the test folder, else a fifth of the training images set aside; `none`: no test images.",
+    )
+    unreadable: Literal["fatal", "skip"] = Field(
+        default="fatal", description="A file that cannot be decoded stops the study, or is left out and listed."
+    )
+    leaks: Literal["fatal", "drop"] = Field(
+        default="drop",
+        description="A val or test image that is also in train stops the study, or is dropped from train and listed.",
+    )
+    groups: Path | None = Field(
+        default=None,
+        description="CSV with a column `path` (relative to the wbc folder) and a group column: groups are never split.",
+    )
+    group_column: str = Field(
+        default="group", min_length=1, description="Column of the groups file: patient, smear ..."
+    )
+    cache_dir: Path | None = Field(
+        default=None, description="Where decoded images are kept; default $WBC_STUDY_CACHE or ~/.cache/wbc-study."
+    )
+    synthetic: SyntheticConfig = Field(default_factory=SyntheticConfig, description="Settings of the generated images.")
+
+    @model_validator(mode="after")
+    def _check(self) -> DataConfig:
+        if self.source == "folder" and self.root is None:
+            raise ValueError(
+                "data.root is missing: data.source is `folder`, which needs the folder that holds the data sets "
+                "(wbc or WBC_100, cam16, prcc). Set data.root, or data.source: synthetic."
+            )
+        for name in ("validation_size", "stored_size"):
+            size = getattr(self, name)
+            if isinstance(size, int) and size < 8:
+                raise ValueError(f"data.{name} is {size} px; expected at least 8 px. Choose a larger size.")
+        low, high = self.crop_scale
+        if not 0 < low <= high <= 1:
+            raise ValueError(
+                f"data.crop_scale is ({low}, {high}); expected 0 < low <= high <= 1, shares of the image's area."
+            )
+        low, high = self.crop_ratio
+        if not 0 < low <= high:
+            raise ValueError(f"data.crop_ratio is ({low}, {high}); expected 0 < low <= high, width divided by height.")
+        return self

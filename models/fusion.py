@@ -1,0 +1,198 @@
+"""The classifier joined with the latent vectors of frozen encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from models.classifier import ResidualClassifier
+
+FusionMode = Literal["off", "sum"]
+"""``off``: the classifier alone; ``sum``: linear maps of the latents are added to its logits.
+
+To add a mode: name it here, write a module with the signature of `SumFusion.forward` and build it in `_build_fusion`.
+"""
+
+STD_FLOOR = 0.01
+"""Smallest standard deviation that a latent dimension is divided by, as a share of the encoder's mean one.
+
+At 1 % of the labels a channel may be (nearly) dead on all training images; dividing by its own deviation would turn a
+small activation on a validation image into a huge one.
+"""
+
+
+class Standardisation(nn.Module):
+    """Shift and scale of one encoder's latents, estimated on the training subset; the identity until then.
+
+    Args:
+        size: Length L of the latent vector.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("std", torch.ones(size))
+
+    def fit(self, latents: Tensor) -> None:
+        """Set mean and standard deviation (population, divided by N) from latents (N, L), computed in float64."""
+        precise = latents.detach().to(torch.float64)
+        std = precise.std(dim=0, correction=0)
+        floor = STD_FLOOR * std.mean()
+        if floor == 0:  # one image, or identical ones: there is no scale to learn
+            std = torch.ones_like(std)
+        self.mean.copy_(precise.mean(dim=0))
+        self.std.copy_(std.clamp(min=floor))
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Standardise (B, L); half-precision latents come out in the buffers' float32."""
+        return (latents.to(self.mean.dtype) - self.mean) / self.std
+
+
+class SumFusion(nn.Module):
+    """Logits of the classifier plus one linear map of each encoder's latents (the published equation).
+
+    The maps start at zero: the fused model starts as the very ``off`` model with the same seed, so that the two differ
+    by what training makes of the latents and not by a second random draw. A linear layer learns from zero: its gradient
+    is the product of the logits' gradient and the latents. The maps have no bias: latents are standardised, and one
+    more constant for each class would only double the step of the classifier's own bias.
+
+    Args:
+        classes: Number of logits.
+        latent_sizes: Length of the latent vector of each encoder.
+    """
+
+    def __init__(self, classes: int, latent_sizes: Mapping[str, int]) -> None:
+        super().__init__()
+        self.maps = nn.ModuleDict()
+        for name, size in latent_sizes.items():
+            with torch.random.fork_rng(devices=[]):  # the constructor draws weights that are not kept
+                linear = nn.Linear(size, classes, bias=False)
+            nn.init.zeros_(linear.weight)
+            self.maps[name] = linear
+
+    def forward(self, features: Tensor, logits: Tensor, latents: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002
+        """Join the classifier with standardised latents.
+
+        Args:
+            features: (B, feature_size), the classifier's pooled features. Unused here; the ARG002 above is for them:
+                modes that join at the penultimate layer need them.
+            logits: (B, classes) of the classifier.
+            latents: (B, L) of each encoder, standardised.
+
+        Returns:
+            (B, classes).
+        """
+        for name, linear in self.maps.items():
+            logits = logits + linear(latents[name])
+        return logits
+
+
+class FusedClassifier(nn.Module):
+    """A classifier that also uses latent vectors of the same images.
+
+    The state dict holds ``classifier.*``, and with fusion ``standardisation.<encoder>.{mean,std}`` and
+    ``fusion.maps.<encoder>.weight``. Building one draws no random number.
+
+    Args:
+        classifier: Used as it is, not copied.
+        latent_sizes: Length of the latent vector of each encoder, by its name. Encoders are added in the order
+            of their names, so the order of the mapping does not change a bit of the result.
+        mode: How to join; ``off``, like an empty `latent_sizes`, gives the plain classifier.
+
+    Attributes:
+        classifier: The plain classifier.
+        latent_sizes: Of the encoders in use, sorted by name; empty without fusion.
+        mode: As given.
+
+    Raises:
+        ValueError: The mode is unknown, or a name or size cannot be used.
+    """
+
+    def __init__(
+        self, classifier: ResidualClassifier, latent_sizes: Mapping[str, int], mode: FusionMode = "sum"
+    ) -> None:
+        super().__init__()
+        if mode not in get_args(FusionMode):
+            raise ValueError(f"unknown fusion mode {mode!r}, expected one of {', '.join(get_args(FusionMode))}")
+        for name, size in latent_sizes.items():
+            if not name or "." in name or size < 1:
+                raise ValueError(f"an encoder needs a name without dots and a positive size, got {name!r}: {size}")
+        self.classifier = classifier
+        self.mode: FusionMode = mode
+        self.latent_sizes = dict(sorted(latent_sizes.items())) if mode != "off" else {}
+        self.standardisation = nn.ModuleDict({name: Standardisation(n) for name, n in self.latent_sizes.items()})
+        self.fusion = _build_fusion(classifier, self.latent_sizes, mode)
+
+    def set_statistics(self, latents: Mapping[str, Tensor]) -> None:
+        """Standardise latents from now on as measured on the training subset.
+
+        The standard deviation of a dimension is raised to at least 1 % of the encoder's mean one (`STD_FLOOR`).
+
+        Args:
+            latents: float (N, L) for each encoder in use: the latents of the labelled training subset, never of
+                validation images.
+
+        Raises:
+            ValueError: An encoder is missing or unknown, a shape is wrong, or a value is not finite.
+        """
+        self._check(latents, exactly=True)
+        for name, values in latents.items():
+            if len(values) == 0 or not torch.isfinite(values).all():
+                raise ValueError(f"latents of encoder {name!r} are empty or not finite")
+        for name, layer in self.standardisation.items():
+            assert isinstance(layer, Standardisation)  # ModuleDict does not know what it holds
+            layer.fit(latents[name])
+
+    def forward(self, images: Tensor, latents: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Classify images.
+
+        Args:
+            images: float (B, 3, H, W) in [0, 1].
+            latents: (B, L) for each encoder in use, raw as the encoder gave them. Those of other encoders are ignored.
+
+        Returns:
+            Logits (B, classes).
+
+        Raises:
+            ValueError: Latents of an encoder in use are missing or have another shape.
+        """
+        if self.fusion is None:
+            logits: Tensor = self.classifier(images)
+            return logits
+        given = {} if latents is None else latents
+        self._check(given, rows=len(images))
+        features = self.classifier.features(images)
+        standardised = {name: layer(given[name]) for name, layer in self.standardisation.items()}
+        fused: Tensor = self.fusion(features, self.classifier.fc(features), standardised)
+        return fused
+
+    def _check(self, latents: Mapping[str, Tensor], rows: int | None = None, exactly: bool = False) -> None:
+        """Raise ValueError unless latents of all encoders in use are there, each (rows, L)."""
+        missing = [name for name in self.latent_sizes if name not in latents]
+        unknown = [name for name in latents if name not in self.latent_sizes] if exactly else []
+        if missing or unknown:
+            raise ValueError(
+                f"expected latents of encoders {sorted(self.latent_sizes)}, got {sorted(latents)}: "
+                f"missing {missing}, unknown {unknown}"
+            )
+        for name, size in self.latent_sizes.items():
+            shape = tuple(latents[name].shape)
+            # Said here, because a batch of one latent would broadcast silently over all images.
+            if len(shape) != 2 or shape[1] != size or (rows is not None and shape[0] != rows):
+                expected = f"({'N' if rows is None else rows}, {size})"
+                raise ValueError(f"latents of encoder {name!r} have shape {shape}, expected {expected}")
+
+
+def _build_fusion(
+    classifier: ResidualClassifier, latent_sizes: Mapping[str, int], mode: FusionMode
+) -> SumFusion | None:
+    """Build the module that joins, or None where there is nothing to join."""
+    if mode == "off" or not latent_sizes:
+        return None
+    return SumFusion(classifier.classes, latent_sizes)

@@ -1,0 +1,95 @@
+"""Batches of images for networks: augmented crops to train on, whole images to score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from data_utils.augmentation import draw_crops, draw_flips, resample, whole_images
+from data_utils.cache import ImageArrays
+from data_utils.config import DataConfig
+
+_KEEP_BYTES = 256 * 2**20
+"""Whole images of a split are resized once and kept in memory when they take no more than this; else at every pass."""
+
+_SCORED_AT_ONCE = 128
+"""Images of a batch without gradient; of images at their original size fewer, in proportion to their area."""
+
+_PIXELS_AT_ONCE = 64 * 224 * 224
+"""Pixels of such a batch at most, so that activations stay small."""
+
+
+class ImageBatches:
+    """Images of one domain as float batches in [0, 1] on one device."""
+
+    def __init__(self, arrays: ImageArrays, config: DataConfig, device: torch.device):
+        self.arrays = arrays
+        self._config = config
+        self._device = device
+        self._kept: dict[bytes, list[tuple[NDArray[np.int64], Tensor]]] = {}
+
+    def crops(self, rows: NDArray[np.int64], generator: torch.Generator) -> Tensor:
+        """Randomly cropped, resized and flipped images.
+
+        Args:
+            rows: (B,) positions in the arrays.
+            generator: CPU generator that crops and flips are drawn from.
+
+        Returns:
+            float32 (B, 3, image_size, image_size) in [0, 1].
+        """
+        pixels, sizes = self._pixels(rows)
+        boxes = draw_crops(sizes, generator, self._config.crop_scale, self._config.crop_ratio)
+        flips = draw_flips(len(rows), generator, self._config.flip)
+        return resample(pixels, boxes, flips, self._config.image_size)
+
+    def whole(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        """Whole images at `data.validation_size`, in batches of one size.
+
+        The batches depend on the rows and the configuration alone: sums over them are the same bit for bit each time.
+
+        Yields:
+            Positions in `rows`, int64 (B,), and images, float32 (B, 3, height, width) in [0, 1].
+        """
+        key = rows.tobytes()
+        if key not in self._kept:
+            batches = self._chunks(rows)
+            total = sum(len(chunk) * 12 * size[0] * size[1] for chunk, size in batches)
+            resized = ((chunk, self._resized(rows[chunk], size)) for chunk, size in batches)
+            if total > _KEEP_BYTES:
+                yield from resized
+                return
+            self._kept[key] = list(resized)
+        yield from self._kept[key]
+
+    def _chunks(self, rows: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], tuple[int, int]]]:
+        wanted = self._config.validation_size
+        if wanted == "original":
+            shapes = np.stack([self.arrays.heights[rows], self.arrays.widths[rows]], axis=1)
+        else:
+            shapes = np.full((len(rows), 2), self._config.image_size if wanted == "crop" else wanted)
+        chunks = []
+        for height, width in np.unique(shapes, axis=0):
+            members = np.flatnonzero((shapes == (height, width)).all(axis=1))
+            count = max(1, min(_SCORED_AT_ONCE, _PIXELS_AT_ONCE // int(height * width)))
+            chunks += [
+                (members[start : start + count], (int(height), int(width))) for start in range(0, len(members), count)
+            ]
+        return chunks
+
+    def _resized(self, rows: NDArray[np.int64], size: tuple[int, int]) -> Tensor:
+        pixels, sizes = self._pixels(rows)
+        return resample(pixels, whole_images(sizes), None, size)
+
+    def _pixels(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        pixels, sizes = self.arrays.batch(rows)
+        return torch.from_numpy(pixels).to(self._device), torch.from_numpy(sizes)
+
+
+def choose_device() -> torch.device:
+    """The accelerator that this process was given, else the CPU, whatever was reserved."""
+    return torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")

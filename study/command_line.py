@@ -1,0 +1,275 @@
+"""The command ``wbc-study``."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from study.config import StudyConfig
+    from study.run_directory import RunDirectory
+
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes: done; failed; wrong usage, configuration or data; interrupted (the same command continues)."""
+
+app = typer.Typer(
+    name="wbc-study",
+    help="How much do features pretrained on histology help to classify white blood cells, at each amount of labelled data?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Look at the images of a study before running it.", no_args_is_help=True)
+config_app = typer.Typer(help="Show what can be configured.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(config_app, name="config")
+
+ConfigArgument = Annotated[str, typer.Argument(metavar="PRESET_OR_YAML", help="quick, local, published, or a YAML file.")]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Name of a study below --root, or the path of its folder.")]
+RootOption = Annotated[Path, typer.Option("--root", help="Folder that holds the run directories.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. search.trials_per_arm=8. Repeatable.")
+]
+NameOption = Annotated[str | None, typer.Option("--name", help="Name of the study; the preset's or file's without it.")]
+
+_ROOT = Path("ray_results")
+
+
+@app.command()
+def run(
+    config: ConfigArgument,
+    name: NameOption = None,
+    root: RootOption = _ROOT,
+    overrides: SetOption = None,
+    address: Annotated[str | None, typer.Option(help="Of a Ray cluster, or `auto`; without it Ray starts here.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, in what time and memory, and stop.")] = False,
+) -> None:
+    """Run a study, or continue one that was interrupted. A finished one prints its tables."""
+    from study.configuration import load_config
+
+    settings = load_config(config, overrides or (), name)
+    if dry_run:
+        from study.estimate import print_estimate
+
+        print_estimate(settings, root)
+        return
+    from study.pipeline import run_study
+    from study.progress import Progress
+
+    progress = Progress()
+    folder = root / settings.name
+    _say_what_happens(progress.say, folder)
+    study = run_study(settings, root, address=address, progress=progress)
+    _print_results(study)
+
+
+@app.command()
+def status(run_: RunArgument, root: RootOption = _ROOT) -> None:
+    """Phases and arms of a study, running or not."""
+    from rich.console import Console
+
+    from analysis import load_study
+    from study.progress import arm_table
+    from study.status import arm_progress, describe_phases
+
+    directory = _find_run(run_, root)
+    study = load_study(directory.folder)
+    console = Console(highlight=False)
+    console.print(f"{study.name}: {describe_phases(directory)}", markup=False, soft_wrap=True)
+    for phase in ("search", "confirm"):
+        arms = arm_progress(study, phase)
+        if arms:
+            console.print(f"\n{phase}", markup=False)
+            console.print(arm_table(arms, study.metric))
+
+
+@app.command("list")
+def list_runs(root: RootOption = _ROOT) -> None:
+    """Studies below --root."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from study.run_directory import RunDirectory
+    from study.status import describe_phases
+
+    folders = sorted(path.parent for path in root.glob("*/study.yaml")) if root.is_dir() else []
+    if not folders:
+        typer.echo(f"No studies in {root}. `wbc-study run quick` makes one.")
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("study")
+    table.add_column("state")
+    for folder in folders:
+        table.add_row(Text(folder.name), Text(describe_phases(RunDirectory(folder))))
+    Console(highlight=False).print(table)
+
+
+@app.command()
+def report(run_: RunArgument, root: RootOption = _ROOT) -> None:
+    """Write tables and HTML report of a study anew and print the tables."""
+    from analysis import load_study
+    from analysis.report import write_report
+
+    study = load_study(_find_run(run_, root).folder)
+    write_report(study)
+    _print_results(study)
+
+
+@app.command()
+def clean(
+    run_: RunArgument,
+    root: RootOption = _ROOT,
+    everything: Annotated[bool, typer.Option("--all", help="Remove the whole study, records and report too.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Free the disk: remove a study's checkpoints, or with --all the whole study."""
+    from study.errors import UsageError
+
+    directory = _find_run(run_, root)
+    if directory.is_running():
+        raise UsageError(f"{directory.folder}: the study is running; stop it first")
+    targets = [directory.folder] if everything else [directory.folder / "checkpoints", directory.folder / ".scratch"]
+    targets = [target for target in targets if target.exists()]
+    if not targets:
+        typer.echo(f"Nothing to remove in {directory.folder}.")
+        return
+    size = sum(path.stat().st_size for target in targets for path in target.rglob("*") if path.is_file())
+    question = f"Remove {', '.join(str(target) for target in targets)} ({size / 2**20:.1f} MiB)?"
+    if not everything and not directory.is_complete("confirm"):
+        question = "This study is not finished: interrupted trials would start again. " + question
+    if not yes and not typer.confirm(question):
+        raise typer.Exit(FAILED)
+    for target in targets:
+        shutil.rmtree(target)
+    typer.echo(f"Removed {size / 2**20:.1f} MiB.")
+
+
+@data_app.command("audit")
+def data_audit(config: ConfigArgument, overrides: SetOption = None) -> None:
+    """Images per split and class, unreadable files, identical images and leaks."""
+    from rich.console import Console
+
+    from data_utils.audit import audit
+    from data_utils.cache import prepare
+    from study.audit_tables import audit_tables
+    from study.configuration import load_config
+    from study.progress import Progress
+
+    settings = load_config(config, [*(overrides or ()), "data.unreadable=skip"])
+    encoders = [name for name in settings.arms.encoders if settings.uses_fusion and settings.pretrain.of(name).weights is None]
+    with Progress().phase("images") as tell:
+        arrays = {domain: prepare(settings.data, domain) for domain in ("wbc", *encoders)}
+        tell(", ".join(f"{len(images):,} {domain}" for domain, images in arrays.items()))
+    console = Console(highlight=False)
+    for table in audit_tables(audit(arrays, settings.arms.fractions, settings.seed)):
+        console.print(table, markup=False)
+
+
+@data_app.command("preview")
+def data_preview(
+    config: ConfigArgument,
+    overrides: SetOption = None,
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("preview"),
+) -> None:
+    """Write a contact sheet of each image set."""
+    from data_utils.preview import preview
+    from data_utils.sources import open_source
+    from study.configuration import load_config
+
+    settings = load_config(config, overrides or ())
+    out.mkdir(parents=True, exist_ok=True)
+    for domain in ("wbc", *(settings.arms.encoders if settings.uses_fusion else ())):
+        if domain == "wbc" or settings.pretrain.of(domain).weights is None:
+            typer.echo(preview(open_source(settings.data, domain), out / f"{domain}.png"))
+
+
+@config_app.command("show")
+def config_show(config: ConfigArgument, overrides: SetOption = None) -> None:
+    """A configuration, complete, as YAML."""
+    import yaml
+
+    from study.configuration import load_config
+
+    settings = load_config(config, overrides or ())
+    typer.echo(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True), nl=False)
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """Every setting with its meaning, as JSON schema."""
+    import json
+
+    from study.config import StudyConfig
+
+    typer.echo(json.dumps(StudyConfig.model_json_schema(), indent=2))
+
+
+def main() -> NoReturn:
+    """Run the command line; never returns."""
+    from study.errors import StudyFailed, UsageError
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app()
+        code = DONE
+    except SystemExit as ending:
+        code = int(ending.code or DONE)
+        if code == INTERRUPTED:
+            typer.echo("Interrupted. The same command continues where this one stopped.", err=True)
+    except UsageError as error:
+        typer.echo(f"Error: {error}", err=True)
+        code = USAGE
+    except StudyFailed as error:
+        typer.echo(f"Failed: {error}", err=True)
+        code = FAILED
+    except ValueError as error:
+        # The packages below know no common base; the heavy ones are imported only once something went wrong.
+        from analysis.errors import StudyError
+        from data_utils.errors import DataError
+        from models.errors import WeightsError
+
+        if not isinstance(error, DataError | WeightsError | StudyError):
+            raise
+        typer.echo(f"Error: {error}", err=True)
+        code = USAGE
+    sys.exit(code)
+
+
+def _interrupt(number: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _find_run(run_: str, root: Path) -> RunDirectory:
+    from study.errors import UsageError
+    from study.run_directory import RunDirectory
+
+    for folder in (root / run_, Path(run_)):
+        directory = RunDirectory(folder)
+        if directory.exists:
+            return directory
+    known = sorted(path.parent.name for path in root.glob("*/study.yaml")) if root.is_dir() else []
+    raise UsageError(f"{run_!r}: no such study in {root}. Found there: {', '.join(known) or 'none'}")
+
+
+def _say_what_happens(say: Any, folder: Path) -> None:
+    from study.run_directory import RunDirectory
+
+    directory = RunDirectory(folder)
+    if directory.is_complete("report"):
+        say(f"{folder} is a finished study; these are its tables.")
+    else:
+        say(f"{'Continuing' if directory.exists else 'Writing to'} {folder}")
+
+
+def _print_results(study: Any) -> None:
+    from analysis.tables import tables
+    from analysis.terminal import print_tables
+
+    print_tables(tables(study))
+    typer.echo(f"Report: {study.path / 'report' / 'index.html'}")

@@ -1,0 +1,233 @@
+"""The configuration of a study: every setting, its meaning and its default, in one place."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from data_utils.config import DataConfig
+
+Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
+EncoderName = Literal["prcc", "cam16"]
+FusionMode = Literal["off", "sum"]
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ArmsConfig(Settings):
+    """What is compared and never tuned. Every fraction is combined with every fusion mode."""
+
+    fractions: tuple[Fraction, ...] = Field(
+        default=(0.01, 0.1, 0.5, 1.0), min_length=1, description="Fractions of the labelled training images, in (0, 1]."
+    )
+    fusion: tuple[FusionMode, ...] = Field(
+        default=("off", "sum"),
+        min_length=1,
+        description="`off`: the classifier alone. `sum`: a trainable linear map of each encoder's pooled latent vector is added"
+        " to the classifier's logits.",
+    )
+    encoders: tuple[EncoderName, ...] = Field(
+        default=("prcc", "cam16"), min_length=1, description="Frozen pretrained networks that a fusion adds to the classifier."
+    )
+
+    @field_validator("fractions", "fusion", "encoders")
+    @classmethod
+    def _no_repetition(cls, values: tuple[object, ...]) -> tuple[object, ...]:
+        if len(set(values)) != len(values):
+            raise ValueError(f"found {list(values)}, expected each value once")
+        return values
+
+
+class ModelConfig(Settings):
+    """The residual classifier."""
+
+    width: int = Field(default=32, ge=4, le=256, description="Channels of the first stage; 32 as published (719,013 parameters).")
+
+
+class EncoderConfig(Settings):
+    """Pretraining of one encoder, or weights that exist already."""
+
+    weights: Path | None = Field(
+        default=None,
+        description="A `.pth` or `.safetensors` file of the same network. When given, nothing is trained.",
+    )
+    epochs: int = Field(default=10, ge=1, description="Passes over the pretraining images.")
+    batch_size: int = Field(default=32, ge=1, description="Images in a gradient step.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Of Adam.")
+    weight_decay: float = Field(default=1e-4, ge=0, description="Of Adam (L2, as published).")
+
+
+class PretrainConfig(Settings):
+    """Where the encoders come from."""
+
+    prcc: EncoderConfig = Field(
+        default=EncoderConfig(epochs=10, batch_size=4, weight_decay=1e-5),
+        description="Autoencoder on unlabelled kidney tissue (mean squared error). The defaults are the published recipe.",
+    )
+    cam16: EncoderConfig = Field(
+        default=EncoderConfig(epochs=50, batch_size=32),
+        description="Residual classifier of lymph-node patches, normal or tumor. The defaults are the published recipe.",
+    )
+
+    def of(self, encoder: str) -> EncoderConfig:
+        """Settings of one encoder by its name."""
+        return {"prcc": self.prcc, "cam16": self.cam16}[encoder]
+
+
+class TrainingConfig(Settings):
+    """One training of one arm. Loss is cross-entropy, the optimiser Adam."""
+
+    epochs: int = Field(default=25, ge=1, description="Epochs of a full-length trial; each ends with a validation and a report.")
+    steps_per_epoch: int | None = Field(
+        default=None,
+        ge=1,
+        description="Empty: an epoch is one pass over the arm's subset, as published (the 1 % arm then sees a hundredth of the"
+        " gradient steps). A number: an epoch is that many gradient steps at every fraction.",
+    )
+    batch_size: int = Field(default=8, ge=1, description="Images in a gradient step.")
+    schedule: Literal["plateau", "constant"] = Field(
+        default="plateau", description="`plateau` halves the learning rate when validation accuracy has not risen for some epochs."
+    )
+    plateau_patience: int = Field(default=5, ge=0, description="Epochs without a rise before the plateau schedule acts.")
+    plateau_factor: float = Field(default=0.5, gt=0, lt=1, description="What the plateau schedule multiplies the rate with.")
+
+    def steps_in_epoch(self, train_images: int) -> int:
+        """Gradient steps of one epoch over a subset of `train_images` images (the last batch may be smaller)."""
+        return self.steps_per_epoch or math.ceil(train_images / self.batch_size)
+
+
+class SearchConfig(Settings):
+    """Which trials each arm gets and which of them end early."""
+
+    mode: Literal["grid", "random", "qmc", "tpe"] = Field(
+        default="tpe",
+        description="`grid`: every point of the grid once. `random`, `qmc`: points that follow from the seed and the index alone, the"
+        " same in every arm. `tpe`: Optuna's sampler, one study per arm, the first points as in `qmc`.",
+    )
+    trials_per_arm: int | None = Field(
+        default=None, ge=1, description="Trials of each arm. Empty: the grid's size in grid mode, else 8."
+    )
+    learning_rate: tuple[float, float] = Field(default=(1e-4, 1e-2), description="Range, searched on a logarithmic scale.")
+    weight_decay: tuple[float, float] = Field(default=(1e-6, 1e-2), description="Range, searched on a logarithmic scale.")
+    grid_learning_rate: tuple[float, ...] = Field(default=(3e-4, 1e-3, 3e-3), min_length=1, description="Points of the grid.")
+    grid_weight_decay: tuple[float, ...] = Field(default=(1e-5, 1e-4, 1e-3), min_length=1, description="Points of the grid.")
+    tpe_startup: int = Field(default=4, ge=1, description="Trials of an arm before the TPE model suggests points.")
+    scheduler: Literal["asha", "none"] = Field(
+        default="asha", description="`asha` stops a trial at a rung when it is worse than the upper 1/reduction_factor of its arm."
+    )
+    metric: Literal["val_accuracy", "val_macro_f1"] = Field(
+        default="val_accuracy", description="What rungs compare and winners and epochs are chosen by."
+    )
+    grace_epochs: int = Field(default=1, ge=1, description="No trial is stopped before this epoch.")
+    grace_steps: int = Field(
+        default=0,
+        ge=0,
+        description="Nor before this many gradient steps, so that arms with little data are past answering the majority class.",
+    )
+    reduction_factor: float = Field(default=2.0, gt=1, description="ASHA keeps about one in this many trials at each rung.")
+    max_failures: int = Field(default=2, ge=0, description="How often a trial that raised or lost its process is taken up again.")
+
+    @property
+    def grid(self) -> tuple[tuple[float, float], ...]:
+        """The (learning rate, weight decay) points of the grid in order."""
+        return tuple((lr, wd) for lr in self.grid_learning_rate for wd in self.grid_weight_decay)
+
+    @property
+    def budget(self) -> int:
+        """Trials of each arm, resolved."""
+        return self.trials_per_arm or (len(self.grid) if self.mode == "grid" else 8)
+
+    @field_validator("learning_rate", "weight_decay")
+    @classmethod
+    def _ordered(cls, bounds: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < bounds[0] <= bounds[1]:
+            raise ValueError(f"found {list(bounds)}, expected two positive numbers, the lower first")
+        return bounds
+
+    @field_validator("grid_learning_rate", "grid_weight_decay")
+    @classmethod
+    def _grid_values(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(values)) != len(values) or min(values) < 0:
+            raise ValueError(f"found {list(values)}, expected distinct values of at least 0")
+        return values
+
+    @model_validator(mode="after")
+    def _grid_is_complete(self) -> Self:
+        if self.mode == "grid" and self.trials_per_arm not in (None, len(self.grid)):
+            raise ValueError(
+                f"search.trials_per_arm is {self.trials_per_arm}, but the grid has {len(self.grid_learning_rate)} x"
+                f" {len(self.grid_weight_decay)} = {len(self.grid)} points. Set search.trials_per_arm to {len(self.grid)} or leave it"
+                " out (null), or change search.grid_learning_rate and search.grid_weight_decay"
+            )
+        return self
+
+
+class ConfirmConfig(Settings):
+    """The winners, trained again."""
+
+    seeds: int = Field(
+        default=5,
+        ge=0,
+        description="How many seeds, disjoint from the search's, the winner of each arm is trained with. 0 skips the confirmation.",
+    )
+
+
+class ResourcesConfig(Settings):
+    """What a trial reserves. A trial without a GPU trains on the CPU whatever was reserved."""
+
+    cpu: int = Field(default=1, ge=1, description="CPU cores of a trial, and its number of threads.")
+    gpu: float | Literal["auto"] = Field(
+        default="auto", description="GPUs of a trial, may be a part of one. `auto`: 1 where the cluster has GPUs, else 0."
+    )
+    workers: int | Literal["auto"] = Field(
+        default="auto", description="Trials that run at once. `auto`: as many as the cluster's resources allow."
+    )
+
+    @field_validator("gpu", "workers")
+    @classmethod
+    def _not_negative(cls, value: float | str) -> float | str:
+        if not isinstance(value, str) and value < 0:
+            raise ValueError(f"found {value}, expected 0 or more")
+        return value
+
+
+class StudyConfig(Settings):
+    """One study. A run directory's `study.yaml` is this, complete."""
+
+    name: str = Field(default="study", description="Name of the run directory.")
+    about: str = Field(default="", description="What the study is for and why it searches the way it does.")
+    seed: int = Field(default=0, ge=0, description="Seed of the search; confirmations use the numbers after it.")
+    data: DataConfig = Field(default=DataConfig(), description="Images.")
+    model: ModelConfig = Field(default=ModelConfig(), description="Classifier.")
+    arms: ArmsConfig = Field(default=ArmsConfig(), description="What is compared.")
+    pretrain: PretrainConfig = Field(default=PretrainConfig(), description="Encoders.")
+    training: TrainingConfig = Field(default=TrainingConfig(), description="One trial.")
+    search: SearchConfig = Field(default=SearchConfig(), description="Hyperparameter search.")
+    confirm: ConfirmConfig = Field(default=ConfirmConfig(), description="Repetition of the winners.")
+    resources: ResourcesConfig = Field(default=ResourcesConfig(), description="What trials reserve.")
+    keep_checkpoints: Literal["confirmed", "all"] = Field(
+        default="confirmed", description="Which trials keep their weights once they have ended."
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _one_folder(cls, name: str) -> str:
+        if not name or name in (".", "..") or "/" in name or "\\" in name or "\0" in name or name.startswith("-"):
+            raise ValueError(f"found {name!r}, expected a name that can be one folder, such as `pilot`")
+        return name
+
+    @property
+    def uses_fusion(self) -> bool:
+        """Whether any arm needs encoders."""
+        return any(mode != "off" for mode in self.arms.fusion)
+
+    def confirm_seeds(self) -> tuple[int, ...]:
+        """Seeds of the confirmations, disjoint from the search's."""
+        return tuple(self.seed + 1 + i for i in range(self.confirm.seeds))

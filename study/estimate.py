@@ -1,0 +1,154 @@
+"""What a study would cost: the answer to ``--dry-run``."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from study.arms import list_arms
+from study.plans import grace_epochs, steps_in_epoch
+from study.progress import format_duration
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from data_utils.cache import ImageArrays
+    from study.config import StudyConfig
+
+_STARTUP_SECONDS = 20.0
+"""Ray's start, imports in fresh workers, report: the same for every study, roughly."""
+
+_SCORING_SHARE = 1 / 3
+"""A forward pass costs about a third of a training step on the same image."""
+
+_PROCESS_BYTES = 600 * 2**20
+"""Resident memory of a process that has imported torch, with a small network."""
+
+
+@dataclass(frozen=True)
+class ArmEstimate:
+    """What one arm will cost at most (as if no trial were stopped early)."""
+
+    arm: str
+    train_images: int
+    steps: int
+    """Gradient steps of a full-length trial."""
+    first_rung: int | None
+    """Epoch of the first comparison; None without ASHA."""
+    image_steps: int
+    """Training images shown, all trials of search and confirmation."""
+    scored_images: int
+    """Validation images scored, all trials."""
+
+
+def estimate_arms(config: StudyConfig, arrays: ImageArrays) -> list[ArmEstimate]:
+    """Cost of every arm."""
+    from data_utils.fractions import select_fraction
+
+    trials = config.search.budget + config.confirm.seeds
+    estimates = []
+    for arm in list_arms(config.arms):
+        images = len(select_fraction(arrays, arm.fraction, config.seed))
+        steps = steps_in_epoch(config, arm, arrays)
+        shown = steps * config.training.batch_size if config.training.steps_per_epoch else images
+        first = grace_epochs(config, steps)
+        estimates.append(
+            ArmEstimate(
+                arm=arm.name,
+                train_images=images,
+                steps=steps * config.training.epochs,
+                first_rung=first if config.search.scheduler == "asha" and first < config.training.epochs else None,
+                image_steps=shown * config.training.epochs * trials,
+                scored_images=len(arrays.indices("val")) * config.training.epochs * trials,
+            )
+        )
+    return estimates
+
+
+def pretraining_image_steps(config: StudyConfig, arrays: dict[str, ImageArrays]) -> int:
+    """Training images shown while pretraining the encoders in `arrays`."""
+    return sum(
+        len(arrays[name].indices("train")) * config.pretrain.of(name).epochs
+        for name in config.arms.encoders
+        if name in arrays
+    )
+
+
+def seconds_per_image_step(config: StudyConfig, arrays: ImageArrays, batches: int = 6) -> float:
+    """Measured here: seconds of one training step per image, with the threads of one trial."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    from models.classifier import ResidualClassifier
+    from study.batches import ImageBatches, choose_device
+
+    torch.set_num_threads(config.resources.cpu)
+    device = choose_device()
+    images = ImageBatches(arrays, config.data, device)
+    model = ResidualClassifier(len(arrays.classes), config.model.width).to(device)
+    optimiser = torch.optim.Adam(model.parameters())
+    generator = torch.Generator().manual_seed(0)
+    rows = np.resize(arrays.indices("train"), config.training.batch_size)
+    target = torch.from_numpy(arrays.labels[rows]).to(device)
+    seconds = []
+    for _ in range(batches):
+        began = time.perf_counter()
+        loss = cross_entropy(model(images.crops(rows, generator)), target)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        float(loss.detach())
+        seconds.append(time.perf_counter() - began)
+    return float(np.median(seconds[1:])) / len(rows)
+
+
+def print_estimate(config: StudyConfig, root: Path, console: Console | None = None) -> None:
+    """Print arms, trials, and estimated time and memory on this machine."""
+    from data_utils.cache import prepare
+    from study.pipeline import check_same_study
+    from study.run_directory import RunDirectory
+
+    console = console or Console(highlight=False)
+    directory = RunDirectory(root / config.name)
+    check_same_study(directory, config)
+    trained = [n for n in config.arms.encoders if config.uses_fusion and config.pretrain.of(n).weights is None]
+    arrays = {domain: prepare(config.data, domain) for domain in ("wbc", *trained)}
+    arms = estimate_arms(config, arrays["wbc"])
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("arm", no_wrap=True)
+    for heading in ("images", "steps/trial", "first rung", "search", "confirm", "image-steps"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for arm in arms:
+        table.add_row(
+            arm.arm,
+            f"{arm.train_images:,}",
+            f"{arm.steps:,}",
+            f"epoch {arm.first_rung}" if arm.first_rung else "-",
+            str(config.search.budget),
+            str(config.confirm.seeds),
+            f"{arm.image_steps:,}",
+        )
+    console.print(f"Study {config.name} in {directory.folder} (nothing is run)", markup=False, soft_wrap=True)
+    console.print(table)
+    pretraining = pretraining_image_steps(config, arrays)
+    image_steps = sum(arm.image_steps for arm in arms) + pretraining
+    work = image_steps + _SCORING_SHARE * sum(arm.scored_images for arm in arms)
+    slots = config.resources.workers if isinstance(config.resources.workers, int) else 0
+    slots = slots or max(1, (os.cpu_count() or 1) // config.resources.cpu)
+    seconds = _STARTUP_SECONDS + work * seconds_per_image_step(config, arrays["wbc"]) / slots
+    stored = sum(int((a.heights * a.widths * 3).sum()) for a in arrays.values())
+    console.print(
+        f"{len(arms)} arms x ({config.search.budget} search trials by {config.search.mode}, {config.search.scheduler}"
+        f" + {config.confirm.seeds} confirmations) = {len(arms) * (config.search.budget + config.confirm.seeds)} trials\n"
+        f"Training: {image_steps:,} image-steps at most ({pretraining:,} of them pretraining)\n"
+        f"Time: about {format_duration(seconds)} on this machine with {slots} trials at once and no early stopping\n"
+        f"Memory: about {(slots + 1) * _PROCESS_BYTES / 2**30:.1f} GiB for {slots} workers and the driver, and"
+        f" {stored / 2**20:,.0f} MiB of images that they share",
+        markup=False,
+    )

@@ -1,0 +1,70 @@
+"""What each arm gets in the search and in the confirmation."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from study.points import FixedPoints, search_points
+from study.trial_queue import ArmPlan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from data_utils.cache import ImageArrays
+    from study.arms import Arm
+    from study.config import StudyConfig
+
+
+def steps_in_epoch(config: StudyConfig, arm: Arm, arrays: ImageArrays) -> int:
+    """Gradient steps of one epoch of an arm."""
+    from data_utils.fractions import select_fraction
+
+    return config.training.steps_in_epoch(len(select_fraction(arrays, arm.fraction, config.seed)))
+
+
+def grace_epochs(config: StudyConfig, steps: int) -> int:
+    """Epoch of the first rung of an arm with `steps` gradient steps in an epoch."""
+    return max(config.search.grace_epochs, math.ceil(config.search.grace_steps / steps))
+
+
+def search_plans(config: StudyConfig, arms: Sequence[Arm], arrays: ImageArrays) -> list[ArmPlan]:
+    """The same budget over the same space for every arm, each with a searcher and rungs of its own."""
+    from study.rungs import Rungs
+
+    plans = []
+    for arm in arms:
+        steps = steps_in_epoch(config, arm, arrays)
+        rungs = None
+        if config.search.scheduler == "asha":
+            rungs = Rungs(grace_epochs(config, steps), config.training.epochs, config.search.reduction_factor)
+        plans.append(
+            ArmPlan(
+                phase="search",
+                arm=arm,
+                points=search_points(config.search, config.seed, arm.name),
+                seeds=[config.seed] * config.search.budget,
+                epochs=config.training.epochs,
+                cost=steps * config.training.epochs,
+                rungs=rungs,
+            )
+        )
+    return plans
+
+
+def confirm_plans(config: StudyConfig, arms: Sequence[Arm], arrays: ImageArrays, winners: pd.DataFrame) -> list[ArmPlan]:
+    """Every arm's winning point with every confirmation seed, to the last epoch."""
+    points = {row.arm: (float(row.learning_rate), float(row.weight_decay)) for row in winners.itertuples()}
+    return [
+        ArmPlan(
+            phase="confirm",
+            arm=arm,
+            points=FixedPoints([points[arm.name]] * config.confirm.seeds),
+            seeds=config.confirm_seeds(),
+            epochs=config.training.epochs,
+            cost=steps_in_epoch(config, arm, arrays) * config.training.epochs,
+        )
+        for arm in arms
+    ]

@@ -1,0 +1,1 @@
+"""Named configurations that come with the package."""

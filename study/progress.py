@@ -1,0 +1,125 @@
+"""What a person sees while a study runs: the phases, and one line for each arm."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from study.trial_queue import ArmProgress
+
+_PLAIN_INTERVAL = 20.0
+"""Seconds between lines where the output is not a terminal."""
+
+
+def format_duration(seconds: float) -> str:
+    """A duration for people: ``45 s``, ``3 min 20 s``, ``2 h 05 min``, ``3 d 4 h``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def time_left(arms: Sequence[ArmProgress], slots: int) -> float | None:
+    """Estimated seconds until all trials have ended, None before any epoch was reported.
+
+    An arm without an epoch yet is taken to be as slow as the slowest arm so far, and no further trial to be stopped early.
+    """
+    known = [arm.seconds_per_epoch for arm in arms if arm.seconds_per_epoch is not None]
+    if not known:
+        return None
+    return sum(arm.epochs_left * (arm.seconds_per_epoch or max(known)) for arm in arms) / max(1, slots)
+
+
+def arm_table(arms: Sequence[ArmProgress], metric: str) -> Table:
+    """One line for each arm: trials, best score, time left."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("arm", no_wrap=True)
+    best = {"val_accuracy": "best accuracy", "val_macro_f1": "best macro F1"}[metric]
+    for heading in ("trials", "running", "completed", "stopped", "failed", best, "left"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for arm in arms:
+        left = arm.epochs_left * arm.seconds_per_epoch if arm.seconds_per_epoch is not None else None
+        table.add_row(
+            Text(arm.arm),
+            f"{arm.ended}/{arm.planned}",
+            str(arm.running or "-"),
+            str(arm.completed or "-"),
+            str(arm.stopped or "-"),
+            Text(str(arm.failed), style="red") if arm.failed else "-",
+            f"{100 * arm.best:.1f} %" if arm.best is not None else "-",
+            "-" if arm.ended == arm.planned else "?" if left is None else format_duration(left),
+        )
+    return table
+
+
+class Progress:
+    """Prints phases as they begin and end, and keeps a table of the arms up to date."""
+
+    def __init__(self, console: Console | None = None):
+        self.console = console or Console(highlight=False)
+
+    def say(self, text: str) -> None:
+        """One line."""
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[Callable[[str], None]]:
+        """Print a phase's name, what it says of itself, and how long it took."""
+        began = time.monotonic()
+        details: list[str] = []
+        yield details.append
+        self.say(f"{name:<9} {'; '.join(details) or 'done'} ({format_duration(time.monotonic() - began)})")
+
+    @contextmanager
+    def watch(self, name: str, arms: Callable[[], Sequence[ArmProgress]], slots: int, metric: str) -> Iterator[None]:
+        """Show the arms while their trials run: a table that is redrawn on a terminal, now and then a line elsewhere."""
+        began = time.monotonic()
+
+        def headline() -> str:
+            current = arms()
+            ended, planned = sum(arm.ended for arm in current), sum(arm.planned for arm in current)
+            left = time_left(current, slots)
+            estimate = "" if ended == planned else " | time left unknown" if left is None else f" | about {format_duration(left)} left"
+            running = sum(arm.running for arm in current)
+            return f"{name:<9} {ended}/{planned} trials, {running} running | {format_duration(time.monotonic() - began)}{estimate}"
+
+        def screen() -> Group:
+            return Group(Text(headline()), arm_table(arms(), metric))
+
+        if self.console.is_terminal:
+            with Live(get_renderable=screen, console=self.console, refresh_per_second=2, transient=True):
+                yield
+        else:
+            ended = threading.Event()
+
+            def print_lines() -> None:
+                while not ended.wait(_PLAIN_INTERVAL):
+                    self.say(headline())
+
+            thread = threading.Thread(target=print_lines, daemon=True)
+            thread.start()
+            try:
+                yield
+            finally:
+                ended.set()
+                thread.join()
+        current = arms()
+        self.say(
+            f"{name:<9} {sum(arm.completed for arm in current)} trials completed, {sum(arm.stopped for arm in current)} stopped early,"
+            f" {sum(arm.failed for arm in current)} failed or diverged ({format_duration(time.monotonic() - began)})"
+        )
+        self.console.print(arm_table(current, metric))

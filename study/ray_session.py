@@ -1,0 +1,96 @@
+"""Ray: started quietly on this machine, or joined where it runs already."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from study.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from study.config import ResourcesConfig
+
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray starts workers at nice 15: with anything else busy on the machine they would starve.
+    "RAY_worker_niceness": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Per-trial loggers and snapshots copy the driver's staging folder again and again; our records replace them.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # Ctrl-C ends the study at once: every reported epoch is recorded already.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_THRESHOLD_S": "10",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+"""Environment of Ray's processes; what the user has set already stays."""
+
+_OBJECT_STORE_BYTES = 100 * 2**20
+"""Images travel as memory-mapped files, not as objects: Ray's smallest comfortable store is enough."""
+
+
+@contextmanager
+def ray_session(address: str | None) -> Iterator[None]:
+    """Have Ray for the length of the block and leave no process behind.
+
+    Args:
+        address: None starts Ray on this machine; ``auto`` or an address joins a cluster.
+
+    Raises:
+        UsageError: there is no cluster at the address.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    for name in ("ray", "ray.tune", "ray.air", "ray.train"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    options = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+    try:
+        if address is None:
+            ray.init(include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **options)
+        else:
+            ray.init(address=address, **options)
+    except ConnectionError as error:
+        raise UsageError(f"--address {address}: no Ray cluster answers there ({error}). Start one with `ray start --head`") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def gpus_per_trial(resources: ResourcesConfig) -> float:
+    """GPUs that a trial reserves: as configured, or one where the cluster has any."""
+    import ray
+
+    if isinstance(resources.gpu, float | int):
+        return float(resources.gpu)
+    return 1.0 if ray.cluster_resources().get("GPU", 0) > 0 else 0.0
+
+
+def count_slots(resources: ResourcesConfig) -> int:
+    """Trials that the cluster can run at once.
+
+    Raises:
+        UsageError: no node can ever run one.
+    """
+    import ray
+
+    gpu = gpus_per_trial(resources)
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    slots = 0
+    for node in nodes:
+        by_cpu = int(node.get("CPU", 0) // resources.cpu)
+        slots += by_cpu if gpu == 0 else min(by_cpu, int(node.get("GPU", 0) / gpu + 1e-9))
+    if slots == 0:
+        has = "; ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
+        raise UsageError(
+            f"a trial reserves {resources.cpu} CPU and {gpu:g} GPU (resources.cpu, resources.gpu), but no node has that: {has}. Lower them"
+        )
+    return min(slots, resources.workers) if isinstance(resources.workers, int) and resources.workers else slots

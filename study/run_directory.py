@@ -1,0 +1,124 @@
+"""The run directory: where a study's files lie, its manifest, and the lock that keeps a second driver out."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from study.errors import UsageError
+from study.records import write_durably
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from study.config import StudyConfig
+
+
+class RunDirectory:
+    """``<root>/<study>/`` and what it holds. The layout is a contract that the analysis reads."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.config_file = folder / "study.yaml"
+        self.manifest_file = folder / "manifest.json"
+        self.audit_file = folder / "audit.json"
+        self.images_file = folder / "images.parquet"
+        self.records = folder / "records"
+        self.report = folder / "report"
+
+    def encoder(self, name: str) -> Path:
+        """Folder of one encoder's weights, curve and features."""
+        return self.folder / "pretrain" / name
+
+    def checkpoint(self, trial_id: str) -> Path:
+        """Folder of one trial's checkpoint."""
+        return self.folder / "checkpoints" / trial_id
+
+    @property
+    def exists(self) -> bool:
+        """Whether a study was begun here."""
+        return self.config_file.is_file()
+
+    def write_config(self, config: StudyConfig) -> None:
+        """Write the resolved configuration, complete."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        write_durably(self.config_file, text.encode())
+
+    def read_manifest(self) -> dict[str, Any]:
+        """The manifest, or an empty one.
+
+        Raises:
+            UsageError: the file is not readable as JSON.
+        """
+        if not self.manifest_file.is_file():
+            return {}
+        try:
+            manifest = json.loads(self.manifest_file.read_text())
+        except ValueError as error:
+            raise UsageError(f"{self.manifest_file}: not readable as JSON ({error}). Restore it or give the study another --name") from error
+        return dict(manifest)
+
+    def write_manifest(self, manifest: dict[str, Any]) -> None:
+        """Replace the manifest."""
+        write_durably(self.manifest_file, (json.dumps(manifest, indent=2) + "\n").encode())
+
+    def is_complete(self, phase: str) -> bool:
+        """Whether a phase has been completed."""
+        return bool(self.read_manifest().get("phases", {}).get(phase, {}).get("state") == "complete")
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Note a phase's beginning and, when the block ends without an exception, its completion."""
+        manifest = self.read_manifest()
+        phases = manifest.setdefault("phases", {})
+        phases[name] = {"state": "running", "started_at": time.time()}
+        self.write_manifest(manifest)
+        yield
+        manifest = self.read_manifest()
+        manifest["phases"][name] |= {"state": "complete", "ended_at": time.time()}
+        self.write_manifest(manifest)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run directory for this process; the operating system lets go when the process ends in any way.
+
+        Raises:
+            UsageError: another process runs this study.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                owner = os.read(descriptor, 32).decode(errors="replace").strip()
+                raise UsageError(
+                    f"{self.folder}: process {owner or 'unknown'} is running this study. Wait for it, stop it, or choose another --name"
+                ) from error
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def is_running(self) -> bool:
+        """Whether a process holds the lock."""
+        try:
+            descriptor = os.open(self.folder / ".lock", os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False

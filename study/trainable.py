@@ -1,0 +1,100 @@
+"""The Tune trainable: a warm worker process that trains one trial after another."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray import tune
+
+from study.arms import Arm
+from study.config import StudyConfig
+from study.trial import EpochReport, TrialSpec
+
+if TYPE_CHECKING:
+    import torch
+
+    from study.batches import ImageBatches
+    from study.training import Latents, TrainingRun
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.safetensors"
+WEIGHTS = "weights.safetensors"
+
+REPORT = "report"
+"""Key of the `EpochReport` in a result."""
+
+
+class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
+    """Trains trials in a process that is kept: torch is imported and images are mapped once.
+
+    It saves its own checkpoint after each epoch, under our trial id, before Tune hears of the epoch.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Start the first trial of this process."""
+        self._study: StudyConfig | None = None
+        self._start(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Start another trial in this process."""
+        self._start(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch, or repeat the report of one that was trained and saved but never recorded."""
+        if self._unrecorded:
+            report = self._unrecorded.pop(0)
+        else:
+            report = self._run.train_epoch()
+            self._run.save(self._folder / CHECKPOINT)
+        if self._run.spec.phase == "confirm" and report.epoch == self._run.epoch and self._run.done:
+            self._run.save_weights(self._folder / WEIGHTS)
+            report = replace(report, predictions=self._run.predictions())
+        return {REPORT: report}
+
+    def _start(self, config: dict[str, Any]) -> None:
+        import torch
+
+        from study.training import TrainingRun, load_or_start
+
+        folder = Path(config["run_folder"])
+        if self._study is None:
+            self._study = StudyConfig.model_validate_json(config["settings"])
+            self._batches, self._latents, self._device = _open_inputs(self._study, folder)
+        spec, recorded_epochs = _read_trial(config["trial"])
+        # Threads are part of what makes a trial reproducible.
+        torch.set_num_threads(self._study.resources.cpu)
+        self._folder = folder / "checkpoints" / spec.trial_id
+        self._run: TrainingRun = TrainingRun(self._study, spec, self._batches, self._latents, self._device)
+        self._unrecorded: list[EpochReport] = load_or_start(
+            self._run, self._folder / CHECKPOINT, recorded_epochs, warn=logger.warning
+        )
+
+
+def trial_config(spec: TrialSpec, recorded_epochs: int) -> dict[str, Any]:
+    """What a worker is told about a trial."""
+    # One opaque text: Tune would flatten and copy every key and name folders after it.
+    return {"trial": json.dumps([asdict(spec), recorded_epochs])}
+
+
+def _read_trial(text: str) -> tuple[TrialSpec, int]:
+    fields, recorded_epochs = json.loads(text)
+    arm = fields.pop("arm")
+    return TrialSpec(arm=Arm(**{**arm, "encoders": tuple(arm["encoders"])}), **fields), recorded_epochs
+
+
+def _open_inputs(config: StudyConfig, folder: Path) -> tuple[ImageBatches, Latents, torch.device]:
+    from data_utils.cache import prepare
+    from study.batches import ImageBatches, choose_device
+    from study.features import open_latents
+
+    device = choose_device()
+    # Builds the cache on a node that has none yet; opens it where it exists.
+    arrays = prepare(config.data, "wbc")
+    encoders = config.arms.encoders if config.uses_fusion else ()
+    return ImageBatches(arrays, config.data, device), open_latents(folder, encoders, arrays), device

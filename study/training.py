@@ -1,0 +1,266 @@
+"""One training of one arm: deterministic, resumable after every epoch, without Ray."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from analysis.metrics import confusion_metrics
+from data_utils.fractions import select_fraction
+from models.checkpoints import load_state, save_state
+from models.classifier import ResidualClassifier
+from models.fusion import FusedClassifier
+from models.initialisation import stream
+from study.batches import ImageBatches
+from study.config import StudyConfig
+from study.trial import EpochReport, Predictions, TrialSpec
+
+Latents = Mapping[str, NDArray[np.float32]]
+"""Encoder name -> latent vectors (N, L) of every image of the arrays."""
+
+
+class TrainingRun:
+    """A trial in training.
+
+    Everything random is a function of the trial's seed and the epoch: the subset, the initial weights, the order of the images
+    and the crops have streams of their own, so that arms with the same seed share them, and a run that continues from a
+    checkpoint draws what it would have drawn.
+    """
+
+    def __init__(
+        self, config: StudyConfig, spec: TrialSpec, batches: ImageBatches, latents: Latents, device: torch.device
+    ):
+        """Prepare the first epoch.
+
+        Args:
+            config: The study's.
+            spec: The trial.
+            batches: Blood-cell images.
+            latents: Of the arm's encoders.
+            device: Where to train.
+
+        Raises:
+            DataError: the fraction leaves a class without images.
+        """
+        arrays = batches.arrays
+        self._config, self.spec, self._batches, self._device = config, spec, batches, device
+        self._labels = torch.from_numpy(np.asarray(arrays.labels)).to(device)
+        self._classes = len(arrays.classes)
+        self._train = select_fraction(arrays, spec.arm.fraction, spec.seed)
+        self._latents = {name: torch.tensor(latents[name], device=device) for name in spec.arm.encoders}
+        classifier = ResidualClassifier(self._classes, config.model.width, generator=stream(spec.seed, "classifier"))
+        sizes = {name: latent.shape[1] for name, latent in self._latents.items()}
+        model = FusedClassifier(classifier, sizes, spec.arm.fusion)
+        if sizes:
+            train = torch.from_numpy(self._train).to(device)
+            model.set_statistics({name: latent[train] for name, latent in self._latents.items()})
+        self._model = model.to(device)
+        self._parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+        self._optimiser = torch.optim.Adam(
+            model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay, foreach=True
+        )
+        self._schedule = (
+            torch.optim.lr_scheduler.ReduceLROnPlateau(
+                self._optimiser,
+                mode="max",
+                factor=config.training.plateau_factor,
+                patience=config.training.plateau_patience,
+            )
+            if config.training.schedule == "plateau"
+            else None
+        )
+        self.reports: list[EpochReport] = []
+        """Of every epoch so far, without predictions."""
+        self._best: tuple[float, float, int] | None = None
+        self._best_weights: dict[str, Tensor] = {}
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return len(self.reports)
+
+    @property
+    def done(self) -> bool:
+        """Whether the last epoch has been trained or the loss is not finite."""
+        return self.epoch >= self._config.training.epochs or (self.epoch > 0 and self.reports[-1].diverged)
+
+    def train_epoch(self) -> EpochReport:
+        """Train one epoch and validate."""
+        began = time.perf_counter()
+        epoch = self.epoch + 1
+        learning_rate = float(self._optimiser.param_groups[0]["lr"])
+        images, loss, correct, steps = self._train_steps(epoch)
+        confusion, val_loss = self._validate()
+        report = EpochReport(
+            epoch=epoch,
+            steps=(self.reports[-1].steps if self.reports else 0) + steps,
+            learning_rate=learning_rate,
+            train_loss=loss / images,
+            train_accuracy=correct / images,
+            val_loss=val_loss,
+            confusion=tuple(int(count) for count in confusion.ravel()),
+            train_images=len(self._train),
+            parameters=self._parameters,
+            seconds=time.perf_counter() - began,
+        )
+        self.reports.append(report)
+        if not report.diverged:
+            self._keep_best(confusion, val_loss)
+            if self._schedule is not None:
+                self._schedule.step(float(confusion_metrics(confusion).accuracy))
+        return report
+
+    def predictions(self) -> Predictions | None:
+        """Class probabilities of every validation and test image at the epoch chosen on validation.
+
+        Returns:
+            None when no epoch had a finite loss.
+        """
+        if self._best is None:
+            return None
+        current = {name: tensor.clone() for name, tensor in self._model.state_dict().items()}
+        self._model.load_state_dict(self._best_weights)
+        rows = np.concatenate([self._batches.arrays.indices("val"), self._batches.arrays.indices("test")])
+        probabilities = np.empty((len(rows), self._classes), dtype=np.float32)
+        for split in ("val", "test"):
+            part = self._batches.arrays.indices(split)
+            offset = 0 if split == "val" else len(rows) - len(part)
+            for chunk, logits in self._score(part):
+                probabilities[offset + chunk] = logits.softmax(dim=1).cpu().numpy()
+        self._model.load_state_dict(current)
+        return Predictions(epoch=self._best[2], rows=rows, probabilities=probabilities)
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, atomically."""
+        save_state(
+            path,
+            {
+                "model": self._model.state_dict(),
+                "optimiser": self._optimiser.state_dict(),
+                "schedule": self._schedule.state_dict() if self._schedule is not None else {},
+                "reports": [{**vars(report), "predictions": None} for report in self.reports],
+                "best": self._best,
+                "best_weights": self._best_weights,
+            },
+            {"trial_id": self.spec.trial_id},
+        )
+
+    def load(self, path: Path) -> None:
+        """Continue from a checkpoint of the same trial.
+
+        Raises:
+            WeightsError: the file is missing or damaged.
+        """
+        state, _ = load_state(path)
+        self._model.load_state_dict(state["model"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        if self._schedule is not None:
+            self._schedule.load_state_dict(state["schedule"])
+        self.reports = [EpochReport(**{**row, "confusion": tuple(row["confusion"])}) for row in state["reports"]]
+        self._best = tuple(state["best"]) if state["best"] is not None else None
+        self._best_weights = {name: tensor.to(self._device) for name, tensor in state["best_weights"].items()}
+
+    def save_weights(self, path: Path) -> None:
+        """Write the weights of the epoch chosen on validation, to predict with."""
+        save_state(path, {"model": self._best_weights or self._model.state_dict()}, {"trial_id": self.spec.trial_id})
+
+    def _train_steps(self, epoch: int) -> tuple[int, float, int, int]:
+        """One epoch of gradient steps; returns images, summed loss, correct answers, steps."""
+        self._model.train()
+        crops = stream(self.spec.seed, "crops", epoch)
+        loss_sum = torch.zeros((), device=self._device, dtype=torch.float64)
+        correct = torch.zeros((), device=self._device, dtype=torch.int64)
+        images = steps = 0
+        for rows in self._ordered_batches(epoch):
+            inputs = self._batches.crops(rows, crops)
+            at = torch.from_numpy(rows).to(self._device)
+            target = self._labels[at]
+            logits = self._model(inputs, {name: latent[at] for name, latent in self._latents.items()})
+            loss = cross_entropy(logits, target)
+            self._optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            self._optimiser.step()
+            loss_sum += loss.detach().double() * len(rows)
+            correct += (logits.detach().argmax(dim=1) == target).sum()
+            images += len(rows)
+            steps += 1
+        return images, float(loss_sum), int(correct), steps
+
+    def _ordered_batches(self, epoch: int) -> list[NDArray[np.int64]]:
+        """Rows of each gradient step of an epoch: consecutive pieces of an endless row of shuffled passes."""
+        size, steps = self._config.training.batch_size, self._config.training.steps_per_epoch
+        if steps is None:
+            order = self._shuffled(epoch - 1)
+            return [order[start : start + size] for start in range(0, len(order), size)]
+        first, last = (epoch - 1) * steps * size, epoch * steps * size
+        count = len(self._train)
+        passes = [self._shuffled(number) for number in range(first // count, (last - 1) // count + 1)]
+        window = np.concatenate(passes)[first % count :][: last - first]
+        return [window[start : start + size] for start in range(0, len(window), size)]
+
+    def _shuffled(self, number: int) -> NDArray[np.int64]:
+        order = torch.randperm(len(self._train), generator=stream(self.spec.seed, "order", number))
+        return self._train[order.numpy()]
+
+    def _validate(self) -> tuple[NDArray[np.int64], float]:
+        rows = self._batches.arrays.indices("val")
+        counts = torch.zeros(self._classes**2, dtype=torch.int64, device=self._device)
+        loss_sum = torch.zeros((), device=self._device, dtype=torch.float64)
+        for chunk, logits in self._score(rows):
+            target = self._labels[torch.from_numpy(rows[chunk]).to(self._device)]
+            loss_sum += cross_entropy(logits, target, reduction="sum").double()
+            counts += torch.bincount(target * self._classes + logits.argmax(dim=1), minlength=self._classes**2)
+        confusion = counts.cpu().numpy().reshape(self._classes, self._classes)
+        return confusion, float(loss_sum) / len(rows)
+
+    @torch.inference_mode()
+    def _score(self, rows: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], Tensor]]:
+        """Logits of whole images through the fusion: chunks of positions in `rows` with (B, classes)."""
+        self._model.eval()
+        scored = []
+        for chunk, inputs in self._batches.whole(rows):
+            at = torch.from_numpy(rows[chunk]).to(self._device)
+            scored.append((chunk, self._model(inputs, {name: latent[at] for name, latent in self._latents.items()})))
+        return scored
+
+    def _keep_best(self, confusion: NDArray[np.int64], val_loss: float) -> None:
+        metric = self._config.search.metric.removeprefix("val_")
+        score = float(getattr(confusion_metrics(confusion), metric))
+        better = self._best is None or (score, -val_loss) > (self._best[0], -self._best[1])
+        if better:
+            self._best = (score, val_loss, self.epoch)
+            if self.spec.phase == "confirm":
+                self._best_weights = {name: tensor.clone() for name, tensor in self._model.state_dict().items()}
+
+
+def load_or_start(
+    run: TrainingRun, checkpoint: Path, recorded_epochs: int, warn: Callable[[str], None]
+) -> list[EpochReport]:
+    """Continue a run from its checkpoint where there is one.
+
+    Args:
+        run: Fresh.
+        checkpoint: Its file; need not exist.
+        recorded_epochs: Epochs that the study's records hold already.
+        warn: Told when a checkpoint exists but cannot be used; the trial is then trained again from the start.
+
+    Returns:
+        Reports to be sent again: epochs that were trained and saved but not recorded. When the checkpoint is behind the records
+        (or gone), the missing epochs are trained again and reported again; they must come out the same.
+    """
+    from models.errors import WeightsError
+
+    if checkpoint.is_file():
+        try:
+            run.load(checkpoint)
+        except WeightsError as error:
+            warn(f"trial {run.spec.trial_id} starts again: {error}")
+    return [report for report in run.reports if report.epoch > recorded_epochs]
+

@@ -1,0 +1,110 @@
+"""What a trial is, and what it says after each epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from study.arms import Arm
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """One training of one arm with one learning rate, weight decay and seed."""
+
+    phase: str
+    """``search`` or ``confirm``."""
+    arm: Arm
+    index: int
+    """0-based: position in the arm's search, or number of the confirmation."""
+    seed: int
+    learning_rate: float
+    weight_decay: float
+
+    @cached_property
+    def trial_id(self) -> str:
+        """Our own id, a hash of everything above: the same trial has the same id in every run and after every restart."""
+        text = json.dumps(
+            [
+                self.phase,
+                self.arm.fraction,
+                self.arm.fusion,
+                self.arm.encoders,
+                self.arm.control,
+                self.index,
+                self.seed,
+                self.learning_rate,
+                self.weight_decay,
+            ]
+        )
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def columns(self) -> dict[str, Any]:
+        """The specification as columns of the table ``trials``."""
+        return {
+            "trial_id": self.trial_id,
+            "phase": self.phase,
+            "arm": self.arm.name,
+            "fraction": self.arm.fraction,
+            "fusion": self.arm.fusion,
+            "encoders": "+".join(self.arm.encoders),
+            "control": self.arm.control,
+            "index": self.index,
+            "seed": self.seed,
+            "learning_rate": self.learning_rate,
+            "weight_decay": self.weight_decay,
+        }
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Class probabilities at the epoch that was chosen on validation."""
+
+    epoch: int
+    rows: NDArray[Any]
+    """(N,) int64: positions in the image arrays."""
+    probabilities: NDArray[Any]
+    """(N, classes) float32."""
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What a trial says after an epoch. Two reports of the same epoch are equal but for ``seconds``."""
+
+    epoch: int
+    steps: int
+    learning_rate: float
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    confusion: tuple[int, ...]
+    """Validation confusion matrix, row-major, rows are true classes."""
+    train_images: int
+    parameters: int
+    seconds: float
+    predictions: Predictions | None = None
+    """With the last epoch of a confirmed trial only."""
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a loss is not finite."""
+        return not (math.isfinite(self.train_loss) and math.isfinite(self.val_loss))
+
+    def row(self) -> dict[str, Any]:
+        """The columns of the table ``epochs`` that follow from the training alone, without volatile ones."""
+        return {
+            "epoch": self.epoch,
+            "steps": self.steps,
+            "learning_rate": self.learning_rate,
+            "train_loss": self.train_loss if math.isfinite(self.train_loss) else None,
+            "train_accuracy": self.train_accuracy,
+            "val_loss": self.val_loss if math.isfinite(self.val_loss) else None,
+            "confusion": list(self.confusion),
+        }

@@ -1,0 +1,348 @@
+"""The study's own book about its trials: who is next, what was reported, what is decided. Knows no Ray and no torch.
+
+Every change is written to the records before it takes effect, and the book can be rebuilt from the records alone.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.metrics import confusion_metrics
+from study.errors import StudyFailed
+from study.trial import EpochReport, TrialSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import pandas as pd
+
+    from study.arms import Arm
+    from study.points import Points
+    from study.records import RecordWriter
+    from study.rungs import Rungs
+    from study.trial import Predictions
+
+CONTINUE, STOP, COMPLETE, DIVERGED = "continue", "stop", "complete", "diverged"
+"""Decisions about a trial after a report, as recorded."""
+
+_STATUS = {STOP: "stopped", COMPLETE: "completed", DIVERGED: "diverged"}
+
+
+@dataclass
+class ArmPlan:
+    """What one arm is to get in one phase."""
+
+    phase: str
+    arm: Arm
+    points: Points
+    seeds: Sequence[int]
+    """One for each trial: their number is the arm's budget."""
+    epochs: int
+    """Of a full-length trial."""
+    cost: int
+    """Gradient steps of a full-length trial; costlier arms go first."""
+    rungs: Rungs | None = None
+
+
+@dataclass
+class _Trial:
+    spec: TrialSpec
+    plan: ArmPlan
+    status: str = "running"
+    rows: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """Reported epochs with their decisions; emptied when the trial has ended."""
+    epochs: int = 0
+    best: float | None = None
+    seconds: float = 0.0
+    train_images: int = 0
+    parameters: int = 0
+    tune_id: str = ""
+    has_predictions: bool = False
+
+
+@dataclass(frozen=True)
+class ArmProgress:
+    """How far one arm is in one phase."""
+
+    arm: str
+    planned: int
+    running: int
+    completed: int
+    stopped: int
+    failed: int
+    """Failed or diverged."""
+    best: float | None
+    """Best validation score so far, in [0, 1]."""
+    epochs_left: int
+    """At most: as if no further trial were stopped."""
+    seconds_per_epoch: float | None
+
+    @property
+    def ended(self) -> int:
+        """Trials that will not go on."""
+        return self.completed + self.stopped + self.failed
+
+
+class TrialQueue:
+    """Hands out the trials of all arms, takes their reports, decides and records."""
+
+    def __init__(
+        self,
+        plans: Sequence[ArmPlan],
+        records: RecordWriter,
+        *,
+        metric: str,
+        predictions_to_rows: Callable[[str, Predictions], list[dict[str, Any]]] | None = None,
+        ended: Callable[[str, str], None] | None = None,
+    ):
+        """Make a queue without trials.
+
+        Args:
+            plans: One for each arm.
+            records: Where everything is written before it takes effect.
+            metric: ``val_accuracy`` or ``val_macro_f1``; what a score is.
+            predictions_to_rows: Makes rows of the table ``predictions`` of a trial id and its predictions.
+            ended: Told the id and phase of each trial that has ended, after that is recorded.
+        """
+        self._plans = {plan.arm.name: plan for plan in plans}
+        self._records = records
+        self._metric = metric.removeprefix("val_")
+        self._predictions_to_rows = predictions_to_rows
+        self._tell_ended = ended
+        self._trials: dict[str, _Trial] = {}
+        self._handed_out = dict.fromkeys(self._plans, 0)
+        self._unfinished: list[str] = []
+
+    def replay(self, trials: pd.DataFrame, epochs: pd.DataFrame, with_predictions: frozenset[str] = frozenset()) -> None:
+        """Take in what an earlier run of the same study recorded.
+
+        Args:
+            trials: Table ``trials``, all rows, by sequence.
+            epochs: Table ``epochs``, all rows, by sequence.
+            with_predictions: Ids of the trials whose predictions are recorded.
+
+        Raises:
+            StudyFailed: a recorded trial does not belong to this study.
+        """
+        for row in trials.itertuples():
+            plan = self._plans.get(row.arm)
+            if plan is None or plan.phase != row.phase:
+                continue
+            if row.trial_id not in self._trials:
+                spec = TrialSpec(
+                    row.phase, plan.arm, int(row.index), int(row.seed), float(row.learning_rate), float(row.weight_decay)
+                )
+                if spec.trial_id != row.trial_id:
+                    raise StudyFailed(
+                        f"the record of trial {row.trial_id} of arm {row.arm} has the settings of trial {spec.trial_id}; the records"
+                        " were changed by hand. Give the study another --name to start afresh"
+                    )
+                self._trials[row.trial_id] = _Trial(spec, plan, has_predictions=row.trial_id in with_predictions)
+                self._handed_out[row.arm] = max(self._handed_out[row.arm], int(row.index) + 1)
+            self._trials[row.trial_id].status = row.status
+        history: dict[str, dict[int, float]] = {trial_id: {} for trial_id in self._trials}
+        for row in epochs.itertuples():
+            trial = self._trials.get(row.trial_id)
+            if trial is None or row.epoch in trial.rows:
+                continue
+            report = EpochReport(
+                epoch=int(row.epoch),
+                steps=int(row.steps),
+                learning_rate=float(row.learning_rate),
+                train_loss=float(row.train_loss),
+                train_accuracy=float(row.train_accuracy),
+                val_loss=float(row.val_loss),
+                confusion=tuple(int(count) for count in row.confusion),
+                train_images=trial.train_images,
+                parameters=trial.parameters,
+                seconds=float(row.seconds),
+            )
+            score = self._take(trial, report, row.decision)
+            history[row.trial_id][report.epoch] = score
+            if trial.plan.rungs is not None:
+                trial.plan.rungs.decide(row.trial_id, report.epoch, score)
+        for trial_id, trial in self._trials.items():
+            decision = trial.rows[trial.epochs]["decision"] if trial.epochs else CONTINUE
+            if trial.status == "running" and decision != CONTINUE:
+                # The study ended between the last epoch's row and the trial's own.
+                self._write_trial(trial, _STATUS[decision])
+            spec = trial.spec
+            trial.plan.points.replay(spec.index, (spec.learning_rate, spec.weight_decay), history[trial_id], trial.status)
+            if trial.status == "running":
+                self._unfinished.append(trial_id)
+            else:
+                trial.rows.clear()
+
+    @property
+    def finished(self) -> bool:
+        """Whether every trial of every arm has been handed out and has ended."""
+        return (
+            not self._unfinished
+            and all(self._handed_out[name] == len(plan.seeds) for name, plan in self._plans.items())
+            and all(trial.status != "running" for trial in self._trials.values())
+        )
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing is left to hand out."""
+        return not self._unfinished and all(self._handed_out[name] == len(plan.seeds) for name, plan in self._plans.items())
+
+    def hand_out(self, tune_id: str = "") -> tuple[TrialSpec, int] | None:
+        """The next trial and how many of its epochs are recorded; None when nothing is left.
+
+        Interrupted trials come first, then the costliest arms; arms of equal cost take turns.
+        """
+        if self._unfinished:
+            trial = self._trials[self._unfinished.pop(0)]
+            trial.tune_id = tune_id
+            return trial.spec, trial.epochs
+        waiting = [plan for name, plan in self._plans.items() if self._handed_out[name] < len(plan.seeds)]
+        if not waiting:
+            return None
+        plan = min(waiting, key=lambda plan: (-plan.cost, self._handed_out[plan.arm.name]))
+        index = self._handed_out[plan.arm.name]
+        learning_rate, weight_decay = plan.points.suggest(index)
+        spec = TrialSpec(plan.phase, plan.arm, index, plan.seeds[index], learning_rate, weight_decay)
+        trial = _Trial(spec, plan, tune_id=tune_id)
+        self._write_trial(trial, "running")
+        self._trials[spec.trial_id] = trial
+        self._handed_out[plan.arm.name] += 1
+        return spec, 0
+
+    def report(self, trial_id: str, report: EpochReport) -> str:
+        """Record an epoch, then decide about the trial.
+
+        An epoch that was reported before (a trial taken up again from its checkpoint) counts once and gets the decision that
+        it got before.
+
+        Raises:
+            StudyFailed: the epoch was reported before with another result, or an epoch is missing.
+        """
+        trial = self._trials[trial_id]
+        if trial.status != "running":
+            # Ended, but its worker was lost before Tune had let go of it, and Tune began it again.
+            return STOP
+        if report.epoch in trial.rows:
+            known = {key: trial.rows[report.epoch][key] for key in report.row()}
+            if known != report.row():
+                raise StudyFailed(
+                    f"trial {trial_id} ({trial.spec.arm.name}) reported epoch {report.epoch} twice with different results:"
+                    f" {known} and {report.row()}. Training is not deterministic on this machine"
+                )
+            return str(trial.rows[report.epoch]["decision"])
+        if report.epoch != trial.epochs + 1:
+            raise StudyFailed(f"trial {trial_id} reported epoch {report.epoch} after epoch {trial.epochs}: its checkpoint is not its own")
+        trial.train_images, trial.parameters = report.train_images, report.parameters
+        score = max(self._score(report), trial.best if trial.best is not None else 0.0)
+        rung, stop = None, False
+        if report.diverged:
+            decision = DIVERGED
+        elif report.epoch >= trial.plan.epochs:
+            decision = COMPLETE
+        else:
+            if trial.plan.rungs is not None:
+                rung, stop = trial.plan.rungs.decide(trial_id, report.epoch, score)
+            decision = STOP if stop else CONTINUE
+        if report.predictions is not None and self._predictions_to_rows is not None and not trial.has_predictions:
+            self._records.append("predictions", self._predictions_to_rows(trial_id, report.predictions))
+            trial.has_predictions = True
+        self._records.append(
+            "epochs",
+            [
+                {
+                    "trial_id": trial_id,
+                    **report.row(),
+                    "rung": rung,
+                    "decision": decision,
+                    "seconds": report.seconds,
+                    "time": time.time(),
+                }
+            ],
+        )
+        self._take(trial, report, decision)
+        if decision == CONTINUE:
+            trial.plan.points.observe(trial.spec.index, report.epoch, score)
+        else:
+            if decision != DIVERGED:
+                trial.plan.points.observe(trial.spec.index, report.epoch, score)
+            self._end(trial, _STATUS[decision])
+        return decision
+
+    def fail(self, trial_id: str, error: str) -> None:
+        """Record that a trial failed for good."""
+        trial = self._trials[trial_id]
+        if trial.status == "running":
+            self._end(trial, "failed", error)
+
+    def progress(self) -> list[ArmProgress]:
+        """How far each arm is, in the order of the plans."""
+        return [self._arm_progress(name, plan) for name, plan in self._plans.items()]
+
+    @property
+    def failures(self) -> int:
+        """Trials that failed; diverged ones do not count."""
+        return sum(trial.status == "failed" for trial in self._trials.values())
+
+    def _arm_progress(self, name: str, plan: ArmPlan) -> ArmProgress:
+        # A copy: the terminal asks from a thread of its own.
+        trials = [trial for trial in list(self._trials.values()) if trial.spec.arm.name == name]
+        count = {status: sum(trial.status == status for trial in trials) for status in ("running", "completed", "stopped")}
+        epochs = sum(trial.epochs for trial in trials)
+        bests = [trial.best for trial in trials if trial.best is not None]
+        return ArmProgress(
+            arm=name,
+            planned=len(plan.seeds),
+            running=count["running"],
+            completed=count["completed"],
+            stopped=count["stopped"],
+            failed=len(trials) - sum(count.values()),
+            best=max(bests, default=None),
+            epochs_left=(len(plan.seeds) - len(trials)) * plan.epochs
+            + sum(plan.epochs - trial.epochs for trial in trials if trial.status == "running"),
+            seconds_per_epoch=sum(trial.seconds for trial in trials) / epochs if epochs else None,
+        )
+
+    def _score(self, report: EpochReport) -> float:
+        classes = round(len(report.confusion) ** 0.5)
+        confusion = np.asarray(report.confusion).reshape(classes, classes)
+        return float(getattr(confusion_metrics(confusion), self._metric))
+
+    def _take(self, trial: _Trial, report: EpochReport, decision: str) -> float:
+        """Remember a recorded epoch; returns the trial's best score so far."""
+        trial.rows[report.epoch] = {**report.row(), "decision": decision}
+        trial.epochs = max(trial.epochs, report.epoch)
+        trial.seconds += report.seconds
+        score = self._score(report)
+        trial.best = score if trial.best is None else max(trial.best, score)
+        return trial.best
+
+    def _end(self, trial: _Trial, status: str, error: str = "") -> None:
+        self._write_trial(trial, status, error)
+        trial.plan.points.end(trial.spec.index, status, trial.best)
+        trial.rows.clear()
+        if self._tell_ended is not None:
+            self._tell_ended(trial.spec.trial_id, trial.spec.phase)
+
+    def _write_trial(self, trial: _Trial, status: str, error: str = "") -> None:
+        self._records.append(
+            "trials",
+            [
+                {
+                    **trial.spec.columns(),
+                    "status": status,
+                    "epochs": trial.epochs,
+                    "train_images": trial.train_images,
+                    "parameters": trial.parameters,
+                    "error": error,
+                    "tune_id": trial.tune_id,
+                    "host": socket.gethostname(),
+                    "time": time.time(),
+                }
+            ],
+        )
+        trial.status = status

@@ -1,0 +1,69 @@
+"""Runs the trials of a queue as one Ray Tune experiment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from study.ray_session import count_slots, gpus_per_trial
+
+if TYPE_CHECKING:
+    from study.config import StudyConfig
+    from study.run_directory import RunDirectory
+    from study.trial_queue import TrialQueue
+
+
+def run_trials(config: StudyConfig, directory: RunDirectory, queue: TrialQueue) -> None:
+    """Train every trial that the queue still has.
+
+    Tune's own experiment files are scratch: they go to a folder that is deleted, and are never read back.
+
+    Raises:
+        StudyFailed: from the queue, when a trial is not reproducible.
+    """
+    if queue.exhausted:
+        return
+    slots = count_slots(config.resources)
+    # With a searcher of one's own Tune keeps one trial pending, and a large cluster would fill one by one.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(1, slots // 4))
+
+    from ray import tune
+    from ray.tune.error import TuneError
+
+    from study.trainable import TrialTrainable
+    from study.tune_adapters import ArmScheduler, ArmSearch, ForgetReports, TrialBook
+
+    book = TrialBook(queue)
+    scratch = directory.folder / ".scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    tuner = tune.Tuner(
+        tune.with_resources(TrialTrainable, {"cpu": config.resources.cpu, "gpu": gpus_per_trial(config.resources)}),
+        param_space={
+            "settings": config.model_dump_json(),
+            "run_folder": str(directory.folder.resolve()),
+        },
+        tune_config=tune.TuneConfig(
+            search_alg=ArmSearch(book),
+            scheduler=ArmScheduler(book),
+            num_samples=-1,
+            max_concurrent_trials=slots if config.resources.workers != "auto" else None,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(scratch.resolve()),
+            verbose=0,
+            callbacks=[ForgetReports()],
+            # Trials save their own checkpoints, by our ids.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            failure_config=tune.FailureConfig(max_failures=config.search.max_failures),
+        ),
+    )
+    try:
+        tuner.fit()
+    except TuneError as error:
+        raise book.error or error from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,100 @@
+"""Ray Tune's searcher and scheduler, both delegating to the study's own trial queue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ray.tune import Callback
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from study.errors import StudyFailed
+from study.trainable import REPORT, trial_config
+from study.trial_queue import CONTINUE
+
+if TYPE_CHECKING:
+    from study.trial_queue import TrialQueue
+
+
+class TrialBook:
+    """The queue together with Tune's volatile trial ids."""
+
+    def __init__(self, queue: TrialQueue):
+        self.queue = queue
+        self.trial_ids: dict[str, str] = {}
+        """Tune's id -> ours."""
+        self.error: Exception | None = None
+        """Why the queue refused a report: Tune would pass on nothing but the text of its traceback."""
+
+
+class _KeptInMemory:
+    """Tune copies and pickles its searcher and scheduler into experiment files that we never read: there is nothing to keep."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _KeptInMemory:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class ArmSearch(_KeptInMemory, Searcher):  # type: ignore[misc]  # Ray ships no types
+    """Hands out the trials that the queue names."""
+
+    def __init__(self, book: TrialBook):
+        super().__init__(metric="score", mode="max")
+        self._book = book
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next trial's configuration, None while running ones may still need to be waited for, or FINISHED."""
+        handed_out = self._book.queue.hand_out(trial_id)
+        if handed_out is None:
+            return str(Searcher.FINISHED)
+        spec, recorded_epochs = handed_out
+        self._book.trial_ids[trial_id] = spec.trial_id
+        return trial_config(spec, recorded_epochs)
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """The scheduler has passed the result on already."""
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """The queue knows the end of a trial from its own decision, or from the scheduler."""
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        """Nothing to set: the study's configuration has said it all."""
+        return True
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the records are the only truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore: a restart opens a fresh experiment and replays the records."""
+
+
+class ArmScheduler(_KeptInMemory, FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
+    """Passes each result to the queue, which records it and decides."""
+
+    def __init__(self, book: TrialBook):
+        super().__init__()
+        self._book = book
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Record the epoch, then say whether the trial goes on."""
+        try:
+            decision = self._book.queue.report(self._book.trial_ids[trial.trial_id], result[REPORT])
+        except (StudyFailed, OSError) as error:
+            self._book.error = error
+            raise
+        return str(TrialScheduler.CONTINUE if decision == CONTINUE else TrialScheduler.STOP)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """All retries are used up."""
+        error = trial.get_error()
+        self._book.queue.fail(self._book.trial_ids[trial.trial_id], str(error) if error else "the worker process was lost")
+
+
+class ForgetReports(Callback):  # type: ignore[misc]  # Ray ships no types
+    """Frees the report once it is recorded: Tune keeps each trial's last result for ever."""
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        """Leave a number in its place."""
+        result.pop(REPORT, None)

@@ -1,0 +1,31 @@
+"""Results against the fraction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from analysis import load_study
+from analysis.figures.fraction_curve import fraction_curve, fraction_curve_table
+
+
+def test_table_has_every_seed_and_the_published_values(finished: Path) -> None:
+    table = fraction_curve_table(load_study(finished))
+    study = table[(table["source"] == "study") & (table["metric"] == "val_accuracy")]
+    assert study["value"].tolist() == [x / 40 for x in (23, 25, 26, 28, 31, 33, 34, 36)]
+    published = table[table["source"] == "published"]
+    assert published["value"].tolist() == pytest.approx([0.6348, 0.7413, 0.9034, 0.9304])
+    assert published["setting"].unique().tolist() == ["published without", "published with"]
+
+
+def test_figure_has_means_seeds_and_published_lines(finished: Path) -> None:
+    names = [trace.name for trace in fraction_curve(load_study(finished)).data if trace.showlegend is not False]
+    assert names == [
+        "without pretraining, mean",
+        "without pretraining, each seed",
+        "with (sum), mean",
+        "with (sum), each seed",
+        "published, without",
+        "published, with",
+    ]

@@ -1,0 +1,28 @@
+"""One look for all figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from analysis import load_study
+from analysis.figures.style import BLUE, VERMILLION, broken_lines, safe, setting_colours
+
+
+def test_a_setting_keeps_its_colour_whatever_else_is_compared(run_directory: Callable[..., Any]) -> None:
+    directory = run_directory()
+    directory.trial("a", correct=[20])
+    directory.trial("b", fusion="concat", correct=[20])
+    directory.trial("c", fusion="new", correct=[20])
+    directory.trial("d", fusion="sum", control="random", correct=[20])
+    directory.trial("e", fusion="sum", correct=[20])
+    colours = setting_colours(load_study(directory.save()))
+    assert colours["off"] == BLUE
+    assert colours["sum"] == VERMILLION
+    assert len(set(colours.values())) == len(colours) == 5
+    assert next(iter(colours)) == "off"
+
+
+def test_text_is_escaped_and_lines_are_broken() -> None:
+    assert safe("<b>") == "&lt;b&gt;"
+    assert broken_lines([[1, 2], [3]]) == [1, 2, None, 3]

@@ -1,0 +1,49 @@
+"""Tables fit narrow terminals and names stay plain text."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from analysis import load_study
+from analysis.tables import Column, Table, tables
+from analysis.terminal import print_tables
+
+
+def printed(made: list[Table], width: int) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    print_tables(made, console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_number_is_cut_off(finished: Path, width: int) -> None:
+    made = tables(load_study(finished))
+    text = printed(made, width)
+    assert max(map(len, text.splitlines())) <= width
+    for table in made:
+        shown = table.display()
+        for title, numeric in zip(shown, table.numeric, strict=True):
+            for cell in shown[title] if numeric else ():
+                assert cell.replace(" ± ", "±") in text
+
+
+def test_names_are_no_markup() -> None:
+    frame = pd.DataFrame({"name": ["[red]x[/red]"], "value": [1.0]})
+    table = Table("t", "[bold]T", "caption [/]", frame, (Column("Name", "name"), Column("V", "value", form="score")))
+    text = printed([table], 80)
+    assert "[red]x[/red]" in text
+    assert "[bold]T" in text
+    assert "caption [/]" in text
+
+
+def test_long_names_are_folded_not_lost() -> None:
+    frame = pd.DataFrame({"name": ["a" * 150], "value": [0.5]})
+    text = printed([Table("t", "T", "c", frame, (Column("Name", "name"), Column("V", "value", form="percent")))], 80)
+    assert text.count("a") == 150 + "Name".count("a")
+    assert "50.00" in text

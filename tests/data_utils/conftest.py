@@ -1,0 +1,53 @@
+"""Small data sets on disk, with the layout of the coursework."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_utils.config import DataConfig
+
+WBC = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
+
+
+def write_image(path: Path, seed: int, size: tuple[int, int] = (20, 24)) -> Path:
+    """Write a random picture of (height, width) whose pixels depend on the seed only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def write() -> Callable[..., Path]:
+    return write_image
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder with wbc: 10 training images (2 with masks) and 2 validation images of every class."""
+    root = tmp_path / "data"
+    for label, name in enumerate(WBC):
+        for i in range(10):
+            write_image(root / "wbc" / "train" / "data" / name / f"{i}.png", 1000 * label + i)
+        for i in range(2):
+            write_image(root / "wbc" / "val" / "data" / name / f"{i}.png", 1000 * label + 500 + i)
+            mask = root / "wbc" / "train" / "mask" / name / f"{i}.png"
+            mask.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.repeat(np.array([[0, 128, 255] * 8], np.uint8), 20, axis=0)).save(mask)
+    return root
+
+
+@pytest.fixture
+def config(root: Path, tmp_path: Path) -> DataConfig:
+    return DataConfig(source="folder", root=root, cache_dir=tmp_path / "cache")
+
+
+@pytest.fixture
+def real_data() -> Path:
+    folder = Path(__file__).resolve().parents[3] / "shared" / "data"
+    if not (folder / "wbc").is_dir():
+        pytest.skip("the real data set ../shared/data is not on this machine")
+    return folder

@@ -1,0 +1,323 @@
+import json
+import multiprocessing
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_utils import cache
+from data_utils.cache import cache_root, prepare
+from data_utils.config import DataConfig, SyntheticConfig
+from data_utils.errors import DataError, UnreadableImage
+
+Write = Callable[..., Path]
+
+
+def counts(arrays: cache.ImageArrays, split: str) -> list[int]:
+    return np.bincount(arrays.labels[arrays.indices(split)], minlength=5).tolist()
+
+
+def with_settings(config: DataConfig, **settings: object) -> DataConfig:
+    return DataConfig.model_validate({**config.model_dump(), **settings})
+
+
+# --- splits ---
+
+
+def test_a_fifth_of_train_is_set_aside_for_testing(config: DataConfig) -> None:
+    arrays = prepare(config, "wbc")
+    assert (counts(arrays, "train"), counts(arrays, "val"), counts(arrays, "test")) == ([8] * 5, [2] * 5, [2] * 5)
+    assert (arrays.validation_origin, arrays.test_origin) == ("folder", "set aside")
+
+
+def test_the_test_split_does_not_depend_on_names_or_stored_size(config: DataConfig, root: Path) -> None:
+    before = prepare(config, "wbc")
+    folder = root / "wbc" / "train" / "data" / "Monocyte"
+    for path in sorted(folder.iterdir()):
+        path.rename(folder / f"renamed{9 - int(path.stem)}.png")
+    shutil.rmtree(root / "wbc" / "train" / "mask")
+    after = prepare(with_settings(config, stored_size=10), "wbc")
+    assert set(before.hashes[before.indices("test")]) == set(after.hashes[after.indices("test")])
+
+
+def test_without_test_images_nothing_is_set_aside(config: DataConfig) -> None:
+    arrays = prepare(with_settings(config, test="none"), "wbc")
+    assert counts(arrays, "train") == [10] * 5
+    assert arrays.test_origin == "none"
+
+
+def test_a_test_folder_is_used_or_left_out(config: DataConfig, root: Path) -> None:
+    (root / "wbc" / "val").rename(root / "wbc" / "test")
+    arrays = prepare(config, "wbc")
+    # Validation is now what is missing.
+    assert (arrays.validation_origin, arrays.test_origin) == ("set aside", "folder")
+    assert (counts(arrays, "train"), counts(arrays, "val"), counts(arrays, "test")) == ([8] * 5, [2] * 5, [2] * 5)
+    assert len(prepare(with_settings(config, test="none"), "wbc").indices("test")) == 0
+
+
+def test_groups_are_not_divided_by_the_test_split(config: DataConfig, root: Path, tmp_path: Path) -> None:
+    paths = sorted((root / "wbc" / "train" / "data").rglob("*.png"))
+    rows = [f"{path.relative_to(root / 'wbc').as_posix()},patient {int(path.stem) % 5}" for path in paths]
+    (tmp_path / "groups.csv").write_text("path,group\n" + "\n".join(rows))
+    arrays = prepare(with_settings(config, groups=tmp_path / "groups.csv"), "wbc")
+    test, train = (set(arrays.groups[arrays.indices(split)].tolist()) for split in ("test", "train"))
+    assert len(test) == 1
+    assert len(train) == 4
+    assert not test & train
+
+
+def test_ready_made_subsets_stay_whole_when_images_are_set_aside(config: DataConfig, root: Path) -> None:
+    for folder in (root / "wbc" / "train" / "data").iterdir():
+        target = root / "WBC_80" / "train" / "data" / folder.name
+        target.mkdir(parents=True)
+        for i in range(8):
+            shutil.copy(folder / f"{i}.png", target)
+    arrays = prepare(config, "wbc")
+    assert len(arrays.subsets[0.8]) == 40
+    assert set(arrays.splits[arrays.subsets[0.8]]) == {"train"}
+    assert {Path(path).stem for path in arrays.paths[arrays.indices("test")].tolist()} == {"8", "9"}
+
+
+def test_whole_unlabelled_images_are_set_aside_for_validation(config: DataConfig, root: Path, write: Write) -> None:
+    for i in range(5):
+        write(root / "prcc" / f"{i}.png", i, (40, 40))
+    arrays = prepare(with_settings(config, tile_size=20), "prcc")
+    assert len(arrays) == 20
+    assert len(arrays.indices("val")) == 4
+    assert len(set(arrays.groups[arrays.indices("val")].tolist())) == 1
+    assert arrays.labels.tolist() == [-1] * 20
+    assert (arrays.validation_origin, arrays.test_origin) == ("set aside", "none")
+
+
+def test_background_tiles_in_both_splits_are_dropped_even_when_leaks_are_fatal(config: DataConfig, root: Path) -> None:
+    (root / "prcc").mkdir()
+    for i in range(5):
+        pixels = np.full((20, 40, 3), 255, np.uint8)
+        pixels[:, :20] = i
+        Image.fromarray(pixels).save(root / "prcc" / f"{i}.png")
+    arrays = prepare(with_settings(config, tile_size=20, leaks="fatal"), "prcc")
+    assert len(arrays.indices("val")) == 2
+    assert len(arrays.indices("train")) == 4
+    assert len(arrays.dropped) == 4
+
+
+# --- leaks, duplicates and unreadable files ---
+
+
+def test_an_image_in_train_and_val_is_dropped_from_train_and_listed(config: DataConfig, root: Path) -> None:
+    data = root / "wbc" / "val" / "data" / "Monocyte" / "0.png"
+    shutil.copy(data, root / "wbc" / "train" / "data" / "Monocyte" / "leak.png")
+    arrays = prepare(config, "wbc")
+    assert arrays.dropped == [("train/data/Monocyte/leak.png", "train", "val/data/Monocyte/0.png")]
+    assert "train/data/Monocyte/leak.png" not in arrays.paths
+    assert arrays.duplicates == [["train/data/Monocyte/leak.png", "val/data/Monocyte/0.png"]]
+
+
+def test_leaks_can_be_fatal(config: DataConfig, root: Path) -> None:
+    data = root / "wbc" / "val" / "data" / "Monocyte" / "0.png"
+    shutil.copy(data, root / "wbc" / "train" / "data" / "Monocyte" / "leak.png")
+    with pytest.raises(DataError, match=r"val/data/Monocyte/0\.png and train/data/Monocyte/leak\.png are the same"):
+        prepare(with_settings(config, leaks="fatal"), "wbc")
+
+
+def test_duplicates_in_train_are_kept_on_one_side(config: DataConfig, root: Path) -> None:
+    for path in sorted((root / "wbc" / "train" / "data" / "Monocyte").iterdir()):
+        shutil.copy(path, path.with_name(f"twin{path.name}"))
+    arrays = prepare(with_settings(config, leaks="fatal"), "wbc")
+    assert len(arrays.duplicates) == 10
+    assert not arrays.dropped
+    assert counts(arrays, "test")[3] == 4
+
+
+def test_unreadable_files_stop_or_are_skipped_and_listed(config: DataConfig, root: Path) -> None:
+    image = root / "wbc" / "train" / "data" / "Monocyte" / "5.png"
+    image.write_bytes(image.read_bytes()[:200])
+    mask = root / "wbc" / "train" / "mask" / "Monocyte" / "0.png"
+    mask.write_bytes(b"no mask")
+    with pytest.raises(UnreadableImage, match="Monocyte"):
+        prepare(config, "wbc")
+    arrays = prepare(with_settings(config, unreadable="skip"), "wbc")
+    assert [path for path, _ in arrays.unreadable] == [str(mask), str(image)]
+    assert len(arrays) == 59
+    row = arrays.paths.tolist().index("train/data/Monocyte/0.png")
+    assert arrays.mask(row) is None
+
+
+def test_a_class_of_which_nothing_is_left_is_named(config: DataConfig, root: Path) -> None:
+    for path in (root / "wbc" / "train" / "data" / "Monocyte").iterdir():
+        path.write_bytes(b"no image")
+    with pytest.raises(DataError, match="no training image of Monocyte is left; 10 files"):
+        prepare(with_settings(config, unreadable="skip"), "wbc")
+
+
+def test_a_mask_of_another_size_is_named(config: DataConfig, root: Path) -> None:
+    Image.new("L", (5, 6)).save(root / "wbc" / "train" / "mask" / "Monocyte" / "0.png")
+    with pytest.raises(DataError, match=r"Monocyte/0\.png: its mask is 5x6 px, the image 24x20 px"):
+        prepare(config, "wbc")
+
+
+# --- the folder on disk ---
+
+
+def test_images_are_reduced_when_stored(config: DataConfig) -> None:
+    arrays = prepare(with_settings(config, stored_size=10), "wbc")
+    assert arrays.image(0).shape == (10, 12, 3)
+    mask = arrays.mask(0)
+    assert mask is not None
+    assert mask.shape == (10, 12)
+
+
+def test_a_second_call_opens_without_decoding(config: DataConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[tuple[int, int]] = []
+    first = prepare(config, "wbc", lambda done, total: steps.append((done, total)))
+    assert steps == [(i, 60) for i in range(1, 61)]
+    monkeypatch.setattr(cache, "_build", None)
+    again = prepare(config, "wbc", lambda done, total: steps.append((done, total)))
+    assert again.fingerprint == first.fingerprint
+    assert len(steps) == 60
+
+
+@pytest.mark.parametrize(
+    "settings", [{"stored_size": 10}, {"test": "none"}, {"leaks": "fatal"}, {"unreadable": "skip"}, {"tile_size": 64}]
+)
+def test_settings_that_matter_give_a_new_folder(config: DataConfig, settings: dict[str, object]) -> None:
+    assert prepare(config, "wbc").folder != prepare(with_settings(config, **settings), "wbc").folder
+
+
+def test_augmentation_settings_share_the_folder(config: DataConfig) -> None:
+    other = with_settings(config, image_size=64, flip=0.0, crop_scale=(0.5, 1.0))
+    assert prepare(config, "wbc").folder == prepare(other, "wbc").folder
+
+
+def test_a_changed_source_gives_a_new_folder_and_fingerprint(config: DataConfig, root: Path, write: Write) -> None:
+    before = prepare(config, "wbc")
+    write(root / "wbc" / "train" / "data" / "Basophil" / "3.png", 4711)
+    after = prepare(config, "wbc")
+    assert after.folder != before.folder
+    assert after.fingerprint != before.fingerprint
+
+
+def test_the_fingerprint_is_that_of_the_content(config: DataConfig, root: Path, tmp_path: Path) -> None:
+    before = prepare(config, "wbc")
+    for path in root.rglob("*.png"):
+        os.utime(path, (1, 1))
+    after = prepare(with_settings(config, cache_dir=tmp_path / "elsewhere"), "wbc")
+    assert after.folder.name != before.folder.name
+    assert after.fingerprint == before.fingerprint
+
+
+def test_an_interrupted_build_leaves_nothing_behind(config: DataConfig) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == 30:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(config, "wbc", stop)
+    assert not list(cache_root(config).iterdir())
+    assert len(prepare(config, "wbc")) == 60
+
+
+def test_what_a_killed_build_left_is_never_opened_and_later_removed(config: DataConfig) -> None:
+    good = prepare(config, "wbc")
+    left = good.folder.with_name(f".{good.folder.name}-building-x")
+    good.folder.rename(left)
+    (left / "cache.json").unlink()
+    recent = left.with_name(left.name + "y")
+    shutil.copytree(left, recent)
+    past = time.time() - 7200
+    for path in [*left.iterdir(), left]:
+        os.utime(path, (past, past))
+    assert prepare(config, "wbc").fingerprint == good.fingerprint
+    assert not left.exists()
+    assert recent.exists()  # perhaps another process is at work in it
+
+
+def build(settings: str, barrier: "multiprocessing.synchronize.Barrier", results: "multiprocessing.Queue[str]") -> None:
+    config = DataConfig.model_validate_json(settings)
+    # Both processes have decoded everything before either publishes.
+    results.put(
+        prepare(config, "wbc", lambda done, total: barrier.wait(60) and None if done == total else None).fingerprint
+    )
+
+
+def test_two_processes_that_build_at_once_end_with_one_cache(config: DataConfig) -> None:
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(2), context.Queue()
+    processes = [context.Process(target=build, args=(config.model_dump_json(), barrier, results)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    fingerprints = {results.get(timeout=60) for _ in processes}
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    folders = list(cache_root(config).iterdir())
+    assert [folder.name[0] for folder in folders] == ["w"]
+    assert fingerprints == {prepare(config, "wbc").fingerprint}
+
+
+def test_a_cache_dir_that_cannot_be_made_is_named(config: DataConfig, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"data\.cache_dir.*cannot be written"):
+        prepare(with_settings(config, cache_dir=tmp_path / "file"), "wbc")
+
+
+def test_the_default_place_is_an_environment_variable_then_home(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WBC_STUDY_CACHE", str(tmp_path / "named"))
+    assert cache_root(DataConfig()) == tmp_path / "named"
+    monkeypatch.delenv("WBC_STUDY_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_root(DataConfig()) == tmp_path / ".cache" / "wbc-study"
+
+
+def test_the_index_needs_no_pickle(config: DataConfig) -> None:
+    folder = prepare(config, "wbc").folder
+    json.loads((folder / "cache.json").read_text())
+    with np.load(folder / "index.npz", allow_pickle=False) as index:
+        assert all(index[name].dtype.kind in "iU" for name in index.files)
+
+
+# --- other sources ---
+
+
+@pytest.mark.parametrize("domain", ["wbc", "cam16", "prcc"])
+def test_generated_images_are_prepared(tmp_path: Path, domain: str) -> None:
+    small = SyntheticConfig(
+        train=40, validation=20, test=20, cam16_train=10, cam16_validation=4, prcc=6, prcc_validation=2
+    )
+    arrays = prepare(DataConfig(cache_dir=tmp_path, synthetic=small), domain)
+    assert len(arrays) == {"wbc": 80, "cam16": 14, "prcc": 8}[domain]
+    assert arrays.validation_origin == "folder"
+
+
+def test_real_patches(real_data: Path, tmp_path: Path) -> None:
+    """A few patches of every class and split, by links; val is taken as given, nothing is in two splits."""
+    for split in ("train", "val", "test"):
+        for name in ("normal", "tumor"):
+            folder = tmp_path / "data" / "cam16" / split / "data" / name
+            folder.mkdir(parents=True)
+            for path in sorted((real_data / "cam16" / split / "data" / name).iterdir())[:10]:
+                (folder / path.name).symlink_to(path)
+    arrays = prepare(DataConfig(source="folder", root=tmp_path / "data", cache_dir=tmp_path / "cache"), "cam16")
+    assert [len(arrays.indices(split)) for split in ("train", "val", "test")] == [20, 20, 20]
+    assert arrays.image(0).shape == (96, 96, 3)
+    assert 0.2 < arrays.batch(np.arange(60))[0].mean() / 255 < 0.95
+
+
+def test_real_masked_cells_of_many_sizes(real_data: Path, tmp_path: Path) -> None:
+    """Ragged sizes, masks, one basophil, an exact duplicate pair, no splits: all of it is ordinary."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "wbc").symlink_to(real_data / "wbc_masked")
+    arrays = prepare(DataConfig(source="folder", root=tmp_path / "data", cache_dir=tmp_path / "cache"), "wbc")
+    assert len(arrays) == 300
+    assert all(arrays.has_mask(i) for i in range(300))
+    assert set(np.unique(np.concatenate([arrays.mask(i).ravel() for i in range(20)]))) <= {0, 128, 255}  # type: ignore[union-attr]  # asserted above
+    assert len(arrays.duplicates) == 1
+    assert counts(arrays, "train")[0] == 1
+    assert arrays.heights.min() < arrays.heights.max()

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from models.classifier import ResidualClassifier
+from models.initialisation import stream
+
+
+def count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_parameter_counts_are_the_published_ones() -> None:
+    assert count(ResidualClassifier()) == 719_013
+    assert count(ResidualClassifier(classes=2)) == 718_626
+
+
+def test_state_dict_keys_are_the_published_ones() -> None:
+    norm = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    expected = ["conv1.weight", *(f"bn1.{key}" for key in norm)]
+    for stage in (1, 2, 3):
+        for block in (0, 1):
+            for conv, bn in (("conv1", "bn1"), ("conv2", "bn2"), ("downsample.0", "downsample.1")):
+                expected.append(f"layer{stage}.{block}.{conv}.weight")
+                expected += [f"layer{stage}.{block}.{bn}.{key}" for key in norm]
+    expected += ["fc.weight", "fc.bias"]
+    assert list(ResidualClassifier().state_dict()) == expected
+
+
+def test_a_training_step_at_the_published_crop_lowers_the_loss() -> None:
+    network = ResidualClassifier()
+    images = torch.rand(2, 3, 224, 224, generator=stream(0, "images"))
+    labels = torch.tensor([0, 4])
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(2):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(network(images), labels)
+        loss.backward()
+        assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[1] < losses[0]
+
+
+def test_the_published_validation_size_gives_one_logit_a_class() -> None:
+    network = ResidualClassifier().eval()
+    with torch.no_grad():
+        logits = network(torch.rand(1, 3, 575, 575, generator=stream(0)))
+    assert logits.shape == (1, 5)
+    assert torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize(("size", "side"), [(32, 8), (33, 9), (1, 1)])
+def test_maps_features_and_logits_are_steps_of_one_computation(size: int, side: int) -> None:
+    network = ResidualClassifier(classes=3, width=8).eval()
+    images = torch.rand(2, 3, size, size, generator=stream(0))
+    with torch.no_grad():
+        maps, features, logits = network.feature_maps(images), network.features(images), network(images)
+    assert maps.shape == (2, 32, side, side)
+    assert maps.min() >= 0  # after a ReLU
+    assert features.shape == (2, network.feature_size) == (2, 32)
+    torch.testing.assert_close(features, nn.functional.adaptive_avg_pool2d(maps, 1).flatten(1))
+    torch.testing.assert_close(logits, features @ network.fc.weight.T + network.fc.bias)
+
+
+def test_the_generator_decides_the_weights() -> None:
+    first, again, other = (ResidualClassifier(width=4, generator=stream(seed, "classifier")) for seed in (1, 1, 2))
+    assert torch.equal(first.conv1.weight, again.conv1.weight)
+    assert not torch.equal(first.conv1.weight, other.conv1.weight)
+
+
+def test_impossible_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="classes=0"):
+        ResidualClassifier(classes=0)
+    with pytest.raises(ValueError, match="width=0"):
+        ResidualClassifier(width=0)
