@@ -15,9 +15,11 @@ Lengths are in drawing units, of which a picture has 48 a side whatever its size
 what is difficult is difficult in the morphology (band neutrophils, large lymphocytes, cells poor in granules).
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +29,6 @@ from data_utils.errors import DataError
 from data_utils.sources import Item, Split
 
 Floats = NDArray[np.float32]
-
-DRAWING_VERSION = 1
-"""Part of the cache key: raise it whenever a picture would change, or old caches would be taken for new ones."""
 
 CLASS_SHARES: Mapping[str, Mapping[str, float]] = {
     # Training images of the coursework's WBC_100: 176, 618, 2015, 466 and 5172 of 8447.
@@ -79,7 +78,7 @@ class SyntheticSource:
         self._seed = config.seed
         self._size = config.size
         counts = _split_counts(config, domain)
-        self.identity = f"synthetic:{DRAWING_VERSION}:{domain}:seed={config.seed}:size={config.size}:" + ",".join(
+        self.identity = f"synthetic:{_drawing()}:{domain}:seed={config.seed}:size={config.size}:" + ",".join(
             f"{split}={count}" for split, (_, count) in counts.items()
         )
         items: list[Item] = []
@@ -114,6 +113,12 @@ class SyntheticSource:
         if self.domain == "cam16":
             return _draw_lymph_node(rng, self._size, tumor=self.classes[item.label] == "tumor")
         return _draw_kidney(rng, self._size)
+
+
+@cache
+def _drawing() -> str:
+    """Stand for how pictures are drawn in the cache key: another drawing must not be taken for the stored one."""
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
 
 
 def _split_counts(config: SyntheticConfig, domain: str) -> dict[Split, tuple[str, int]]:

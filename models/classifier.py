@@ -43,6 +43,8 @@ class ResidualClassifier(nn.Module):
         classes: Number of logits, at least 1.
         width: Channels of the stem and the first stage; the stages have 1, 2 and 4 times as many.
         generator: CPU generator for the initial weights (see `initialise`); `stream(0, "classifier")` where None.
+        norm_momentum: Weight of the newest batch in batch norm's running statistics, as in torch; raise it for trainings of
+            so few steps that the statistics would still be those of the start.
 
     Attributes:
         classes: As given.
@@ -50,7 +52,13 @@ class ResidualClassifier(nn.Module):
         feature_size: Length of the pooled features, 4 * width.
     """
 
-    def __init__(self, classes: int = 5, width: int = 32, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self,
+        classes: int = 5,
+        width: int = 32,
+        generator: torch.Generator | None = None,
+        norm_momentum: float = 0.1,
+    ) -> None:
         super().__init__()
         if classes < 1 or width < 1:
             raise ValueError(f"classes and width must be at least 1, got classes={classes}, width={width}")
@@ -66,6 +74,9 @@ class ResidualClassifier(nn.Module):
             self.layer2 = _stage(width, 2 * width, stride=2)
             self.layer3 = _stage(2 * width, 4 * width, stride=2)
             self.fc = nn.Linear(4 * width, classes)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = norm_momentum
         initialise(self, stream(0, "classifier") if generator is None else generator)
 
     def feature_maps(self, x: Tensor) -> Tensor:

@@ -49,6 +49,13 @@ class ModelConfig(Settings):
     """The residual classifier."""
 
     width: int = Field(default=32, ge=4, le=256, description="Channels of the first stage; 32 as published (719,013 parameters).")
+    norm_momentum: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        description="Weight of the newest batch in batch norm's running statistics. Raise it where trials have only dozens of"
+        " gradient steps: validation would still see the statistics of the start.",
+    )
 
 
 class EncoderConfig(Settings):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from data_utils.cache import ImageArrays
 from study.errors import StudyFailed
-from study.records import write_durably
+from study.durable import write_durably
 
 LATENTS = "latents.npy"
 _FINGERPRINT = "latents.json"

@@ -14,7 +14,8 @@ from study.config import StudyConfig
 from study.configuration import check_config, compare_configs, read_yaml
 from study.errors import StudyFailed, UsageError
 from study.progress import Progress
-from study.records import RecordWriter, write_durably, write_table
+from study.durable import write_durably
+from study.records import RecordWriter, write_table
 from study.run_directory import RunDirectory
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.schema import TABLES
 from analysis.segments import SEGMENT_NAME, arrow_schema, read_segments
+from study.durable import write_durably
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,28 +18,6 @@ if TYPE_CHECKING:
 
 _COMPACT_AFTER = 512
 """Row segments of a table that are merged into one Parquet segment while a study runs: small files slow readers down."""
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file so that it is either absent or complete, and on the disk when this returns.
-
-    Raises:
-        OSError: the disk is full or not writable; nothing is left behind under `path`.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]] | pd.DataFrame, columns: Mapping[str, str]) -> None:

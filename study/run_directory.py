@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from study.errors import UsageError
-from study.records import write_durably
+from study.durable import write_durably
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -55,16 +55,19 @@ class TrainingRun:
         self._classes = len(arrays.classes)
         self._train = select_fraction(arrays, spec.arm.fraction, spec.seed)
         self._latents = {name: torch.tensor(latents[name], device=device) for name in spec.arm.encoders}
-        classifier = ResidualClassifier(self._classes, config.model.width, generator=stream(spec.seed, "classifier"))
+        classifier = ResidualClassifier(
+            self._classes, config.model.width, stream(spec.seed, "classifier"), config.model.norm_momentum
+        )
         sizes = {name: latent.shape[1] for name, latent in self._latents.items()}
         model = FusedClassifier(classifier, sizes, spec.arm.fusion)
         if sizes:
             train = torch.from_numpy(self._train).to(device)
             model.set_statistics({name: latent[train] for name, latent in self._latents.items()})
-        self._model = model.to(device)
+        # Channels last: convolutions of few channels run a tenth faster on the CPU, and tensor cores want it.
+        self._model = model.to(device=device, memory_format=torch.channels_last)
         self._parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
         self._optimiser = torch.optim.Adam(
-            model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay, foreach=True
+            model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True
         )
         self._schedule = (
             torch.optim.lr_scheduler.ReduceLROnPlateau(

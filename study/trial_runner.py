@@ -25,8 +25,9 @@ def run_trials(config: StudyConfig, directory: RunDirectory, queue: TrialQueue) 
     if queue.exhausted:
         return
     slots = count_slots(config.resources)
-    # With a searcher of one's own Tune keeps one trial pending, and a large cluster would fill one by one.
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(1, slots // 4))
+    # With a searcher of one's own Tune keeps one trial pending: a cluster would fill one by one, and where starting a process
+    # takes longer than a trial, one process would serve all trials in turn.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
 
     from ray import tune
     from ray.tune.error import TuneError
@@ -47,7 +48,8 @@ def run_trials(config: StudyConfig, directory: RunDirectory, queue: TrialQueue) 
             search_alg=ArmSearch(book),
             scheduler=ArmScheduler(book),
             num_samples=-1,
-            max_concurrent_trials=slots if config.resources.workers != "auto" else None,
+            # Points are suggested when a worker is free, not earlier: the searcher then knows all that can be known.
+            max_concurrent_trials=slots,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),
         ),

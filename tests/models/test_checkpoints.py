@@ -222,8 +222,8 @@ def test_the_published_autoencoder_reconstructs_kidney_tiles(published: Path, ki
 def test_the_published_classifier_tells_lymphocytes_from_neutrophils(published: Path, blood_cells: Path) -> None:
     """Cells of another hospital and scale, so no published accuracy to compare with; ranking them still works.
 
-    Measured: area under the curve 0.89; 0.56 without the ReLU after the shortcut, 0.63 with that ReLU before it. At full
-    size the network calls nearly all of these cells neutrophils, hence 160 px. The next test is the stricter one.
+    Measured: area under the curve 0.89; 0.56 without the ReLU after the shortcut, 0.63 with that ReLU before it. At
+    full size the network calls nearly all of these cells neutrophils, hence 160 px. The next test is the stricter one.
     """
     network = load_published(published / "wbc100_model_without_pretraining.pth", "classifier")
     margins = {}

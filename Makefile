@@ -1,0 +1,38 @@
+# Two commands: `make study` and `make test`. Each sets up what it needs in .venv first.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: study test check format clean
+
+study: $(VENV)/.installed  ## Run the quick study on generated images and print its tables
+	$(BIN)/wbc-study run quick
+
+test: $(VENV)/.installed-dev  ## Run every test
+	$(BIN)/python -m pytest $(TESTS)
+
+check: $(VENV)/.installed-dev  ## Lint, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build *.egg-info
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
+	@echo "Installing into $(VENV) (a few minutes the first time) ..."
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(BIN)/python pyproject.toml constraints.txt
+	@echo "Installing into $(VENV) (a few minutes the first time) ..."
+	$(INSTALL) --editable ".[dev]"
+	@touch $@ $(VENV)/.installed
