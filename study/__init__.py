@@ -1,7 +1,7 @@
 """One study: configuration, arms, search, confirmation, run directory and command line.
 
-    >>> from study import StudyConfig, run_study
-    >>> run_study(StudyConfig(name="pilot"))  # doctest: +SKIP
+>>> from study import StudyConfig, run_study
+>>> run_study(StudyConfig(name="pilot"))  # doctest: +SKIP
 """
 
 from __future__ import annotations

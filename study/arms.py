@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from analysis.schema import arm_name
 
 if TYPE_CHECKING:
-    from study.config import ArmsConfig
+    from study.config import ArmsConfig, FusionMode
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Arm:
 
     fraction: float
     """Of the labelled training images, in (0, 1]."""
-    fusion: str
+    fusion: FusionMode
     """``off`` or how features join the classifier."""
     encoders: tuple[str, ...] = ()
     """Names of the encoders, empty without fusion."""

@@ -19,8 +19,12 @@ def audit_tables(findings: Mapping[str, Mapping[str, Any]]) -> Iterator[Table | 
         classes = list(dict.fromkeys(name for split in found["images"].values() for name in split))
         rows = {f"{split} images": counts for split, counts in found["images"].items()}
         rows |= {f"{split} masks": counts for split, counts in found["masks"].items() if any(counts.values())}
-        rows |= {f"{100 * float(key):g} % of train": part["classes"] for key, part in found.get("fractions", {}).items()}
-        table = Table(title=f"{domain}: {found['images_total']:,} images", title_justify="left", box=None, padding=(0, 2, 0, 0))
+        rows |= {
+            f"{100 * float(key):g} % of train": part["classes"] for key, part in found.get("fractions", {}).items()
+        }
+        table = Table(
+            title=f"{domain}: {found['images_total']:,} images", title_justify="left", box=None, padding=(0, 2, 0, 0)
+        )
         table.add_column("")
         for name in (*classes, "total"):
             table.add_column(name, justify="right")
@@ -28,12 +32,18 @@ def audit_tables(findings: Mapping[str, Mapping[str, Any]]) -> Iterator[Table | 
             table.add_row(label, *(f"{counts.get(name, 0):,}" for name in classes), f"{sum(counts.values()):,}")
         yield table
         high, wide = found["sizes"]["height"], found["sizes"]["width"]
-        yield f"  stored size {high['min']} to {high['max']} x {wide['min']} to {wide['max']} px; validation {found['validation_origin']},"
-        yield f"  test {found['test_origin']}; fingerprint {found['fingerprint'][:16]}"
+        yield f"  stored size {high['min']} to {high['max']} x {wide['min']} to {wide['max']} px;"
+        yield f"  validation {found['validation_origin']}, test {found['test_origin']}; fingerprint {found['fingerprint'][:16]}"
         for title, lines in (
             ("unreadable", [f"{entry['path']}: {entry['reason']}" for entry in found["unreadable"]]),
             ("identical images", [" = ".join(group) for group in found["duplicates"]]),
-            ("in two splits", [f"{entry['path']} ({entry['split']}) is {entry['same_as']}: {entry['action']}" for entry in found["leaks"]]),
+            (
+                "in two splits",
+                [
+                    f"{entry['path']} ({entry['split']}) is {entry['same_as']}: {entry['action']}"
+                    for entry in found["leaks"]
+                ],
+            ),
         ):
             if lines:
                 yield f"  {title}: {len(lines)}"

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from study.config import StudyConfig
     from study.run_directory import RunDirectory
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -29,11 +28,16 @@ config_app = typer.Typer(help="Show what can be configured.", no_args_is_help=Tr
 app.add_typer(data_app, name="data")
 app.add_typer(config_app, name="config")
 
-ConfigArgument = Annotated[str, typer.Argument(metavar="PRESET_OR_YAML", help="quick, local, published, or a YAML file.")]
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Name of a study below --root, or the path of its folder.")]
+ConfigArgument = Annotated[
+    str, typer.Argument(metavar="PRESET_OR_YAML", help="quick, local, published, or a YAML file.")
+]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="Name of a study below --root, or the path of its folder.")
+]
 RootOption = Annotated[Path, typer.Option("--root", help="Folder that holds the run directories.")]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. search.trials_per_arm=8. Repeatable.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. search.trials_per_arm=8. Repeatable."),
 ]
 NameOption = Annotated[str | None, typer.Option("--name", help="Name of the study; the preset's or file's without it.")]
 
@@ -46,8 +50,12 @@ def run(
     name: NameOption = None,
     root: RootOption = _ROOT,
     overrides: SetOption = None,
-    address: Annotated[str | None, typer.Option(help="Of a Ray cluster, or `auto`; without it Ray starts here.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, in what time and memory, and stop.")] = False,
+    address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster, or `auto`; without it Ray starts here.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, in what time and memory, and stop.")
+    ] = False,
 ) -> None:
     """Run a study, or continue one that was interrupted. A finished one prints its tables."""
     from study.configuration import load_config
@@ -162,7 +170,9 @@ def data_audit(config: ConfigArgument, overrides: SetOption = None) -> None:
     from study.progress import Progress
 
     settings = load_config(config, [*(overrides or ()), "data.unreadable=skip"])
-    encoders = [name for name in settings.arms.encoders if settings.uses_fusion and settings.pretrain.of(name).weights is None]
+    encoders = [
+        name for name in settings.arms.encoders if settings.uses_fusion and settings.pretrain.of(name).weights is None
+    ]
     with Progress().phase("images") as tell:
         arrays = {domain: prepare(settings.data, domain) for domain in ("wbc", *encoders)}
         tell(", ".join(f"{len(images):,} {domain}" for domain, images in arrays.items()))
@@ -241,7 +251,7 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
-def _interrupt(number: int, frame: Any) -> NoReturn:
+def _interrupt(*_: Any) -> NoReturn:
     raise KeyboardInterrupt
 
 

@@ -34,7 +34,9 @@ class ArmsConfig(Settings):
         " to the classifier's logits.",
     )
     encoders: tuple[EncoderName, ...] = Field(
-        default=("prcc", "cam16"), min_length=1, description="Frozen pretrained networks that a fusion adds to the classifier."
+        default=("prcc", "cam16"),
+        min_length=1,
+        description="Frozen pretrained networks that a fusion adds to the classifier.",
     )
 
     @field_validator("fractions", "fusion", "encoders")
@@ -48,7 +50,9 @@ class ArmsConfig(Settings):
 class ModelConfig(Settings):
     """The residual classifier."""
 
-    width: int = Field(default=32, ge=4, le=256, description="Channels of the first stage; 32 as published (719,013 parameters).")
+    width: int = Field(
+        default=32, ge=4, le=256, description="Channels of the first stage; 32 as published (719,013 parameters)."
+    )
     norm_momentum: float = Field(
         default=0.1,
         gt=0,
@@ -91,7 +95,9 @@ class PretrainConfig(Settings):
 class TrainingConfig(Settings):
     """One training of one arm. Loss is cross-entropy, the optimiser Adam."""
 
-    epochs: int = Field(default=25, ge=1, description="Epochs of a full-length trial; each ends with a validation and a report.")
+    epochs: int = Field(
+        default=25, ge=1, description="Epochs of a full-length trial; each ends with a validation and a report."
+    )
     steps_per_epoch: int | None = Field(
         default=None,
         ge=1,
@@ -100,10 +106,15 @@ class TrainingConfig(Settings):
     )
     batch_size: int = Field(default=8, ge=1, description="Images in a gradient step.")
     schedule: Literal["plateau", "constant"] = Field(
-        default="plateau", description="`plateau` halves the learning rate when validation accuracy has not risen for some epochs."
+        default="plateau",
+        description="`plateau` halves the learning rate when validation accuracy has not risen for some epochs.",
     )
-    plateau_patience: int = Field(default=5, ge=0, description="Epochs without a rise before the plateau schedule acts.")
-    plateau_factor: float = Field(default=0.5, gt=0, lt=1, description="What the plateau schedule multiplies the rate with.")
+    plateau_patience: int = Field(
+        default=5, ge=0, description="Epochs without a rise before the plateau schedule acts."
+    )
+    plateau_factor: float = Field(
+        default=0.5, gt=0, lt=1, description="What the plateau schedule multiplies the rate with."
+    )
 
     def steps_in_epoch(self, train_images: int) -> int:
         """Gradient steps of one epoch over a subset of `train_images` images (the last batch may be smaller)."""
@@ -115,19 +126,28 @@ class SearchConfig(Settings):
 
     mode: Literal["grid", "random", "qmc", "tpe"] = Field(
         default="tpe",
-        description="`grid`: every point of the grid once. `random`, `qmc`: points that follow from the seed and the index alone, the"
-        " same in every arm. `tpe`: Optuna's sampler, one study per arm, the first points as in `qmc`.",
+        description="`grid`: every point of the grid once. `random`, `qmc`: points that follow from the seed and the"
+        " index alone, the same in every arm. `tpe`: Optuna's sampler, one study per arm, the first points as in `qmc`.",
     )
     trials_per_arm: int | None = Field(
         default=None, ge=1, description="Trials of each arm. Empty: the grid's size in grid mode, else 8."
     )
-    learning_rate: tuple[float, float] = Field(default=(1e-4, 1e-2), description="Range, searched on a logarithmic scale.")
-    weight_decay: tuple[float, float] = Field(default=(1e-6, 1e-2), description="Range, searched on a logarithmic scale.")
-    grid_learning_rate: tuple[float, ...] = Field(default=(3e-4, 1e-3, 3e-3), min_length=1, description="Points of the grid.")
-    grid_weight_decay: tuple[float, ...] = Field(default=(1e-5, 1e-4, 1e-3), min_length=1, description="Points of the grid.")
+    learning_rate: tuple[float, float] = Field(
+        default=(1e-4, 1e-2), description="Range, searched on a logarithmic scale."
+    )
+    weight_decay: tuple[float, float] = Field(
+        default=(1e-6, 1e-2), description="Range, searched on a logarithmic scale."
+    )
+    grid_learning_rate: tuple[float, ...] = Field(
+        default=(3e-4, 1e-3, 3e-3), min_length=1, description="Points of the grid."
+    )
+    grid_weight_decay: tuple[float, ...] = Field(
+        default=(1e-5, 1e-4, 1e-3), min_length=1, description="Points of the grid."
+    )
     tpe_startup: int = Field(default=4, ge=1, description="Trials of an arm before the TPE model suggests points.")
     scheduler: Literal["asha", "none"] = Field(
-        default="asha", description="`asha` stops a trial at a rung when it is worse than the upper 1/reduction_factor of its arm."
+        default="asha",
+        description="`asha` stops a trial at a rung when it is worse than the upper 1/reduction_factor of its arm.",
     )
     metric: Literal["val_accuracy", "val_macro_f1"] = Field(
         default="val_accuracy", description="What rungs compare and winners and epochs are chosen by."
@@ -138,8 +158,12 @@ class SearchConfig(Settings):
         ge=0,
         description="Nor before this many gradient steps, so that arms with little data are past answering the majority class.",
     )
-    reduction_factor: float = Field(default=2.0, gt=1, description="ASHA keeps about one in this many trials at each rung.")
-    max_failures: int = Field(default=2, ge=0, description="How often a trial that raised or lost its process is taken up again.")
+    reduction_factor: float = Field(
+        default=2.0, gt=1, description="ASHA keeps about one in this many trials at each rung."
+    )
+    max_failures: int = Field(
+        default=2, ge=0, description="How often a trial that raised or lost its process is taken up again."
+    )
 
     @property
     def grid(self) -> tuple[tuple[float, float], ...]:
@@ -170,8 +194,8 @@ class SearchConfig(Settings):
         if self.mode == "grid" and self.trials_per_arm not in (None, len(self.grid)):
             raise ValueError(
                 f"search.trials_per_arm is {self.trials_per_arm}, but the grid has {len(self.grid_learning_rate)} x"
-                f" {len(self.grid_weight_decay)} = {len(self.grid)} points. Set search.trials_per_arm to {len(self.grid)} or leave it"
-                " out (null), or change search.grid_learning_rate and search.grid_weight_decay"
+                f" {len(self.grid_weight_decay)} = {len(self.grid)} points. Set search.trials_per_arm to {len(self.grid)} or"
+                " leave it out (null), or change search.grid_learning_rate and search.grid_weight_decay"
             )
         return self
 
@@ -182,7 +206,7 @@ class ConfirmConfig(Settings):
     seeds: int = Field(
         default=5,
         ge=0,
-        description="How many seeds, disjoint from the search's, the winner of each arm is trained with. 0 skips the confirmation.",
+        description="Number of seeds, disjoint from the search's, that each arm's winner is trained with. 0 skips this phase.",
     )
 
 
@@ -191,7 +215,8 @@ class ResourcesConfig(Settings):
 
     cpu: int = Field(default=1, ge=1, description="CPU cores of a trial, and its number of threads.")
     gpu: float | Literal["auto"] = Field(
-        default="auto", description="GPUs of a trial, may be a part of one. `auto`: 1 where the cluster has GPUs, else 0."
+        default="auto",
+        description="GPUs of a trial, may be a part of one. `auto`: 1 where the cluster has GPUs, else 0.",
     )
     workers: int | Literal["auto"] = Field(
         default="auto", description="Trials that run at once. `auto`: as many as the cluster's resources allow."

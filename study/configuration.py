@@ -80,7 +80,9 @@ def check_config(values: Mapping[str, Any], origin: str) -> StudyConfig:
         return StudyConfig.model_validate(values)
     except ValidationError as error:
         lines = [_explain(dict(problem)) for problem in error.errors()]
-        raise UsageError(f"{origin}: " + ("\n  ".join(["wrong configuration:", *lines]) if len(lines) > 1 else lines[0])) from error
+        raise UsageError(
+            f"{origin}: " + ("\n  ".join(["wrong configuration:", *lines]) if len(lines) > 1 else lines[0])
+        ) from error
 
 
 def compare_configs(old: StudyConfig, new: StudyConfig) -> list[str]:
@@ -137,7 +139,9 @@ def _numbers(value: Any) -> Any:
 
 
 def _explain(problem: dict[str, Any]) -> str:
-    location = ".".join(str(part) for part in problem["loc"] if not str(part).startswith(("function-", "literal[", "tagged-")))
+    location = ".".join(
+        str(part) for part in problem["loc"] if not str(part).startswith(("function-", "literal[", "tagged-"))
+    )
     if problem["type"] == "extra_forbidden":
         known = _keys_beside(problem["loc"])
         close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
@@ -145,7 +149,11 @@ def _explain(problem: dict[str, Any]) -> str:
         return f"{location}: unknown key; {hint}"
     message = str(problem["msg"]).removeprefix("Value error, ")
     found = problem.get("input")
-    shown = "" if isinstance(found, dict | BaseModel) or message.startswith("found") or location in message else f"found {found!r}: "
+    shown = (
+        ""
+        if isinstance(found, dict | BaseModel) or message.startswith("found") or location in message
+        else f"found {found!r}: "
+    )
     return f"{location}: {shown}{message}" if location and not message.startswith(location) else message
 
 

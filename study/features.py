@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_utils.cache import ImageArrays
-from study.errors import StudyFailed
 from study.durable import write_durably
+from study.errors import StudyFailed
 
 LATENTS = "latents.npy"
 _FINGERPRINT = "latents.json"

@@ -12,9 +12,9 @@ from analysis.schema import IMAGE_COLUMNS, SCHEMA_VERSION, TABLES
 from study.arms import list_arms
 from study.config import StudyConfig
 from study.configuration import check_config, compare_configs, read_yaml
+from study.durable import write_durably
 from study.errors import StudyFailed, UsageError
 from study.progress import Progress
-from study.durable import write_durably
 from study.records import RecordWriter, write_table
 from study.run_directory import RunDirectory
 
@@ -72,14 +72,15 @@ def check_same_study(directory: RunDirectory, config: StudyConfig) -> None:
     if not directory.exists:
         if directory.folder.exists() and any(path.name != ".lock" for path in directory.folder.iterdir()):
             raise UsageError(
-                f"{directory.folder}: found a folder with files but without study.yaml, expected none or a study. Choose another --name"
+                f"{directory.folder}: found files but no study.yaml, expected a study or nothing. Choose another --name"
             )
         return
     existing = check_config(read_yaml(directory.config_file), str(directory.config_file))
     differences = compare_configs(existing, config)
     if differences:
         raise UsageError(
-            f"{directory.folder} holds a study with another configuration:\n  " + "\n  ".join(differences)
+            f"{directory.folder} holds a study with another configuration:\n  "
+            + "\n  ".join(differences)
             + "\nGive this one another --name, or remove the old one with `wbc-study clean --all`"
         )
 
@@ -136,7 +137,9 @@ class _Run:
         manifest = self._directory.read_manifest()
         fingerprints = {domain: images.fingerprint for domain, images in arrays.items()}
         known = manifest.setdefault("fingerprints", fingerprints)
-        changed = [domain for domain, fingerprint in fingerprints.items() if known.get(domain, fingerprint) != fingerprint]
+        changed = [
+            domain for domain, fingerprint in fingerprints.items() if known.get(domain, fingerprint) != fingerprint
+        ]
         if changed:
             raise UsageError(
                 f"{self._directory.folder}: the images of {', '.join(changed)} are not those that the study began with (other"
@@ -255,10 +258,14 @@ class _Run:
                 for row, probabilities in zip(predictions.rows, predictions.probabilities, strict=True)
             ]
 
-        queue = TrialQueue(plans, records, metric=self._config.search.metric, predictions_to_rows=rows, ended=self._tidy)
+        queue = TrialQueue(
+            plans, records, metric=self._config.search.metric, predictions_to_rows=rows, ended=self._tidy
+        )
         tables = {name: read_segments(self._directory.records / name, columns) for name, columns in TABLES.items()}
         queue.replay(tables["trials"], tables["epochs"], frozenset(tables["predictions"]["trial_id"]))
-        with self._progress.watch(phase, queue.progress, count_slots(self._config.resources), self._config.search.metric):
+        with self._progress.watch(
+            phase, queue.progress, count_slots(self._config.resources), self._config.search.metric
+        ):
             run_trials(self._config, self._directory, queue)
         _check_finished(queue)
 
@@ -294,4 +301,6 @@ def _summarise_audit(arrays: dict[str, ImageArrays]) -> str:
     unreadable = sum(len(images.unreadable) for images in arrays.values())
     duplicates = sum(len(images.duplicates) for images in arrays.values())
     dropped = sum(len(images.dropped) for images in arrays.values())
-    return f"{unreadable} unreadable files, {duplicates} groups of identical images, {dropped} images dropped because another split has them too"
+    return (
+        f"{unreadable} unreadable files, {duplicates} groups of identical images, {dropped} images dropped from a split"
+    )

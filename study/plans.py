@@ -54,9 +54,13 @@ def search_plans(config: StudyConfig, arms: Sequence[Arm], arrays: ImageArrays) 
     return plans
 
 
-def confirm_plans(config: StudyConfig, arms: Sequence[Arm], arrays: ImageArrays, winners: pd.DataFrame) -> list[ArmPlan]:
+def confirm_plans(
+    config: StudyConfig, arms: Sequence[Arm], arrays: ImageArrays, winners: pd.DataFrame
+) -> list[ArmPlan]:
     """Every arm's winning point with every confirmation seed, to the last epoch."""
-    points = {row.arm: (float(row.learning_rate), float(row.weight_decay)) for row in winners.itertuples()}
+    points = {
+        row["arm"]: (float(row["learning_rate"]), float(row["weight_decay"])) for row in winners.to_dict("records")
+    }
     return [
         ArmPlan(
             phase="confirm",

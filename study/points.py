@@ -66,7 +66,7 @@ def random_points(config: SearchConfig, seed: int, count: int) -> list[Point]:
 
 
 def quasi_random_points(config: SearchConfig, seed: int, count: int) -> list[Point]:
-    """Scrambled Sobol points (scipy), which cover the space more evenly than random ones. A longer list begins with the shorter."""
+    """Scrambled Sobol points (scipy), more even than random ones. A longer list begins with the shorter."""
     from scipy.stats import qmc
 
     # Powers of two are what the sequence is made for; scipy warns about any other count.
@@ -134,6 +134,7 @@ class TpePoints:
         )
         self._trials[index] = self._study.ask(self._space)
         return self._trials[index]
+
 
 def search_points(config: SearchConfig, seed: int, arm: str) -> Points:
     """The searcher of one arm. All modes but `tpe` give every arm the same points."""

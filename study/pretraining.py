@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from analysis.schema import CURVE_COLUMNS
-from data_utils.cache import ImageArrays, prepare
+from data_utils.cache import prepare
 from models.autoencoder import Autoencoder
 from models.checkpoints import load_published, load_state, save_state, save_tensors
 from models.classifier import ResidualClassifier
@@ -100,7 +100,10 @@ class _Pretraining:
             network = ResidualClassifier(len(self._arrays.classes), config.model.width, generator=generator)
         self._network = network.to(self._device)
         self._optimiser = torch.optim.Adam(
-            network.parameters(), lr=self._settings.learning_rate, weight_decay=self._settings.weight_decay, foreach=True
+            network.parameters(),
+            lr=self._settings.learning_rate,
+            weight_decay=self._settings.weight_decay,
+            foreach=True,
         )
         self._schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self._optimiser, mode="min", factor=_FACTOR, patience=_PATIENCE, min_lr=_SMALLEST_RATE
@@ -120,7 +123,9 @@ class _Pretraining:
             self._network.load_state_dict(self._best)
             self._draw_reconstructions()
         # Written last: it says that this encoder is complete.
-        save_tensors(self._folder / WEIGHTS, self._best, {"encoder": self._encoder, "origin": "pretrained by this study"})
+        save_tensors(
+            self._folder / WEIGHTS, self._best, {"encoder": self._encoder, "origin": "pretrained by this study"}
+        )
         checkpoint.unlink(missing_ok=True)
 
     def _epoch(self) -> None:

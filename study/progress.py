@@ -93,9 +93,16 @@ class Progress:
             current = arms()
             ended, planned = sum(arm.ended for arm in current), sum(arm.planned for arm in current)
             left = time_left(current, slots)
-            estimate = "" if ended == planned else " | time left unknown" if left is None else f" | about {format_duration(left)} left"
+            estimate = (
+                ""
+                if ended == planned
+                else " | time left unknown"
+                if left is None
+                else f" | about {format_duration(left)} left"
+            )
             running = sum(arm.running for arm in current)
-            return f"{name:<9} {ended}/{planned} trials, {running} running | {format_duration(time.monotonic() - began)}{estimate}"
+            since = format_duration(time.monotonic() - began)
+            return f"{name:<9} {ended}/{planned} trials, {running} running | {since}{estimate}"
 
         def screen() -> Group:
             return Group(Text(headline()), arm_table(arms(), metric))
@@ -118,8 +125,9 @@ class Progress:
                 ended.set()
                 thread.join()
         current = arms()
+        completed, stopped = sum(arm.completed for arm in current), sum(arm.stopped for arm in current)
         self.say(
-            f"{name:<9} {sum(arm.completed for arm in current)} trials completed, {sum(arm.stopped for arm in current)} stopped early,"
+            f"{name:<9} {completed} trials completed, {stopped} stopped early,"
             f" {sum(arm.failed for arm in current)} failed or diverged ({format_duration(time.monotonic() - began)})"
         )
         self.console.print(arm_table(current, metric))

@@ -11,7 +11,18 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGES = (
-    "wbc-study", "torch", "torchvision", "ray", "optuna", "numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "pillow", "plotly",
+    "wbc-study",
+    "torch",
+    "torchvision",
+    "ray",
+    "optuna",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pandas",
+    "pyarrow",
+    "pillow",
+    "plotly",
 )
 
 
@@ -42,7 +53,9 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
 
 
 def _revision() -> str:
@@ -53,7 +66,10 @@ def _revision() -> str:
             ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip()
         changed = subprocess.run(
-            ["git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=True
+            ["git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""

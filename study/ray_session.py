@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from study.errors import UsageError
 
@@ -51,14 +53,20 @@ def ray_session(address: str | None) -> Iterator[None]:
 
     for name in ("ray", "ray.tune", "ray.air", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    options = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+    on_termination = signal.getsignal(signal.SIGTERM)
     try:
         if address is None:
             ray.init(include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **options)
         else:
             ray.init(address=address, **options)
     except ConnectionError as error:
-        raise UsageError(f"--address {address}: no Ray cluster answers there ({error}). Start one with `ray start --head`") from error
+        raise UsageError(
+            f"--address {address}: no Ray cluster answers there ({error}). Start one with `ray start --head`"
+        ) from error
+    if threading.current_thread() is threading.main_thread():
+        # Ray's own handler would end the process with status 15.
+        signal.signal(signal.SIGTERM, on_termination)
     try:
         yield
     finally:
@@ -91,6 +99,6 @@ def count_slots(resources: ResourcesConfig) -> int:
     if slots == 0:
         has = "; ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
         raise UsageError(
-            f"a trial reserves {resources.cpu} CPU and {gpu:g} GPU (resources.cpu, resources.gpu), but no node has that: {has}. Lower them"
+            f"a trial reserves {resources.cpu} CPU and {gpu:g} GPU (resources.cpu, resources.gpu), but nodes have {has}. Lower them"
         )
     return min(slots, resources.workers) if isinstance(resources.workers, int) and resources.workers else slots

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from study.errors import UsageError
 from study.durable import write_durably
+from study.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +63,9 @@ class RunDirectory:
         try:
             manifest = json.loads(self.manifest_file.read_text())
         except ValueError as error:
-            raise UsageError(f"{self.manifest_file}: not readable as JSON ({error}). Restore it or give the study another --name") from error
+            raise UsageError(
+                f"{self.manifest_file}: not readable as JSON ({error}). Restore it or give the study another --name"
+            ) from error
         return dict(manifest)
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
@@ -101,7 +103,7 @@ class RunDirectory:
             except BlockingIOError as error:
                 owner = os.read(descriptor, 32).decode(errors="replace").strip()
                 raise UsageError(
-                    f"{self.folder}: process {owner or 'unknown'} is running this study. Wait for it, stop it, or choose another --name"
+                    f"{self.folder}: process {owner or 'unknown'} is running this study. Wait, stop it, or choose another --name"
                 ) from error
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)

@@ -51,10 +51,11 @@ class Rungs:
         """
         if self._asha is None or epoch not in self.milestones:
             return None, False
-        # Ray's scheduler reads nothing of a trial but its id.
+        # Ray's scheduler reads nothing of a trial but its id, and nothing of the controller.
         trial: Any = SimpleNamespace(trial_id=trial_id)
+        controller: Any = None
         if trial_id not in self._added:
             self._added.add(trial_id)
-            self._asha.on_trial_add(None, trial)
-        action = self._asha.on_trial_result(None, trial, {"epoch": epoch, "score": score})
+            self._asha.on_trial_add(controller, trial)
+        action = self._asha.on_trial_result(controller, trial, {"epoch": epoch, "score": score})
         return epoch, action == TrialScheduler.STOP

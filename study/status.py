@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from study.arms import list_arms
@@ -45,7 +46,7 @@ def arm_progress(study: Study, phase: str) -> list[ArmProgress]:
                 completed=int(count.get("completed", 0)),
                 stopped=int(count.get("stopped", 0)),
                 failed=int(count.get("failed", 0) + count.get("diverged", 0)),
-                best=float(best) if best == best else None,
+                best=None if math.isnan(best) else float(best),
                 epochs_left=(planned - len(own)) * config.training.epochs
                 + int((config.training.epochs - running["epochs"]).sum()),
                 seconds_per_epoch=float(own["seconds"].sum()) / epochs if epochs else None,

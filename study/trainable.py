@@ -29,7 +29,7 @@ REPORT = "report"
 """Key of the `EpochReport` in a result."""
 
 
-class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
+class TrialTrainable(tune.Trainable):
     """Trains trials in a process that is kept: torch is imported and images are mapped once.
 
     It saves its own checkpoint after each epoch, under our trial id, before Tune hears of the epoch.

@@ -64,7 +64,7 @@ class TrainingRun:
             train = torch.from_numpy(self._train).to(device)
             model.set_statistics({name: latent[train] for name, latent in self._latents.items()})
         # Channels last: convolutions of few channels run a tenth faster on the CPU, and tensor cores want it.
-        self._model = model.to(device=device, memory_format=torch.channels_last)
+        self._model = model.to(device).to(memory_format=torch.channels_last)
         self._parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
         self._optimiser = torch.optim.Adam(
             model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True
@@ -210,7 +210,8 @@ class TrainingRun:
 
     def _shuffled(self, number: int) -> NDArray[np.int64]:
         order = torch.randperm(len(self._train), generator=stream(self.spec.seed, "order", number))
-        return self._train[order.numpy()]
+        shuffled: NDArray[np.int64] = self._train[order.numpy()]
+        return shuffled
 
     def _validate(self) -> tuple[NDArray[np.int64], float]:
         rows = self._batches.arrays.indices("val")
@@ -266,4 +267,3 @@ def load_or_start(
         except WeightsError as error:
             warn(f"trial {run.spec.trial_id} starts again: {error}")
     return [report for report in run.reports if report.epoch > recorded_epochs]
-

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from analysis.metrics import confusion_metrics
 from study.errors import StudyFailed
@@ -18,8 +19,6 @@ from study.trial import EpochReport, TrialSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    import pandas as pd
 
     from study.arms import Arm
     from study.points import Points
@@ -118,7 +117,9 @@ class TrialQueue:
         self._handed_out = dict.fromkeys(self._plans, 0)
         self._unfinished: list[str] = []
 
-    def replay(self, trials: pd.DataFrame, epochs: pd.DataFrame, with_predictions: frozenset[str] = frozenset()) -> None:
+    def replay(
+        self, trials: pd.DataFrame, epochs: pd.DataFrame, with_predictions: frozenset[str] = frozenset()
+    ) -> None:
         """Take in what an earlier run of the same study recorded.
 
         Args:
@@ -129,50 +130,55 @@ class TrialQueue:
         Raises:
             StudyFailed: a recorded trial does not belong to this study.
         """
-        for row in trials.itertuples():
-            plan = self._plans.get(row.arm)
-            if plan is None or plan.phase != row.phase:
+        for row in trials.to_dict("records"):
+            plan = self._plans.get(row["arm"])
+            if plan is None or plan.phase != row["phase"]:
                 continue
-            if row.trial_id not in self._trials:
+            trial_id = row["trial_id"]
+            if trial_id not in self._trials:
                 spec = TrialSpec(
-                    row.phase, plan.arm, int(row.index), int(row.seed), float(row.learning_rate), float(row.weight_decay)
+                    plan.phase, plan.arm, row["index"], row["seed"], row["learning_rate"], row["weight_decay"]
                 )
-                if spec.trial_id != row.trial_id:
+                if spec.trial_id != trial_id:
                     raise StudyFailed(
-                        f"the record of trial {row.trial_id} of arm {row.arm} has the settings of trial {spec.trial_id}; the records"
-                        " were changed by hand. Give the study another --name to start afresh"
+                        f"the record of trial {trial_id} of arm {row['arm']} has the settings of trial {spec.trial_id}; the"
+                        " records were changed by hand. Give the study another --name to start afresh"
                     )
-                self._trials[row.trial_id] = _Trial(spec, plan, has_predictions=row.trial_id in with_predictions)
-                self._handed_out[row.arm] = max(self._handed_out[row.arm], int(row.index) + 1)
-            self._trials[row.trial_id].status = row.status
+                self._trials[trial_id] = _Trial(spec, plan, has_predictions=trial_id in with_predictions)
+                self._handed_out[row["arm"]] = max(self._handed_out[row["arm"]], row["index"] + 1)
+            trial = self._trials[trial_id]
+            trial.status = row["status"]
+            trial.train_images, trial.parameters = row["train_images"], row["parameters"]
         history: dict[str, dict[int, float]] = {trial_id: {} for trial_id in self._trials}
-        for row in epochs.itertuples():
-            trial = self._trials.get(row.trial_id)
-            if trial is None or row.epoch in trial.rows:
+        for row in epochs.to_dict("records"):
+            known = self._trials.get(row["trial_id"])
+            if known is None or row["epoch"] in known.rows:
                 continue
             report = EpochReport(
-                epoch=int(row.epoch),
-                steps=int(row.steps),
-                learning_rate=float(row.learning_rate),
-                train_loss=float(row.train_loss),
-                train_accuracy=float(row.train_accuracy),
-                val_loss=float(row.val_loss),
-                confusion=tuple(int(count) for count in row.confusion),
-                train_images=trial.train_images,
-                parameters=trial.parameters,
-                seconds=float(row.seconds),
+                epoch=row["epoch"],
+                steps=row["steps"],
+                learning_rate=row["learning_rate"],
+                train_loss=row["train_loss"],
+                train_accuracy=row["train_accuracy"],
+                val_loss=row["val_loss"],
+                confusion=tuple(int(count) for count in row["confusion"]),
+                train_images=known.train_images,
+                parameters=known.parameters,
+                seconds=row["seconds"],
             )
-            score = self._take(trial, report, row.decision)
-            history[row.trial_id][report.epoch] = score
-            if trial.plan.rungs is not None:
-                trial.plan.rungs.decide(row.trial_id, report.epoch, score)
+            score = self._take(known, report, row["decision"])
+            history[row["trial_id"]][report.epoch] = score
+            if known.plan.rungs is not None and row["rung"] is not pd.NA:
+                known.plan.rungs.decide(row["trial_id"], report.epoch, score)
         for trial_id, trial in self._trials.items():
             decision = trial.rows[trial.epochs]["decision"] if trial.epochs else CONTINUE
             if trial.status == "running" and decision != CONTINUE:
                 # The study ended between the last epoch's row and the trial's own.
                 self._write_trial(trial, _STATUS[decision])
             spec = trial.spec
-            trial.plan.points.replay(spec.index, (spec.learning_rate, spec.weight_decay), history[trial_id], trial.status)
+            trial.plan.points.replay(
+                spec.index, (spec.learning_rate, spec.weight_decay), history[trial_id], trial.status
+            )
             if trial.status == "running":
                 self._unfinished.append(trial_id)
             else:
@@ -190,7 +196,9 @@ class TrialQueue:
     @property
     def exhausted(self) -> bool:
         """Whether nothing is left to hand out."""
-        return not self._unfinished and all(self._handed_out[name] == len(plan.seeds) for name, plan in self._plans.items())
+        return not self._unfinished and all(
+            self._handed_out[name] == len(plan.seeds) for name, plan in self._plans.items()
+        )
 
     def hand_out(self, tune_id: str = "") -> tuple[TrialSpec, int] | None:
         """The next trial and how many of its epochs are recorded; None when nothing is left.
@@ -236,7 +244,9 @@ class TrialQueue:
                 )
             return str(trial.rows[report.epoch]["decision"])
         if report.epoch != trial.epochs + 1:
-            raise StudyFailed(f"trial {trial_id} reported epoch {report.epoch} after epoch {trial.epochs}: its checkpoint is not its own")
+            raise StudyFailed(
+                f"trial {trial_id} reported epoch {report.epoch} after epoch {trial.epochs}: its checkpoint is not its own"
+            )
         trial.train_images, trial.parameters = report.train_images, report.parameters
         score = max(self._score(report), trial.best if trial.best is not None else 0.0)
         rung, stop = None, False
@@ -291,7 +301,9 @@ class TrialQueue:
     def _arm_progress(self, name: str, plan: ArmPlan) -> ArmProgress:
         # A copy: the terminal asks from a thread of its own.
         trials = [trial for trial in list(self._trials.values()) if trial.spec.arm.name == name]
-        count = {status: sum(trial.status == status for trial in trials) for status in ("running", "completed", "stopped")}
+        count = {
+            status: sum(trial.status == status for trial in trials) for status in ("running", "completed", "stopped")
+        }
         epochs = sum(trial.epochs for trial in trials)
         bests = [trial.best for trial in trials if trial.best is not None]
         return ArmProgress(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray.tune import Callback
@@ -23,6 +25,8 @@ class TrialBook:
         self.queue = queue
         self.trial_ids: dict[str, str] = {}
         """Tune's id -> ours."""
+        self.failures: dict[str, str] = {}
+        """Tune's id -> what Tune wrote about the trial's failures so far, tracebacks of every attempt."""
         self.error: Exception | None = None
         """Why the queue refused a report: Tune would pass on nothing but the text of its traceback."""
 
@@ -37,15 +41,17 @@ class _KeptInMemory:
         return {}
 
 
-class ArmSearch(_KeptInMemory, Searcher):  # type: ignore[misc]  # Ray ships no types
+class ArmSearch(_KeptInMemory, Searcher):
     """Hands out the trials that the queue names."""
 
     def __init__(self, book: TrialBook):
         super().__init__(metric="score", mode="max")
         self._book = book
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next trial's configuration, None while running ones may still need to be waited for, or FINISHED."""
+    def suggest(  # type: ignore[override]  # Ray documents FINISHED, a string, and does not declare it
+        self, trial_id: str
+    ) -> dict[str, Any] | str:
+        """The next trial's configuration, or FINISHED."""
         handed_out = self._book.queue.hand_out(trial_id)
         if handed_out is None:
             return str(Searcher.FINISHED)
@@ -57,7 +63,10 @@ class ArmSearch(_KeptInMemory, Searcher):  # type: ignore[misc]  # Ray ships no 
         """The scheduler has passed the result on already."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """The queue knows the end of a trial from its own decision, or from the scheduler."""
+        """A trial whose retries are used up has failed; any other end the queue knows from its own decision."""
+        if error:
+            text = self._book.failures.get(trial_id, "the worker process was lost")
+            self._book.queue.fail(self._book.trial_ids[trial_id], text)
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         """Nothing to set: the study's configuration has said it all."""
@@ -70,11 +79,11 @@ class ArmSearch(_KeptInMemory, Searcher):  # type: ignore[misc]  # Ray ships no 
         """Nothing to restore: a restart opens a fresh experiment and replays the records."""
 
 
-class ArmScheduler(_KeptInMemory, FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
+class ArmScheduler(_KeptInMemory, FIFOScheduler):
     """Passes each result to the queue, which records it and decides."""
 
     def __init__(self, book: TrialBook):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Ray does not declare it
         self._book = book
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -87,14 +96,16 @@ class ArmScheduler(_KeptInMemory, FIFOScheduler):  # type: ignore[misc]  # Ray s
         return str(TrialScheduler.CONTINUE if decision == CONTINUE else TrialScheduler.STOP)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """All retries are used up."""
-        error = trial.get_error()
-        self._book.queue.fail(self._book.trial_ids[trial.trial_id], str(error) if error else "the worker process was lost")
+        """Keep what is known of a failure; Tune calls this before every retry as well as at the end."""
+        with suppress(OSError):
+            self._book.failures[trial.trial_id] = Path(trial.error_file).read_text()
 
 
-class ForgetReports(Callback):  # type: ignore[misc]  # Ray ships no types
+class ForgetReports(Callback):
     """Frees the report once it is recorded: Tune keeps each trial's last result for ever."""
 
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
         """Leave a number in its place."""
         result.pop(REPORT, None)
