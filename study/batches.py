@@ -45,7 +45,7 @@ class ImageBatches:
         pixels, sizes = self._pixels(rows)
         boxes = draw_crops(sizes, generator, self._config.crop_scale, self._config.crop_ratio)
         flips = draw_flips(len(rows), generator, self._config.flip)
-        return resample(pixels, boxes, flips, self._config.image_size).contiguous(memory_format=torch.channels_last)
+        return resample(pixels, boxes, flips, self._config.image_size)
 
     def whole(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """Whole images at `data.validation_size`, in batches of one size.
@@ -83,7 +83,7 @@ class ImageBatches:
 
     def _resized(self, rows: NDArray[np.int64], size: tuple[int, int]) -> Tensor:
         pixels, sizes = self._pixels(rows)
-        return resample(pixels, whole_images(sizes), None, size).contiguous(memory_format=torch.channels_last)
+        return resample(pixels, whole_images(sizes), None, size)
 
     def _pixels(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         pixels, sizes = self.arrays.batch(rows)

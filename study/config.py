@@ -16,9 +16,9 @@ FusionMode = Literal["off", "sum"]
 
 
 class Settings(BaseModel):
-    """Base of all settings: immutable, and an unknown key is an error."""
+    """Base of all settings: immutable, every number finite, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ArmsConfig(Settings):
@@ -51,7 +51,7 @@ class ModelConfig(Settings):
     """The residual classifier."""
 
     width: int = Field(
-        default=32, ge=4, le=256, description="Channels of the first stage; 32 as published (719,013 parameters)."
+        default=32, ge=8, le=256, description="Channels of the first stage; 32 as published (719,013 parameters)."
     )
     norm_momentum: float = Field(
         default=0.1,
@@ -259,6 +259,21 @@ class StudyConfig(Settings):
     def uses_fusion(self) -> bool:
         """Whether any arm needs encoders."""
         return any(mode != "off" for mode in self.arms.fusion)
+
+    def with_absolute_paths(self) -> Self:
+        """The same configuration for processes with another working directory."""
+
+        def absolute(path: Path | None) -> Path | None:
+            return None if path is None else path.expanduser().absolute()
+
+        data = self.data.model_copy(
+            update={name: absolute(getattr(self.data, name)) for name in ("root", "groups", "cache_dir")}
+        )
+        encoders = {
+            name: self.pretrain.of(name).model_copy(update={"weights": absolute(self.pretrain.of(name).weights)})
+            for name in ("prcc", "cam16")
+        }
+        return self.model_copy(update={"data": data, "pretrain": self.pretrain.model_copy(update=encoders)})
 
     def confirm_seeds(self) -> tuple[int, ...]:
         """Seeds of the confirmations, disjoint from the search's."""

@@ -88,7 +88,8 @@ def check_config(values: Mapping[str, Any], origin: str) -> StudyConfig:
 def compare_configs(old: StudyConfig, new: StudyConfig) -> list[str]:
     """Settings that differ, one line each. What only says where and how fast a study runs is left out."""
     before, after = _flatten(old.model_dump(mode="json")), _flatten(new.model_dump(mode="json"))
-    ignored = ("name", "about", "resources.workers", "resources.gpu", "data.cache_dir")
+    # Images are compared by their fingerprint, wherever they lie.
+    ignored = ("name", "about", "resources.workers", "resources.gpu", "data.cache_dir", "data.root")
     return [
         f"{key}: {_shown(before.get(key))} -> {_shown(after.get(key))}"
         for key in dict.fromkeys([*before, *after])

@@ -115,6 +115,7 @@ def print_estimate(config: StudyConfig, root: Path, console: Console | None = No
     from study.run_directory import RunDirectory
 
     console = console or Console(highlight=False)
+    config = config.with_absolute_paths()
     directory = RunDirectory(root / config.name)
     check_same_study(directory, config)
     trained = [n for n in config.arms.encoders if config.uses_fusion and config.pretrain.of(n).weights is None]

@@ -55,6 +55,7 @@ def run_study(
     """
     from analysis import load_study
 
+    config = config.with_absolute_paths()
     directory = RunDirectory(Path(root) / config.name)
     check_same_study(directory, config)
     with directory.lock():

@@ -54,7 +54,8 @@ class FixedPoints:
 def _scaled(unit: float, bounds: tuple[float, float]) -> float:
     """A number in [0, 1) mapped to the bounds on a logarithmic scale."""
     low, high = math.log(bounds[0]), math.log(bounds[1])
-    return math.exp(low + unit * (high - low))
+    # Rounding can leave the bounds by one unit in the last place, which Optuna would warn about.
+    return min(max(math.exp(low + unit * (high - low)), bounds[0]), bounds[1])
 
 
 def random_points(config: SearchConfig, seed: int, count: int) -> list[Point]:

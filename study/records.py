@@ -58,8 +58,9 @@ class RecordWriter:
         numbered = [{"sequence": self._next + i, **row} for i, row in enumerate(rows)]
         name = f"{self._next:010d}-{self._next + len(rows) - 1:010d}.jsonl"
         content = "".join(json.dumps(row, allow_nan=False) + "\n" for row in numbered)
-        write_durably(self._folder / table / name, content.encode())
+        # A write that failed at its very end may have left the segment: its numbers are never given again.
         self._next += len(rows)
+        write_durably(self._folder / table / name, content.encode())
         self._pending[table] += 1
         if self._pending[table] >= _COMPACT_AFTER:
             self._compact(table, row_segments_only=True)

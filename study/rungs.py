@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,15 +33,16 @@ class Rungs:
             reduction_factor=reduction_factor,
             brackets=1,
         )
-        milestones, milestone = [], float(grace_epochs)
+        milestone = float(grace_epochs)
+        milestones = set()
         while milestone < max_epochs:
-            milestones.append(-int(-milestone // 1))
+            milestones.add(math.ceil(milestone))
             milestone *= reduction_factor
-        self.milestones = tuple(milestones)
-        self._added: set[str] = set()
+        # Rounding up must not make a rung of the last epoch, which ends every trial anyway.
+        self.milestones = tuple(sorted(milestones - {max_epochs}))
 
     def decide(self, trial_id: str, epoch: int, score: float) -> tuple[int | None, bool]:
-        """Enter a result.
+        """What a result leads to. It is not entered yet, so that it can be recorded first.
 
         Args:
             trial_id: Ours.
@@ -47,15 +50,22 @@ class Rungs:
             score: Higher is better.
 
         Returns:
-            The rung that the result entered (its epoch, or None) and whether the trial must stop.
+            The rung that the result belongs to (its epoch, or None) and whether the trial must stop.
         """
         if self._asha is None or epoch not in self.milestones:
             return None, False
-        # Ray's scheduler reads nothing of a trial but its id, and nothing of the controller.
+        return epoch, self._pass_on(copy.deepcopy(self._asha), trial_id, epoch, score) == TrialScheduler.STOP
+
+    def enter(self, trial_id: str, epoch: int, score: float) -> None:
+        """Enter a recorded result: later ones of the same rung are compared with it."""
+        if self._asha is not None and epoch in self.milestones:
+            self._pass_on(self._asha, trial_id, epoch, score)
+
+    @staticmethod
+    def _pass_on(asha: AsyncHyperBandScheduler, trial_id: str, epoch: int, score: float) -> str:
+        # Ray's scheduler reads nothing of a trial but its id, and nothing of the controller. With one bracket, adding a
+        # trial again changes nothing.
         trial: Any = SimpleNamespace(trial_id=trial_id)
         controller: Any = None
-        if trial_id not in self._added:
-            self._added.add(trial_id)
-            self._asha.on_trial_add(controller, trial)
-        action = self._asha.on_trial_result(controller, trial, {"epoch": epoch, "score": score})
-        return epoch, action == TrialScheduler.STOP
+        asha.on_trial_add(controller, trial)
+        return str(asha.on_trial_result(controller, trial, {"epoch": epoch, "score": score}))

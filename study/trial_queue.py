@@ -169,7 +169,7 @@ class TrialQueue:
             score = self._take(known, report, row["decision"])
             history[row["trial_id"]][report.epoch] = score
             if known.plan.rungs is not None and row["rung"] is not pd.NA:
-                known.plan.rungs.decide(row["trial_id"], report.epoch, score)
+                known.plan.rungs.enter(row["trial_id"], report.epoch, score)
         for trial_id, trial in self._trials.items():
             decision = trial.rows[trial.epochs]["decision"] if trial.epochs else CONTINUE
             if trial.status == "running" and decision != CONTINUE:
@@ -275,19 +275,29 @@ class TrialQueue:
             ],
         )
         self._take(trial, report, decision)
-        if decision == CONTINUE:
+        if rung is not None and trial.plan.rungs is not None:
+            trial.plan.rungs.enter(trial_id, report.epoch, score)
+        if decision != DIVERGED:
             trial.plan.points.observe(trial.spec.index, report.epoch, score)
-        else:
-            if decision != DIVERGED:
-                trial.plan.points.observe(trial.spec.index, report.epoch, score)
+        if decision != CONTINUE:
             self._end(trial, _STATUS[decision])
         return decision
 
     def fail(self, trial_id: str, error: str) -> None:
-        """Record that a trial failed for good."""
+        """Record that a trial failed for good.
+
+        Raises:
+            StudyFailed: no trial of the study has come through an epoch yet. The others would fail likewise; nothing is
+                recorded, so that the same command tries again once the reason is mended.
+        """
         trial = self._trials[trial_id]
-        if trial.status == "running":
-            self._end(trial, "failed", error)
+        if trial.status != "running":
+            return
+        if not any(known.epochs for known in self._trials.values()):
+            raise StudyFailed(
+                f"the first trials cannot be trained; mend this and run the same command again:\n{error.strip()}"
+            )
+        self._end(trial, "failed", error)
 
     def progress(self) -> list[ArmProgress]:
         """How far each arm is, in the order of the plans."""

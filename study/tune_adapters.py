@@ -66,7 +66,11 @@ class ArmSearch(_KeptInMemory, Searcher):
         """A trial whose retries are used up has failed; any other end the queue knows from its own decision."""
         if error:
             text = self._book.failures.get(trial_id, "the worker process was lost")
-            self._book.queue.fail(self._book.trial_ids[trial_id], text)
+            try:
+                self._book.queue.fail(self._book.trial_ids[trial_id], text)
+            except (StudyFailed, OSError) as refused:
+                self._book.error = refused
+                raise
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         """Nothing to set: the study's configuration has said it all."""

@@ -1,0 +1,92 @@
+"""Small plans and reports that several tests share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from analysis.schema import TABLES
+from analysis.segments import read_segments
+from data_utils.cache import prepare
+from data_utils.config import DataConfig
+from study.arms import Arm
+from study.points import FixedPoints
+from study.records import RecordWriter
+from study.trial import EpochReport, TrialSpec
+from study.trial_queue import ArmPlan, TrialQueue
+
+# How long an example takes on a busy machine is no property of the code.
+settings.register_profile("study", deadline=None)
+settings.load_profile("study")
+
+
+@pytest.fixture
+def make_report() -> Callable[..., EpochReport]:
+    """Makes a report of an epoch with a given number of the 20 validation images classified correctly."""
+
+    def make(epoch: int, correct: int = 10, loss: float = 0.5, seconds: float = 1.0) -> EpochReport:
+        confusion = [0] * 25
+        confusion[0], confusion[1] = correct, 20 - correct
+        return EpochReport(
+            epoch=epoch,
+            steps=6 * epoch,
+            learning_rate=1e-3,
+            train_loss=loss,
+            train_accuracy=0.5,
+            val_loss=loss,
+            confusion=tuple(confusion),
+            train_images=12,
+            parameters=345,
+            seconds=seconds,
+        )
+
+    return make
+
+
+@pytest.fixture
+def draw_correct() -> Callable[[TrialSpec, int], int]:
+    """How many of 20 images a trial classifies correctly after an epoch: any number, always the same."""
+    return lambda spec, epoch: hashlib.sha256(f"{spec.trial_id}/{epoch}".encode()).digest()[0] % 21
+
+
+@pytest.fixture
+def one_arm() -> Callable[..., ArmPlan]:
+    """Makes the plan of one arm that ignores results."""
+
+    def make(
+        budget: int = 2, epochs: int = 3, cost: int = 10, fraction: float = 1.0, fusion: str = "off", **more: object
+    ) -> ArmPlan:
+        points = [(1e-3 * (i + 1), 1e-4) for i in range(budget)]
+        values = {"phase": "search", "points": FixedPoints(points), "seeds": [7] * budget, **more}
+        return ArmPlan(arm=Arm(fraction, fusion), epochs=epochs, cost=cost, **values)  # type: ignore[arg-type]  # a test's shorthand
+
+    return make
+
+
+@pytest.fixture
+def replayed() -> Callable[[Path, Sequence[ArmPlan]], TrialQueue]:
+    """Rebuilds a queue from the records alone, as a new process does."""
+
+    def rebuild(folder: Path, plans: Sequence[ArmPlan], **options: object) -> TrialQueue:
+        queue = TrialQueue(plans, RecordWriter(folder), **{"metric": "val_accuracy", **options})  # type: ignore[arg-type]  # a test's shorthand
+        tables = {name: read_segments(folder / name, columns) for name, columns in TABLES.items()}
+        queue.replay(tables["trials"], tables["epochs"], frozenset(tables["predictions"]["trial_id"]))
+        return queue
+
+    return rebuild
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> DataConfig:
+    """Some 120 generated images, smaller than any study would use."""
+    sizes = {"train": 100, "validation": 10, "test": 10, "size": 16}
+    return DataConfig.model_validate({"synthetic": sizes, "cache_dir": tmp_path_factory.mktemp("cache")})
+
+
+@pytest.fixture(scope="session")
+def small_arrays(small_data: DataConfig):
+    return prepare(small_data, "wbc")

@@ -1,0 +1,80 @@
+"""Batches hold the right images at the right size."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from data_utils.cache import prepare
+from data_utils.config import DataConfig
+from models.initialisation import stream
+from study.batches import ImageBatches
+
+CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
+
+
+@pytest.fixture
+def open_batches(tmp_path):
+    """Images of three sizes, every class in both splits."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 3), ("val", 3), ("test", 1)):
+        for name in CLASSES:
+            for i in range(count):
+                path = tmp_path / "data" / "wbc" / split / "data" / name / f"{i}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                size = ((20, 24), (24, 24), (30, 18))[i]
+                Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(path)
+
+    def make(**settings):
+        config = DataConfig(
+            source="folder", root=tmp_path / "data", cache_dir=tmp_path / "cache", image_size=16, **settings
+        )
+        return ImageBatches(prepare(config, "wbc"), config, torch.device("cpu"))
+
+    return make
+
+
+def test_original_size_leaves_pixels_as_they_are(open_batches):
+    batches = open_batches(validation_size="original")
+    rows = batches.arrays.indices("val")
+    seen = set()
+    for chunk, images in batches.whole(rows):
+        for position, image in zip(chunk, images, strict=True):
+            pixels = batches.arrays.image(rows[position])
+            assert torch.allclose(image, torch.from_numpy(pixels.copy()).permute(2, 0, 1) / 255, atol=1e-6)
+            seen.add(int(position))
+    assert seen == set(range(len(rows)))
+
+
+@pytest.mark.parametrize(("setting", "side"), [("crop", 16), (12, 12)])
+def test_fixed_size_takes_whole_images(open_batches, setting, side):
+    batches = open_batches(validation_size=setting)
+    shapes = [images.shape for _, images in batches.whole(batches.arrays.indices("val"))]
+    assert shapes == [(15, 3, side, side)]
+
+
+def test_second_pass_gives_the_same_numbers(open_batches):
+    batches = open_batches(validation_size="original")
+    rows = batches.arrays.indices("val")
+    for (_, first), (_, second) in zip(batches.whole(rows), batches.whole(rows), strict=True):
+        assert torch.equal(first, second)
+
+
+def test_large_splits_are_not_kept_in_memory_and_come_out_the_same(open_batches, monkeypatch):
+    batches = open_batches()
+    rows = batches.arrays.indices("val")
+    kept = [images for _, images in batches.whole(rows)]
+    monkeypatch.setattr("study.batches._KEEP_BYTES", 0)
+    fresh = open_batches()
+    assert all(torch.equal(a, b) for a, (_, b) in zip(kept, fresh.whole(rows), strict=True))
+    assert fresh._kept == {}
+
+
+def test_crops_follow_the_generator_alone(open_batches):
+    batches = open_batches()
+    rows = batches.arrays.indices("train")
+    first, again = (batches.crops(rows, stream(0, "crops", 1)) for _ in range(2))
+    assert first.shape == (15, 3, 16, 16)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, batches.crops(rows, stream(0, "crops", 2)))
+    assert 0 <= float(first.min()) and float(first.max()) <= 1

@@ -1,0 +1,114 @@
+"""Settings, their defaults and their limits."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from study.config import ArmsConfig, PretrainConfig, ResourcesConfig, SearchConfig, StudyConfig, TrainingConfig
+
+
+def test_an_epoch_is_a_pass_over_the_subset_unless_steps_are_given() -> None:
+    by_epochs = TrainingConfig(batch_size=8)
+    # As published: 275 steps in 25 epochs of the 1 % arm, 26,400 of the 100 % arm.
+    assert by_epochs.steps_in_epoch(82) == 11
+    assert by_epochs.steps_in_epoch(8447) == 1056
+    assert by_epochs.steps_in_epoch(1) == 1
+    assert TrainingConfig(batch_size=8, steps_per_epoch=50).steps_in_epoch(82) == 50
+
+
+def test_the_budget_is_the_grid_in_grid_mode_and_eight_otherwise() -> None:
+    assert SearchConfig(mode="grid").budget == 9
+    assert SearchConfig(mode="tpe").budget == 8
+    assert SearchConfig(mode="qmc", trials_per_arm=3).budget == 3
+    assert SearchConfig(mode="grid", trials_per_arm=9).budget == 9
+
+
+def test_the_grid_lists_all_pairs_in_order() -> None:
+    search = SearchConfig(grid_learning_rate=(0.1, 0.2), grid_weight_decay=(0.0, 1.0))
+    assert search.grid == ((0.1, 0.0), (0.1, 1.0), (0.2, 0.0), (0.2, 1.0))
+
+
+@given(seed=st.integers(0, 10_000), count=st.integers(0, 20))
+def test_winners_are_confirmed_with_other_seeds_than_they_were_chosen_with(seed: int, count: int) -> None:
+    seeds = StudyConfig.model_validate({"seed": seed, "confirm": {"seeds": count}}).confirm_seeds()
+    assert len(set(seeds)) == count
+    assert seed not in seeds
+
+
+def test_encoders_are_needed_by_fusion_only() -> None:
+    assert StudyConfig().uses_fusion
+    assert not StudyConfig(arms=ArmsConfig(fusion=("off",))).uses_fusion
+
+
+def test_pretraining_settings_are_found_by_name() -> None:
+    config = PretrainConfig()
+    assert config.of("prcc") is config.prcc and config.of("cam16") is config.cam16
+
+
+@pytest.mark.parametrize("name", ["pilot", "a b", "2024-05-01", "weiß", "a.b"])
+def test_a_name_that_can_be_a_folder_is_accepted(name: str) -> None:
+    assert StudyConfig(name=name).name == name
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "a\0b", "-x", "../up"])
+def test_a_name_that_cannot_be_one_folder_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match="a name that can be one folder"):
+        StudyConfig(name=name)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"arms": {"fractions": [0.1, 0.1]}}, "each value once"),
+        ({"arms": {"fusion": []}}, "at least 1 item"),
+        ({"arms": {"fusion": ["sum", "product"]}}, "'off' or 'sum'"),
+        ({"search": {"learning_rate": [1e-2, 1e-4]}}, "the lower first"),
+        ({"search": {"weight_decay": [0, 1e-4]}}, "two positive numbers"),
+        ({"search": {"weight_decay": [1e-4, float("inf")]}}, "finite"),
+        ({"search": {"grid_learning_rate": [1e-3, 1e-3]}}, "distinct values"),
+        ({"search": {"grid_weight_decay": [-1e-3]}}, "at least 0"),
+        ({"search": {"grid_weight_decay": [float("nan")]}}, "finite"),
+        ({"search": {"reduction_factor": 1}}, "greater than 1"),
+        ({"search": {"mode": "grid", "trials_per_arm": 8}}, "3 x 3 = 9 points"),
+        ({"resources": {"gpu": -1}}, "0 or more"),
+        ({"resources": {"workers": "many"}}, "auto"),
+        ({"training": {"epochs": 0}}, "greater than or equal to 1"),
+        ({"seed": -1}, "greater than or equal to 0"),
+    ],
+    ids=str,
+)
+def test_values_that_no_study_can_have_are_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        StudyConfig.model_validate(values)
+
+
+def test_settings_cannot_be_changed_after_they_were_checked() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        StudyConfig().training.epochs = 3  # type: ignore[misc]  # what the test is about
+
+
+def test_every_setting_says_what_it_is() -> None:
+    def undocumented(model: type, place: str = "") -> list[str]:
+        found = []
+        for name, field in model.model_fields.items():  # type: ignore[attr-defined]  # a pydantic model
+            if not field.description:
+                found.append(place + name)
+            if hasattr(field.annotation, "model_fields"):
+                found += undocumented(field.annotation, f"{place}{name}.")
+        return found
+
+    assert undocumented(StudyConfig) == []
+
+
+def test_a_configuration_survives_json() -> None:
+    # Workers are told their settings as JSON.
+    config = StudyConfig.model_validate({"search": {"learning_rate": [1e-5, 0.3]}, "resources": {"gpu": 0.25}})
+    assert StudyConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_workers_may_be_counted_or_left_to_the_cluster() -> None:
+    assert ResourcesConfig().workers == "auto"
+    assert ResourcesConfig(workers=3).workers == 3

@@ -1,0 +1,186 @@
+"""Where an arm's trials lie."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.trial import TrialState
+
+from study.config import SearchConfig
+from study.points import FixedPoints, Point, TpePoints, quasi_random_points, random_points, search_points
+
+BOUNDS = st.tuples(st.floats(1e-8, 10), st.floats(1e-8, 10)).map(lambda pair: (min(pair), max(pair)))
+
+
+def test_the_grid_visits_every_point_once_in_every_arm() -> None:
+    config = SearchConfig(mode="grid", grid_learning_rate=(1e-3, 3e-3), grid_weight_decay=(0.0, 1e-4, 1e-2))
+    points = search_points(config, seed=0, arm="WBC_1/off")
+    visited = [points.suggest(index) for index in range(config.budget)]
+    assert sorted(visited) == sorted(itertools.product((1e-3, 3e-3), (0.0, 1e-4, 1e-2)))
+    other = search_points(config, seed=5, arm="WBC_100/sum")
+    assert [other.suggest(index) for index in range(config.budget)] == visited
+
+
+@pytest.mark.parametrize("draw", [random_points, quasi_random_points])
+@given(rates=BOUNDS, decays=BOUNDS, seed=st.integers(0, 2**31), count=st.integers(1, 40))
+def test_points_lie_inside_the_bounds_even_where_rounding_would_leave_them(
+    draw: object, rates: tuple[float, float], decays: tuple[float, float], seed: int, count: int
+) -> None:
+    config = SearchConfig(learning_rate=rates, weight_decay=decays)
+    points: list[Point] = draw(config, seed, count)  # type: ignore[operator]  # parametrised
+    assert len(points) == count
+    for learning_rate, weight_decay in points:
+        assert rates[0] <= learning_rate <= rates[1]
+        assert decays[0] <= weight_decay <= decays[1]
+
+
+@pytest.mark.parametrize("draw", [random_points, quasi_random_points])
+@given(seed=st.integers(0, 1000), counts=st.tuples(st.integers(1, 40), st.integers(1, 40)))
+def test_a_larger_budget_begins_with_the_points_of_the_smaller(
+    draw: object, seed: int, counts: tuple[int, int]
+) -> None:
+    short, long = sorted(counts)
+    points = draw(SearchConfig(), seed, long)  # type: ignore[operator]  # parametrised
+    assert points[:short] == draw(SearchConfig(), seed, short)  # type: ignore[operator]  # parametrised
+    assert points != draw(SearchConfig(), seed + 1, long)  # type: ignore[operator]  # parametrised
+    assert len(set(points)) == long
+
+
+@pytest.mark.parametrize("mode", ["random", "qmc"])
+def test_points_follow_from_seed_and_index_whatever_is_reported(mode: str) -> None:
+    config = SearchConfig.model_validate({"mode": mode, "trials_per_arm": 6})
+    quiet, busy = search_points(config, 3, "WBC_1/off"), search_points(config, 3, "WBC_50/sum")
+    expected = [quiet.suggest(index) for index in range(6)]
+    found = []
+    for index in range(6):
+        found.append(busy.suggest(index))
+        busy.observe(index, 1, 0.9)
+        busy.end(index, "completed", 0.9)
+    assert found == expected
+
+
+def test_quasi_random_points_cover_the_space_more_evenly_than_chance() -> None:
+    # Of any 2**k scrambled Sobol points exactly one falls into each of 2**k equal intervals of each dimension.
+    config = SearchConfig(learning_rate=(1.0, 2.0**8), weight_decay=(1.0, 2.0**8))
+    points = quasi_random_points(config, seed=11, count=8)
+    for values in zip(*points, strict=True):
+        assert sorted(int(value.bit_length() - 1) for value in map(int, values)) == list(range(8))
+
+
+def test_fixed_points_are_handed_out_by_index() -> None:
+    points = FixedPoints([(1.0, 2.0), (3.0, 4.0)])
+    assert points.suggest(1) == (3.0, 4.0)
+    assert points.suggest(0) == (1.0, 2.0)
+
+
+CONFIG = SearchConfig(mode="tpe", trials_per_arm=8, tpe_startup=2)
+
+
+def tpe(arm: str = "WBC_10/sum", seed: int = 0) -> TpePoints:
+    points = search_points(CONFIG, seed, arm)
+    assert isinstance(points, TpePoints)
+    return points
+
+
+def test_optuna_is_told_the_truth_about_every_end() -> None:
+    # Ray's own OptunaSearch calls stopped trials complete and leaves diverged ones running.
+    points = tpe()
+    for index, status in enumerate(["completed", "stopped", "diverged", "failed", "running"]):
+        points.suggest(index)
+        points.observe(index, 1, 0.1 * index)
+        points.observe(index, 2, 0.2 * index)
+        if status != "running":
+            points.end(index, status, 0.2 * index)
+    trials = points.study.trials
+    assert [trial.state for trial in trials] == [
+        TrialState.COMPLETE,
+        TrialState.PRUNED,
+        TrialState.FAIL,
+        TrialState.FAIL,
+        TrialState.RUNNING,
+    ]
+    assert trials[0].value == 0.0
+    assert trials[1].intermediate_values == {1: 0.1, 2: 0.2}
+
+
+def test_a_trial_that_failed_before_its_first_epoch_is_no_result() -> None:
+    points = tpe()
+    points.suggest(0)
+    points.end(0, "failed", None)
+    assert points.study.trials[0].state == TrialState.FAIL
+
+
+def test_the_first_points_are_the_quasi_random_ones() -> None:
+    points = tpe(seed=4)
+    assert [points.suggest(0), points.suggest(1)] == quasi_random_points(CONFIG, 4, 2)
+
+
+def test_arms_and_seeds_draw_differently_once_the_model_suggests() -> None:
+    drawn = []
+    for arm, seed in [("WBC_1/off", 0), ("WBC_1/sum", 0), ("WBC_1/off", 1), ("WBC_1/off", 0)]:
+        points = tpe(arm, seed)
+        for index in range(2):
+            points.suggest(index)
+            points.end(index, "completed", 0.5)
+        drawn.append(points.suggest(2))
+    assert len(set(drawn)) == 3
+    assert drawn[0] == drawn[3]
+
+
+def test_workers_that_ask_at_once_get_different_points() -> None:
+    points = tpe()
+    suggested = [points.suggest(index) for index in range(8)]
+    assert len(set(suggested)) == 8
+
+
+def test_the_model_learns_from_results() -> None:
+    # Otherwise a searcher that ignores what it is told would pass every other test here.
+    suggested = []
+    for good in (0, 1):
+        points = tpe()
+        for index in range(6):
+            points.suggest(index)
+            points.end(index, "completed", 0.9 if index % 2 == good else 0.1)
+        suggested.append(points.suggest(6))
+    assert suggested[0] != suggested[1]
+
+
+HISTORIES = st.lists(
+    st.tuples(
+        st.sampled_from(["completed", "stopped", "diverged", "failed", "running"]),
+        st.lists(st.integers(0, 20).map(lambda hits: hits / 20), min_size=1, max_size=3),
+    ),
+    min_size=1,
+    max_size=7,
+)
+
+
+@settings(max_examples=40)
+@given(history=HISTORIES)
+def test_after_a_replay_the_searcher_stands_where_it_stood(history: list[tuple[str, list[float]]]) -> None:
+    whole, restarted = tpe(), tpe()
+    suggested = []
+    for index, (status, increments) in enumerate(history):
+        suggested.append(whole.suggest(index))
+        scores = dict(enumerate(itertools.accumulate(increments, max), start=1))
+        for epoch, score in scores.items():
+            whole.observe(index, epoch, score)
+        if status != "running":
+            whole.end(index, status, max(scores.values()))
+        restarted.replay(index, suggested[-1], scores, status)
+
+    def states(points: TpePoints) -> list[object]:
+        return [(t.state, t.params, t.value, t.intermediate_values) for t in points.study.trials]
+
+    assert states(restarted) == states(whole)
+    after = restarted.suggest(len(history))
+    assert after == whole.suggest(len(history))
+    assert after not in suggested
+    # A trial that was running can still be finished.
+    for index, (status, _) in enumerate(history):
+        if status == "running":
+            restarted.end(index, "completed", 0.5)
+            assert restarted.study.trials[index].state == TrialState.COMPLETE

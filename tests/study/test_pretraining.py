@@ -1,0 +1,106 @@
+"""Encoders: trained, resumed, taken from a file, and turned into latent vectors."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.schema import CURVE_COLUMNS
+from analysis.segments import read_parquet
+from data_utils.cache import prepare
+from models.checkpoints import load_tensors
+from models.errors import WeightsError
+from study.config import StudyConfig
+from study.errors import StudyFailed
+from study.features import open_latents
+from study.pretraining import RECONSTRUCTIONS, WEIGHTS, _Pretraining, compute_latents, load_encoder, pretrain
+from tests.study.tiny import TINY, merged
+
+PUBLISHED = Path("../shared/data/published")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+def configure(cache: str, **changes) -> StudyConfig:
+    return StudyConfig.model_validate(merged(merged(TINY, {"data": {"cache_dir": cache}}), changes))
+
+
+@pytest.mark.parametrize("encoder", ["prcc", "cam16"])
+def test_interrupted_pretraining_equals_uninterrupted(cache, tmp_path, encoder):
+    config = configure(cache, pretrain={encoder: {"epochs": 3}})
+    pretrain(config, encoder, tmp_path / "calm")
+    interrupted = _Pretraining(config, encoder, tmp_path / "again")
+    interrupted._epoch()
+    interrupted._save(tmp_path / "again" / "checkpoint.safetensors")
+    pretrain(config, encoder, tmp_path / "again")
+    calm, again = (load_tensors(tmp_path / name / WEIGHTS)[0] for name in ("calm", "again"))
+    assert all(torch.equal(calm[name], again[name]) for name in calm)
+    assert not list((tmp_path / "again").glob("checkpoint*"))
+
+
+@pytest.mark.parametrize("encoder", ["prcc", "cam16"])
+def test_pretraining_learns_and_leaves_its_curve(cache, tmp_path, encoder):
+    pretrain(configure(cache, pretrain={encoder: {"epochs": 4}}), encoder, tmp_path)
+    curve = read_parquet(tmp_path / "curve.parquet", CURVE_COLUMNS)
+    assert curve["epoch"].tolist() == [1, 2, 3, 4]
+    assert curve["train_loss"].iloc[-1] < curve["train_loss"].iloc[0]
+    assert curve["val_accuracy"].isna().all() == (encoder == "prcc")
+    assert (tmp_path / RECONSTRUCTIONS).is_file() == (encoder == "prcc")
+
+
+def test_finished_pretraining_is_not_repeated(cache, tmp_path):
+    config = configure(cache)
+    pretrain(config, "cam16", tmp_path)
+    before = (tmp_path / WEIGHTS).stat().st_mtime_ns
+    pretrain(config, "cam16", tmp_path)
+    assert (tmp_path / WEIGHTS).stat().st_mtime_ns == before
+
+
+def test_latents_are_those_of_the_images_themselves(cache, tmp_path):
+    config = configure(cache)
+    arrays = prepare(config.data, "wbc")
+    for encoder in ("prcc", "cam16"):
+        pretrain(config, encoder, tmp_path / "pretrain" / encoder)
+        compute_latents(config, encoder, tmp_path / "pretrain" / encoder)
+    opened = open_latents(tmp_path, ("prcc", "cam16"), arrays)
+    from study.batches import ImageBatches
+
+    batches = ImageBatches(arrays, config.data, torch.device("cpu"))
+    rows = np.array([7, 3])
+    for encoder, latents in opened.items():
+        assert latents.shape == (len(arrays), 64)
+        network = load_encoder(tmp_path / "pretrain" / encoder, encoder)
+        (_, images), *_ = batches.whole(rows)
+        assert np.allclose(network(images).numpy(), latents[rows], atol=1e-4)
+
+
+def test_latents_of_other_images_are_refused(cache, tmp_path):
+    config = configure(cache)
+    folder = tmp_path / "pretrain" / "prcc"
+    pretrain(config, "prcc", folder)
+    compute_latents(config, "prcc", folder)
+    other = prepare(configure(cache, data={"synthetic": {"seed": 9}}).data, "wbc")
+    with pytest.raises(StudyFailed, match="fingerprint"):
+        open_latents(tmp_path, ("prcc",), other)
+
+
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published weights are not on this machine")
+def test_published_weights_serve_as_encoders(cache, tmp_path):
+    files = {"prcc": "autoencoder_model_complex.pth", "cam16": "cam16_model.pth"}
+    config = configure(cache, pretrain={name: {"weights": str(PUBLISHED / file)} for name, file in files.items()})
+    for encoder in files:
+        pretrain(config, encoder, tmp_path / encoder)
+        compute_latents(config, encoder, tmp_path / encoder)
+        assert np.load(tmp_path / encoder / "latents.npy").shape == (100, 256)
+
+
+def test_weights_of_another_network_are_refused_before_anything_is_written(cache, tmp_path):
+    torch.save({"head.weight": torch.zeros(2, 2)}, tmp_path / "other.pth")
+    config = configure(cache, pretrain={"cam16": {"weights": str(tmp_path / "other.pth")}})
+    with pytest.raises(WeightsError, match=r"other\.pth"):
+        pretrain(config, "cam16", tmp_path / "cam16")
+    assert not (tmp_path / "cam16" / WEIGHTS).exists()

@@ -1,0 +1,159 @@
+"""The run directory keeps a second driver out and never shows half a manifest."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import study
+from study.config import StudyConfig
+from study.configuration import load_config
+from study.errors import UsageError
+from study.run_directory import RunDirectory
+
+_HOLD = """
+import sys
+from pathlib import Path
+from study.run_directory import RunDirectory
+with RunDirectory(Path(sys.argv[1])).lock():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def another_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A real process that holds the lock until its input is closed."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(study.__file__).parents[1])}
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline() == "held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> RunDirectory:
+    return RunDirectory(tmp_path / "pilot")
+
+
+def test_the_layout_is_the_one_that_the_analysis_reads(directory: RunDirectory) -> None:
+    paths = [
+        directory.config_file,
+        directory.manifest_file,
+        directory.audit_file,
+        directory.images_file,
+        directory.records,
+        directory.report,
+        directory.encoder("prcc"),
+        directory.checkpoint("0123"),
+    ]
+    assert [path.relative_to(directory.folder).as_posix() for path in paths] == [
+        "study.yaml",
+        "manifest.json",
+        "audit.json",
+        "images.parquet",
+        "records",
+        "report",
+        "pretrain/prcc",
+        "checkpoints/0123",
+    ]
+
+
+def test_a_study_exists_once_its_configuration_is_written(directory: RunDirectory) -> None:
+    assert not directory.exists
+    config = StudyConfig(name="pilot", about="ÄÖÜ")
+    directory.write_config(config)
+    assert directory.exists
+    assert load_config(str(directory.config_file)) == config
+    assert "ÄÖÜ" in directory.config_file.read_text()
+
+
+def test_the_lock_keeps_a_second_process_out(directory: RunDirectory) -> None:
+    with another_process(directory.folder) as holder:
+        assert directory.is_running()
+        with pytest.raises(UsageError, match=f"process {holder.pid} is running this study") as caught, directory.lock():
+            pass
+        assert str(directory.folder) in str(caught.value)
+        assert "--name" in str(caught.value)
+
+
+def test_a_killed_holder_leaves_no_lock(directory: RunDirectory) -> None:
+    with another_process(directory.folder) as holder:
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        assert not directory.is_running()
+        with directory.lock():
+            assert directory.is_running()
+
+
+def test_the_lock_can_be_taken_again(directory: RunDirectory) -> None:
+    for _ in range(2):
+        with directory.lock():
+            assert (directory.folder / ".lock").read_text() == str(os.getpid())
+    assert not directory.is_running()
+
+
+def test_an_exception_frees_the_lock(directory: RunDirectory) -> None:
+    with pytest.raises(KeyboardInterrupt), directory.lock():
+        raise KeyboardInterrupt
+    assert not directory.is_running()
+
+
+def test_a_second_run_in_the_same_process_is_kept_out_too(directory: RunDirectory) -> None:
+    with directory.lock(), pytest.raises(UsageError, match=f"process {os.getpid()}"), directory.lock():
+        pass
+
+
+def test_a_folder_without_lock_is_not_running(directory: RunDirectory) -> None:
+    assert not directory.is_running()
+    directory.folder.mkdir()
+    assert not directory.is_running()
+    assert list(directory.folder.iterdir()) == []
+
+
+def test_a_phase_is_complete_only_when_its_work_ended(directory: RunDirectory) -> None:
+    directory.folder.mkdir()
+    directory.write_manifest({"schema_version": 1})
+    with pytest.raises(KeyboardInterrupt), directory.phase("search"):
+        assert not directory.is_complete("search")
+        raise KeyboardInterrupt
+    assert directory.read_manifest()["phases"]["search"]["state"] == "running"
+    assert not directory.is_complete("search")
+    with directory.phase("search"):
+        pass
+    assert directory.is_complete("search")
+    assert not directory.is_complete("confirm")
+    manifest = directory.read_manifest()
+    assert manifest["schema_version"] == 1
+    assert manifest["phases"]["search"]["started_at"] <= manifest["phases"]["search"]["ended_at"]
+
+
+def test_what_a_phase_writes_into_the_manifest_stays(directory: RunDirectory) -> None:
+    directory.folder.mkdir()
+    with directory.phase("audit"):
+        directory.write_manifest({**directory.read_manifest(), "classes": ["Neutrophil"]})
+    assert directory.read_manifest()["classes"] == ["Neutrophil"]
+    assert directory.is_complete("audit")
+
+
+def test_no_manifest_is_an_empty_one_and_a_damaged_one_is_named(directory: RunDirectory) -> None:
+    assert directory.read_manifest() == {}
+    directory.folder.mkdir()
+    directory.manifest_file.write_text('{"phases": ')
+    with pytest.raises(UsageError, match=r"manifest\.json: not readable as JSON"):
+        directory.read_manifest()

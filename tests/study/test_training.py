@@ -1,0 +1,194 @@
+"""A trial is a function of its configuration and seed, however often it is interrupted."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, confusion_matrix
+
+from data_utils.cache import prepare
+from models.initialisation import stream
+from study.arms import Arm
+from study.batches import ImageBatches
+from study.config import StudyConfig
+from study.training import TrainingRun, load_or_start
+from study.trial import TrialSpec
+from tests.study.tiny import TINY, merged
+
+CPU = torch.device("cpu")
+OFF = Arm(1.0, "off")
+SUM = Arm(1.0, "sum", ("prcc", "cam16"))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def start(cache):
+    """Make a run: start(arm, seed=..., changes to the configuration)."""
+    torch.set_num_threads(1)
+
+    def make(
+        arm: Arm = OFF, seed: int = 0, phase: str = "search", learning_rate: float = 1e-3, **changes
+    ) -> TrainingRun:
+        config = StudyConfig.model_validate(merged(merged(TINY, {"data": {"cache_dir": cache}}), changes))
+        arrays = prepare(config.data, "wbc")
+        rng = np.random.default_rng(5)
+        latents = {name: rng.normal(size=(len(arrays), 6)).astype(np.float32) for name in ("prcc", "cam16")}
+        spec = TrialSpec(phase, arm, 0, seed, learning_rate, 1e-4)
+        return TrainingRun(config, spec, ImageBatches(arrays, config.data, CPU), latents, CPU)
+
+    return make
+
+
+def weights(run: TrainingRun) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in run._model.state_dict().items()}
+
+
+@pytest.mark.parametrize("arm", [OFF, SUM])
+@pytest.mark.parametrize("changes", [{}, {"training": {"steps_per_epoch": None, "plateau_patience": 0}}])
+def test_interrupted_training_equals_uninterrupted_bit_for_bit(start, tmp_path: Path, arm, changes):
+    calm = start(arm, phase="confirm", **changes)
+    expected = [calm.train_epoch().row() for _ in range(3)]
+    first = start(arm, phase="confirm", **changes)
+    first.train_epoch()
+    first.save(tmp_path / "checkpoint")
+    second = start(arm, phase="confirm", **changes)
+    assert load_or_start(second, tmp_path / "checkpoint", recorded_epochs=1, warn=pytest.fail) == []
+    second.train_epoch()
+    second.save(tmp_path / "checkpoint")
+    third = start(arm, phase="confirm", **changes)
+    load_or_start(third, tmp_path / "checkpoint", recorded_epochs=2, warn=pytest.fail)
+    third.train_epoch()
+    assert [report.row() for report in third.reports] == expected
+    assert all(torch.equal(tensor, weights(calm)[name]) for name, tensor in weights(third).items())
+    assert np.array_equal(third.predictions().probabilities, calm.predictions().probabilities)
+
+
+def test_saved_but_unrecorded_epochs_are_reported_again(start, tmp_path: Path):
+    run = start()
+    reports = [run.train_epoch(), run.train_epoch()]
+    run.save(tmp_path / "checkpoint")
+    again = load_or_start(start(), tmp_path / "checkpoint", recorded_epochs=1, warn=pytest.fail)
+    assert [report.row() for report in again] == [reports[1].row()]
+
+
+def test_corrupt_checkpoint_starts_the_trial_again_and_says_so(start, tmp_path: Path):
+    (tmp_path / "checkpoint").write_bytes(b"not a checkpoint")
+    told: list[str] = []
+    run = start()
+    assert load_or_start(run, tmp_path / "checkpoint", recorded_epochs=0, warn=told.append) == []
+    assert run.epoch == 0
+    assert run.spec.trial_id in told[0] and "checkpoint" in told[0]
+
+
+def test_seed_decides_everything_and_another_seed_differs(start):
+    one, same, other = start(seed=3), start(seed=3), start(seed=4)
+    assert one.train_epoch().row() == same.train_epoch().row()
+    assert other.train_epoch().row() != one.reports[0].row()
+
+
+def test_global_random_state_does_not_matter(start):
+    torch.manual_seed(1)
+    first = start().train_epoch().row()
+    torch.manual_seed(2)
+    assert start().train_epoch().row() == first
+
+
+def test_compared_arms_share_subset_order_crops_and_initial_weights(start):
+    off, fused = start(OFF), start(SUM)
+    assert np.array_equal(off._train, fused._train)
+    assert [b.tolist() for b in off._ordered_batches(2)] == [b.tolist() for b in fused._ordered_batches(2)]
+    assert all(torch.equal(tensor, weights(fused)[name]) for name, tensor in weights(off).items())
+    rows = off._ordered_batches(1)[0]
+    crops = [run._batches.crops(rows, stream(0, "crops", 1)) for run in (off, fused)]
+    assert torch.equal(*crops)
+
+
+def test_fused_arm_learns_from_latents_and_is_scored_with_them(start):
+    fused = start(SUM, phase="confirm")
+    fused.train_epoch()
+    learnt = [tensor for name, tensor in weights(fused).items() if name.startswith("fusion")]
+    assert learnt and all(tensor.abs().sum() > 0 for tensor in learnt)
+    with_latents = fused.predictions().probabilities
+    for latent in fused._latents.values():
+        latent.zero_()
+    assert not np.allclose(fused.predictions().probabilities, with_latents)
+
+
+def test_steps_mode_gives_every_fraction_the_same_number_of_full_batches(start):
+    for fraction in (0.1, 1.0):
+        run = start(Arm(fraction, "off"))
+        report = run.train_epoch()
+        assert report.steps == 2
+        assert [len(batch) for batch in run._ordered_batches(1)] == [8, 8]
+        assert run.train_epoch().steps == 4
+
+
+def test_steps_mode_shows_every_image_equally_often(start):
+    run = start(Arm(0.1, "off"), training={"steps_per_epoch": 3, "batch_size": 2})
+    count = len(run._train)
+    shown = np.concatenate([batch for epoch in range(1, count + 1) for batch in run._ordered_batches(epoch)])
+    # 3 steps of 2 images in `count` epochs are 6 passes.
+    assert np.unique(shown, return_counts=True)[1].tolist() == [6] * count
+
+
+def test_pass_mode_shows_every_image_once_with_a_smaller_last_batch(start):
+    run = start(training={"steps_per_epoch": None})
+    batches = run._ordered_batches(1)
+    assert [len(batch) for batch in batches] == [8] * 7 + [4]
+    assert sorted(np.concatenate(batches)) == sorted(run._train)
+    assert [b.tolist() for b in batches] != [b.tolist() for b in run._ordered_batches(2)]
+
+
+def test_published_recipe_counts_the_published_gradient_steps():
+    training = StudyConfig().training
+    assert (training.epochs, training.batch_size) == (25, 8)
+    assert training.steps_in_epoch(82) * 25 == 275
+    assert training.steps_in_epoch(8447) * 25 == 26_400
+
+
+def test_predictions_are_those_of_the_epoch_chosen_on_validation(start):
+    run = start(phase="confirm")
+    reports = [run.train_epoch() for _ in range(3)]
+    predictions = run.predictions()
+    arrays = run._batches.arrays
+    assert predictions.probabilities.shape == (40, 5)
+    assert np.allclose(predictions.probabilities.sum(axis=1), 1, atol=1e-5)
+    chosen = reports[predictions.epoch - 1]
+    val = arrays.splits[predictions.rows] == "val"
+    labels = arrays.labels[predictions.rows][val]
+    predicted = predictions.probabilities[val].argmax(axis=1)
+    assert confusion_matrix(labels, predicted, labels=range(5)).ravel().tolist() == list(chosen.confusion)
+    accuracies = [np.trace(np.reshape(r.confusion, (5, 5))) / 20 for r in reports]
+    assert accuracy_score(labels, predicted) == max(accuracies)
+    best = min(r.val_loss for r, a in zip(reports, accuracies, strict=True) if a == max(accuracies))
+    assert chosen.val_loss == best
+
+
+def test_diverged_training_says_so_and_keeps_the_best_epoch(start):
+    run = start(learning_rate=1e30, phase="confirm")
+    while not run.done:
+        run.train_epoch()
+    assert run.reports[-1].diverged
+    assert run.reports[-1].row()["train_loss"] is None or math.isfinite(run.reports[-1].row()["train_loss"])
+
+
+def test_plateau_schedule_halves_the_rate_when_accuracy_does_not_rise(start):
+    run = start(training={"epochs": 8, "plateau_patience": 0}, learning_rate=1e-3)
+    reports = [run.train_epoch() for _ in range(8)]
+    accuracy = [np.trace(np.reshape(report.confusion, (5, 5))) / 20 for report in reports]
+    rises = [accuracy[i] > max([0, *accuracy[:i]]) for i in range(8)]
+    expected = [1e-3 * 0.5 ** rises[:i].count(False) for i in range(8)]
+    assert [report.learning_rate for report in reports] == pytest.approx(expected)
+    assert False in rises[:7]
+
+
+def test_reports_of_one_epoch_are_equal_but_for_their_duration(start):
+    report = start().train_epoch()
+    assert replace(report, seconds=report.seconds + 1).row() == report.row()

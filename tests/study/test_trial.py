@@ -1,0 +1,74 @@
+"""A trial's identity and what is recorded of its epochs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from analysis.schema import EPOCH_COLUMNS, TRIAL_COLUMNS
+from study.arms import Arm
+from study.trial import EpochReport, TrialSpec
+
+SPEC = TrialSpec("search", Arm(0.1, "sum", ("prcc", "cam16")), 3, 7, 1e-3, 1e-4)
+
+
+def test_a_trial_id_never_changes_between_versions() -> None:
+    # Records and checkpoints of unfinished studies are found by it.
+    assert SPEC.trial_id == "efaf88c0f71b570e"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"phase": "confirm"},
+        {"arm": Arm(0.5, "sum", ("prcc", "cam16"))},
+        {"arm": Arm(0.1, "off", ("prcc", "cam16"))},
+        {"arm": Arm(0.1, "sum", ("prcc",))},
+        {"arm": Arm(0.1, "sum", ("prcc", "cam16"), "random")},
+        {"index": 4},
+        {"seed": 8},
+        {"learning_rate": 1.0000000000000002e-3},
+        {"weight_decay": 0.0},
+    ],
+    ids=str,
+)
+def test_everything_that_makes_a_trial_is_part_of_its_id(other: dict[str, object]) -> None:
+    assert replace(SPEC, **other).trial_id != SPEC.trial_id  # type: ignore[arg-type]  # one field of each type
+
+
+def test_a_specification_fills_the_columns_of_the_schema() -> None:
+    assert SPEC.columns() == {
+        "trial_id": SPEC.trial_id,
+        "phase": "search",
+        "arm": "WBC_10/sum",
+        "fraction": 0.1,
+        "fusion": "sum",
+        "encoders": "prcc+cam16",
+        "control": "",
+        "index": 3,
+        "seed": 7,
+        "learning_rate": 1e-3,
+        "weight_decay": 1e-4,
+    }
+    assert set(SPEC.columns()) < set(TRIAL_COLUMNS)
+
+
+def test_a_row_of_an_epoch_has_no_volatile_column(make_report: Callable[..., EpochReport]) -> None:
+    slow, fast = make_report(2, seconds=9.0), make_report(2, seconds=1.0)
+    assert slow.row() == fast.row()
+    assert set(slow.row()) < set(EPOCH_COLUMNS)
+    assert slow.row()["epoch"] == 2 and slow.row()["steps"] == 12 and slow.row()["confusion"][:2] == [10, 10]
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("name", ["train_loss", "val_loss"])
+def test_a_loss_that_is_not_finite_is_stored_as_missing(
+    make_report: Callable[..., EpochReport], name: str, loss: float
+) -> None:
+    report = replace(make_report(1), **{name: loss})  # type: ignore[arg-type]  # a float field by its name
+    assert report.diverged and not make_report(1).diverged
+    assert report.row()[name] is None
+    json.dumps(report.row(), allow_nan=False)
