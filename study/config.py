@@ -39,6 +39,12 @@ class ArmsConfig(Settings):
         description="Frozen pretrained networks that a fusion adds to the classifier.",
     )
 
+    @field_validator("fusion", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, modes: object) -> object:
+        # YAML 1.1 reads a bare `off` as false; nobody who writes it here means that.
+        return ["off" if mode is False else mode for mode in modes] if isinstance(modes, list | tuple) else modes
+
     @field_validator("fractions", "fusion", "encoders")
     @classmethod
     def _no_repetition(cls, values: tuple[object, ...]) -> tuple[object, ...]:

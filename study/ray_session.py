@@ -100,6 +100,6 @@ def count_slots(resources: ResourcesConfig) -> int:
     if slots == 0:
         has = "; ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
         raise UsageError(
-            f"a trial reserves {resources.cpu} CPU and {gpu:g} GPU (resources.cpu, resources.gpu), but nodes have {has}. Lower them"
+            f"a trial reserves {resources.cpu} CPU and {gpu:g} GPU (resources.cpu, resources.gpu), nodes have {has}. Lower them"
         )
     return min(slots, resources.workers) if isinstance(resources.workers, int) and resources.workers else slots

@@ -109,6 +109,10 @@ class RunDirectory:
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
             yield
         finally:
+            if not self.exists and [path.name for path in self.folder.iterdir()] == [".lock"]:
+                # Refused before it began: leave nothing behind.
+                (self.folder / ".lock").unlink()
+                self.folder.rmdir()
             os.close(descriptor)
 
     def is_running(self) -> bool:

@@ -232,8 +232,8 @@ class TrainingRun:
         scored = []
         for chunk, inputs in self._batches.whole(rows):
             at = torch.from_numpy(rows[chunk]).to(self._device)
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-            scored.append((chunk, self._model(inputs, {name: latent[at] for name, latent in self._latents.items()})))
+            ordered = inputs.contiguous(memory_format=torch.channels_last)
+            scored.append((chunk, self._model(ordered, {name: latent[at] for name, latent in self._latents.items()})))
         return scored
 
     def _keep_best(self, confusion: NDArray[np.int64], val_loss: float) -> None:

@@ -123,6 +123,13 @@ def test_an_unknown_preset_is_told_the_nearest(tmp_path: Path) -> None:
     assert "Did you mean" not in message_of(str(tmp_path))
 
 
+def test_a_bare_off_is_a_word(tmp_path: Path) -> None:
+    # YAML 1.1 takes it for false.
+    path = write(tmp_path / "mine.yaml", "arms:\n  fusion: [off, sum]\n")
+    assert load_config(path).arms.fusion == ("off", "sum")
+    assert load_config(path, ["arms.fusion=[off]"]).arms.fusion == ("off",)
+
+
 @pytest.mark.parametrize("text", ["a: [1, 2", "\tx: 1", "a: b: c"])
 def test_a_file_that_is_not_yaml_is_named(tmp_path: Path, text: str) -> None:
     path = write(tmp_path / "broken.yaml", text)
@@ -169,9 +176,11 @@ def test_a_fraction_outside_its_range_is_named_with_its_place(fraction: float) -
 
 
 def test_a_grid_of_another_size_says_how_to_mend_it() -> None:
-    message = message_of("quick", ["search.mode=grid"])
-    assert "search.trials_per_arm is 4, but the grid has" in message
-    assert load_config("quick", ["search.mode=grid", "search.trials_per_arm=null"]).search.budget > 0
+    grid = ["search.mode=grid", "search.grid_learning_rate=[1e-3, 3e-3]", "search.grid_weight_decay=[0, 1e-4, 1e-2]"]
+    message = message_of("quick", [*grid, "search.trials_per_arm=5"])
+    assert message.startswith("preset quick: search.trials_per_arm is 5, but the grid has 2 x 3 = 6 points")
+    assert "Set search.trials_per_arm to 6" in message
+    assert load_config("quick", [*grid, "search.trials_per_arm=null"]).search.budget == 6
 
 
 def test_a_bad_name_is_shown() -> None:

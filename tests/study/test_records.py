@@ -35,6 +35,10 @@ def epoch(number: int, trial_id: str = "t", **more: Any) -> dict[str, Any]:
     return {"trial_id": trial_id, "epoch": number, **values, **more}
 
 
+def trial(trial_id: str = "t") -> dict[str, Any]:
+    return {"trial_id": trial_id, "index": 0, "seed": 0, "epochs": 0, "train_images": 0, "parameters": 0}
+
+
 def read(folder: Path, table: str = "epochs") -> pd.DataFrame:
     return read_segments(folder / table, TABLES[table])
 
@@ -61,7 +65,7 @@ def test_all_tables_share_one_sequence(tmp_path: Path) -> None:
     # What happened first must be known across tables.
     writer = RecordWriter(tmp_path)
     writer.append("epochs", [epoch(1), epoch(2)])
-    writer.append("trials", [{"trial_id": "t"}])
+    writer.append("trials", [trial()])
     writer.append("epochs", [epoch(3)])
     assert names(tmp_path) == ["0000000001-0000000002.jsonl", "0000000004-0000000004.jsonl"]
     assert names(tmp_path, "trials") == ["0000000003-0000000003.jsonl"]
@@ -76,7 +80,7 @@ def test_nothing_to_write_is_no_segment(tmp_path: Path) -> None:
 def test_sequence_numbers_continue_after_reopening(tmp_path: Path, compacted: bool) -> None:
     writer = RecordWriter(tmp_path)
     writer.append("epochs", [epoch(1), epoch(2)])
-    writer.append("trials", [{"trial_id": "t"}])
+    writer.append("trials", [trial()])
     if compacted:
         writer.compact()
     RecordWriter(tmp_path).append("epochs", [epoch(3)])
@@ -150,7 +154,7 @@ def test_many_segments_are_merged_while_the_study_runs(tmp_path: Path, monkeypat
     writer = RecordWriter(tmp_path)
     for number in range(1, 7):
         writer.append("epochs", [epoch(number)])
-        writer.append("trials", [{"trial_id": "t"}]) if number < 3 else None
+        writer.append("trials", [trial()]) if number < 3 else None
     # Merged: the four that were there, not the other table, not an earlier merged one.
     assert [Path(name).suffix for name in names(tmp_path)] == [".parquet", ".jsonl", ".jsonl"]
     assert [Path(name).suffix for name in names(tmp_path, "trials")] == [".jsonl", ".jsonl"]

@@ -1,0 +1,237 @@
+"""A whole study, in real Ray processes: what it leaves behind, and what kills leave of it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from analysis import load_study
+from analysis.schema import TABLES
+from analysis.segments import read_segments
+from study.configuration import load_config
+from study.errors import UsageError
+from study.pipeline import run_study
+from tests.study.tiny import write_tiny
+
+pytestmark = pytest.mark.slow
+
+VOLATILE = ["sequence", "tune_id", "host", "time", "seconds"]
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "study", *map(str, arguments)]
+
+
+def content(folder: Path) -> dict[str, pd.DataFrame]:
+    """The records without volatile columns, sorted: what two runs of one study must share."""
+    tables = {}
+    for name, columns in TABLES.items():
+        frame = read_segments(folder / "records" / name, columns).drop(columns=VOLATILE, errors="ignore")
+        if name == "trials":
+            frame = frame.drop_duplicates("trial_id", keep="last")
+        tables[name] = frame.astype(str).sort_values(list(frame.columns)).reset_index(drop=True)
+    return tables
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory) -> Path:
+    """A study that ran without interruption; returns its run directory."""
+    folder = tmp_path_factory.mktemp("calm")
+    done = subprocess.run(
+        command("run", write_tiny(folder), "--root", folder / "runs"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    (folder / "output.txt").write_text(done.stdout)
+    return folder / "runs" / "tiny"
+
+
+def test_layout_is_the_contract(calm):
+    found = {path.name for path in calm.iterdir()}
+    assert found == {
+        "study.yaml", "manifest.json", "audit.json", "images.parquet", "pretrain", "checkpoints", "records", "report", ".lock",
+    }  # fmt: skip
+    assert {path.name for path in (calm / "pretrain" / "prcc").iterdir()} >= {
+        "weights.safetensors",
+        "curve.parquet",
+        "reconstructions.png",
+    }
+    assert [path.suffix for table in TABLES for path in (calm / "records" / table).iterdir()] == [".parquet"] * 3
+    assert (calm / "report" / "index.html").is_file()
+    phases = json.loads((calm / "manifest.json").read_text())["phases"]
+    assert list(phases) == ["audit", "pretrain", "features", "search", "confirm", "report"]
+    assert {phase["state"] for phase in phases.values()} == {"complete"}
+
+
+def test_every_arm_gets_exactly_its_budget(calm):
+    study = load_study(calm)
+    search = study.trials[study.trials["phase"] == "search"]
+    assert search.groupby("arm").size().to_dict() == dict.fromkeys(
+        ["WBC_10/off", "WBC_10/sum", "WBC_100/off", "WBC_100/sum"], 2
+    )
+    points = search.groupby("arm")[["learning_rate", "weight_decay"]].apply(lambda rows: sorted(rows.to_numpy().tolist()))
+    assert all(found == [[0.001, 0.0001], [0.003, 0.0001]] for found in points)
+    assert set(study.trials["status"]) == {"completed"}
+    assert len(study.confirmed) == 4 * 2
+    assert set(study.confirmed["seed"]) == {1, 2}
+    assert set(search["seed"]) == {0}
+
+
+def test_every_confirmed_trial_has_predictions_of_every_image_and_keeps_its_weights(calm):
+    study = load_study(calm)
+    assert study.predictions.groupby("trial_id").size().tolist() == [40] * 8
+    kept = {path.name for path in (calm / "checkpoints").iterdir()}
+    assert kept == set(study.confirmed["trial_id"])
+    assert {path.name for folder in (calm / "checkpoints").iterdir() for path in folder.iterdir()} == {
+        "weights.safetensors"
+    }
+
+
+def test_terminal_shows_tables_and_where_the_report_lies(calm):
+    output = (calm.parent.parent / "output.txt").read_text()
+    assert "Validation accuracy" in output
+    assert "Test metrics" in output
+    assert "Winning hyperparameters" in output
+    assert f"Report: {calm / 'report' / 'index.html'}" in output
+    for noise in ("WARNING", "INFO", "ray::", "Traceback", "UserWarning"):
+        assert noise not in output
+
+
+def test_a_finished_study_prints_its_tables_and_trains_nothing(calm):
+    before = {path: path.stat().st_mtime_ns for path in (calm / "records").rglob("*.parquet")}
+    folder = calm.parent.parent
+    done = subprocess.run(command("run", folder / "tiny.yaml", "--root", calm.parent), capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "Validation accuracy" in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in (calm / "records").rglob("*.parquet")} == before
+
+
+def test_another_configuration_under_the_same_name_is_refused_with_the_difference(calm):
+    config = load_config(str(calm.parent.parent / "tiny.yaml"), ["training.batch_size=4"])
+    with pytest.raises(UsageError, match=r"training\.batch_size: 8 -> 4"):
+        run_study(config, calm.parent)
+
+
+def test_changed_images_are_refused(calm, tmp_path):
+    shutil.copytree(calm, tmp_path / "tiny")
+    manifest = json.loads((tmp_path / "tiny" / "manifest.json").read_text())
+    manifest["fingerprints"]["wbc"] = "0" * 64
+    manifest["phases"]["report"]["state"] = "running"
+    (tmp_path / "tiny" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UsageError, match="fingerprint"):
+        run_study(load_config(str(calm.parent.parent / "tiny.yaml")), tmp_path)
+
+
+def _descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _wait_for_epochs(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
+    """Until the study has recorded `count` epochs. Polls the records: they are what the kill has to hit in the middle."""
+    deadline = time.monotonic() + 240
+    while process.poll() is None and time.monotonic() < deadline:
+        if len(list((folder / "records" / "epochs").glob("*.jsonl"))) >= count:
+            return
+        time.sleep(0.05)
+    output = process.communicate()[0] if process.poll() is not None else "still running"
+    pytest.fail(f"the study did not record {count} epochs: {output}")
+
+
+@pytest.mark.parametrize(("blow", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 130)])
+def test_an_interrupted_study_ends_as_the_one_that_was_left_alone(calm, tmp_path, blow, code):
+    config = write_tiny(tmp_path, data={"cache_dir": str(calm.parent.parent / "cache")})
+    run = command("run", config, "--root", tmp_path / "runs")
+    folder = tmp_path / "runs" / "tiny"
+    first = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    _wait_for_epochs(folder, 7, first)
+    children = _descendants(first)
+    os.kill(first.pid, blow)
+    output = first.communicate(timeout=60)[0]
+    assert first.returncode == code, output
+    gone, alive = psutil.wait_procs(children, timeout=30)
+    assert not alive, f"left behind: {alive}"
+    before = read_segments(folder / "records" / "trials", TABLES["trials"])
+    finished = set(before[before["status"] == "completed"]["trial_id"])
+    epochs_before = read_segments(folder / "records" / "epochs", TABLES["epochs"])
+    second = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert second.returncode == 0, second.stdout + second.stderr
+    epochs = read_segments(folder / "records" / "epochs", TABLES["epochs"])
+    assert not epochs.duplicated(["trial_id", "epoch"]).any()
+    again = epochs[~epochs["sequence"].isin(epochs_before["sequence"])]
+    assert not set(again["trial_id"]) & finished, "a finished trial was repeated"
+    expected, found = content(calm), content(folder)
+    for name in TABLES:
+        pd.testing.assert_frame_equal(found[name], expected[name])
+    for table in sorted((calm / "report" / "tables").glob("*.csv")):
+        if not table.stem.startswith(("budget", "pretraining")):  # they hold seconds
+            assert (folder / "report" / "tables" / table.name).read_bytes() == table.read_bytes(), table.name
+
+
+def test_a_killed_worker_is_replaced_and_changes_nothing(calm, tmp_path):
+    config = write_tiny(tmp_path, data={"cache_dir": str(calm.parent.parent / "cache")})
+    folder = tmp_path / "runs" / "tiny"
+    process = subprocess.Popen(
+        command("run", config, "--root", tmp_path / "runs"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    _wait_for_epochs(folder, 5, process)
+    workers = [child for child in _descendants(process) if "TrialTrainable" in " ".join(child.cmdline())]
+    assert workers, "no worker process was found"
+    workers[0].kill()
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
+    expected, found = content(calm), content(folder)
+    for name in TABLES:
+        pd.testing.assert_frame_equal(found[name], expected[name])
+
+
+def test_asha_and_tpe_spend_exactly_the_budget(calm, tmp_path):
+    config = write_tiny(
+        tmp_path,
+        data={"cache_dir": str(calm.parent.parent / "cache")},
+        arms={"fractions": [0.1], "fusion": ["off"]},
+        search={"mode": "tpe", "scheduler": "asha", "trials_per_arm": 6, "tpe_startup": 2},
+        confirm={"seeds": 0},
+    )
+    study = run_study(load_config(str(config)), tmp_path / "runs")
+    trials = study.trials
+    assert len(trials) == 6
+    assert set(trials["status"]) <= {"completed", "stopped"}
+    assert (trials[trials["status"] == "completed"]["epochs"] == 3).all()
+    rungs = study.epochs[study.epochs["decision"] == "stop"]
+    assert len(rungs) == (trials["status"] == "stopped").sum()
+    assert set(rungs["rung"].dropna()) <= {1, 2}
+    # Without fusion nothing is pretrained, and no seed means no confirmation.
+    assert not (study.path / "pretrain").exists()
+    assert study.confirmed.empty
+    assert study.accuracy_table().index.tolist() == ["WBC_10"]
+
+
+def test_trials_that_cannot_be_trained_stop_the_study_and_lose_nothing(calm, tmp_path):
+    """Latents that vanish after their phase: the first trials fail, nothing is recorded as failed, mending continues."""
+    config = load_config(str(write_tiny(tmp_path, data={"cache_dir": str(calm.parent.parent / "cache")})))
+    runs = tmp_path / "runs"
+    shutil.copytree(calm, runs / "tiny")
+    shutil.rmtree(runs / "tiny" / "records")
+    manifest = json.loads((runs / "tiny" / "manifest.json").read_text())
+    for phase in ("search", "confirm", "report"):
+        del manifest["phases"][phase]
+    (runs / "tiny" / "manifest.json").write_text(json.dumps(manifest))
+    latents = runs / "tiny" / "pretrain" / "prcc" / "latents.npy"
+    latents.rename(tmp_path / "latents.npy")
+    failed = subprocess.run(command("run", tmp_path / "tiny.yaml", "--root", runs), capture_output=True, text=True, check=False)
+    assert failed.returncode == 1, failed.stdout + failed.stderr
+    assert "latents.npy" in failed.stderr
+    (tmp_path / "latents.npy").rename(latents)
+    study = run_study(config, runs)
+    assert set(study.trials["status"]) == {"completed"}
+    pd.testing.assert_frame_equal(content(runs / "tiny")["epochs"], content(calm)["epochs"])
