@@ -66,13 +66,22 @@ def run(
 
         print_estimate(settings, root)
         return
+    from study.supervisor import die_with_supervisor, is_supervised, supervise
+
+    if not is_supervised():
+        raise typer.Exit(supervise(sys.argv[1:], typer.echo, (DONE, FAILED, USAGE, INTERRUPTED)))
+    die_with_supervisor()
     from study.pipeline import run_study
     from study.progress import Progress
 
     progress = Progress()
     folder = root / settings.name
     _say_what_happens(progress.say, folder)
-    study = run_study(settings, root, address=address, progress=progress)
+    try:
+        study = run_study(settings, root, address=address, progress=progress)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted. The same command continues where this one stopped.", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     _print_results(study)
 
 
@@ -127,6 +136,34 @@ def report(run_: RunArgument, root: RootOption = _ROOT) -> None:
     study = load_study(_find_run(run_, root).folder)
     write_report(study)
     _print_results(study)
+
+
+@app.command()
+def replay(
+    run_: RunArgument,
+    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="Id of a trial, or its beginning.")],
+    root: RootOption = _ROOT,
+) -> None:
+    """Train a trial again and compare every epoch bit for bit with its record."""
+    from study.replay import replay as replay_trial
+
+    different = 0
+    for epoch in replay_trial(_find_run(run_, root), trial):
+        shown = (
+            f"epoch {epoch.epoch:3d}  train loss {epoch.replayed['train_loss']}  val loss {epoch.replayed['val_loss']}"
+        )
+        if epoch.identical:
+            typer.echo(f"{shown}  identical")
+        else:
+            different += 1
+            wrong = [key for key, value in epoch.replayed.items() if epoch.recorded[key] != value]
+            typer.echo(f"{shown}  differs in {', '.join(f'{key} (recorded {epoch.recorded[key]})' for key in wrong)}")
+    if different:
+        typer.echo(
+            f"{different} epochs differ. The same kind of CPU, versions and number of threads are needed: see manifest.json."
+        )
+        raise typer.Exit(FAILED)
+    typer.echo("Every epoch is identical.")
 
 
 @app.command()
@@ -230,8 +267,6 @@ def main() -> NoReturn:
         code = DONE
     except SystemExit as ending:
         code = int(ending.code or DONE)
-        if code == INTERRUPTED:
-            typer.echo("Interrupted. The same command continues where this one stopped.", err=True)
     except UsageError as error:
         typer.echo(f"Error: {error}", err=True)
         code = USAGE

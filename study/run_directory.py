@@ -21,6 +21,21 @@ if TYPE_CHECKING:
     from study.config import StudyConfig
 
 
+_LOCK_SECONDS = 5.0
+"""How long to wait for a process that was just killed to let go of its lock."""
+
+
+def _lock_soon(descriptor: int) -> None:
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
 class RunDirectory:
     """``<root>/<study>/`` and what it holds. The layout is a contract that the analysis reads."""
 
@@ -95,16 +110,8 @@ class RunDirectory:
         Raises:
             UsageError: another process runs this study.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT)
+        descriptor = self._take_lock()
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                owner = os.read(descriptor, 32).decode(errors="replace").strip()
-                raise UsageError(
-                    f"{self.folder}: process {owner or 'unknown'} is running this study. Wait, stop it, or choose another --name"
-                ) from error
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
             yield
@@ -113,6 +120,24 @@ class RunDirectory:
                 # Refused before it began: leave nothing behind.
                 (self.folder / ".lock").unlink()
                 self.folder.rmdir()
+            os.close(descriptor)
+
+    def _take_lock(self) -> int:
+        """Descriptor of the lock file, locked for this process."""
+        while True:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT)
+            try:
+                _lock_soon(descriptor)
+            except BlockingIOError as error:
+                owner = os.read(descriptor, 32).decode(errors="replace").strip()
+                os.close(descriptor)
+                raise UsageError(
+                    f"{self.folder}: process {owner or 'unknown'} is running this study. Wait, stop it, or choose another --name"
+                ) from error
+            if os.fstat(descriptor).st_nlink:
+                return descriptor
+            # Its last holder deleted it after we had opened it: the next process would lock another file.
             os.close(descriptor)
 
     def is_running(self) -> bool:

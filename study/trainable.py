@@ -65,7 +65,7 @@ class TrialTrainable(tune.Trainable):
         folder = Path(config["run_folder"])
         if self._study is None:
             self._study = StudyConfig.model_validate_json(config["settings"])
-            self._batches, self._latents, self._device = _open_inputs(self._study, folder)
+            self._batches, self._latents, self._device = open_inputs(self._study, folder)
         spec, recorded_epochs = _read_trial(config["trial"])
         # Threads are part of what makes a trial reproducible.
         torch.set_num_threads(self._study.resources.cpu)
@@ -88,13 +88,16 @@ def _read_trial(text: str) -> tuple[TrialSpec, int]:
     return TrialSpec(arm=Arm(**{**arm, "encoders": tuple(arm["encoders"])}), **fields), recorded_epochs
 
 
-def _open_inputs(config: StudyConfig, folder: Path) -> tuple[ImageBatches, Latents, torch.device]:
+def open_inputs(config: StudyConfig, folder: Path) -> tuple[ImageBatches, Latents, torch.device]:
+    """Everything that all trials of a process share: images, latent vectors of the encoders, and the device.
+
+    Builds the image cache on a node that has none yet; opens it where it exists.
+    """
     from data_utils.cache import prepare
     from study.batches import ImageBatches, choose_device
     from study.features import open_latents
 
     device = choose_device()
-    # Builds the cache on a node that has none yet; opens it where it exists.
     arrays = prepare(config.data, "wbc")
     encoders = config.arms.encoders if config.uses_fusion else ()
     return ImageBatches(arrays, config.data, device), open_latents(folder, encoders, arrays), device

@@ -166,10 +166,12 @@ class TrialQueue:
                 parameters=known.parameters,
                 seconds=row["seconds"],
             )
-            score = self._take(known, report, row["decision"])
-            history[row["trial_id"]][report.epoch] = score
+            self._take(known, report, row["decision"])
+            if row["decision"] == DIVERGED or known.best is None:
+                continue
+            history[row["trial_id"]][report.epoch] = known.best
             if known.plan.rungs is not None and row["rung"] is not pd.NA:
-                known.plan.rungs.enter(row["trial_id"], report.epoch, score)
+                known.plan.rungs.enter(row["trial_id"], report.epoch, known.best)
         for trial_id, trial in self._trials.items():
             decision = trial.rows[trial.epochs]["decision"] if trial.epochs else CONTINUE
             if trial.status == "running" and decision != CONTINUE:
@@ -334,14 +336,14 @@ class TrialQueue:
         confusion = np.asarray(report.confusion).reshape(classes, classes)
         return float(getattr(confusion_metrics(confusion), self._metric))
 
-    def _take(self, trial: _Trial, report: EpochReport, decision: str) -> float:
-        """Remember a recorded epoch; returns the trial's best score so far."""
+    def _take(self, trial: _Trial, report: EpochReport, decision: str) -> None:
+        """Remember a recorded epoch. One that diverged is never a trial's best."""
         trial.rows[report.epoch] = {**report.row(), "decision": decision}
         trial.epochs = max(trial.epochs, report.epoch)
         trial.seconds += report.seconds
-        score = self._score(report)
-        trial.best = score if trial.best is None else max(trial.best, score)
-        return trial.best
+        if decision != DIVERGED:
+            score = self._score(report)
+            trial.best = score if trial.best is None else max(trial.best, score)
 
     def _end(self, trial: _Trial, status: str, error: str = "") -> None:
         self._write_trial(trial, status, error)

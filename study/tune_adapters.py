@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,7 +103,9 @@ class ArmScheduler(_KeptInMemory, FIFOScheduler):
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Keep what is known of a failure; Tune calls this before every retry as well as at the end."""
         with suppress(OSError):
-            self._book.failures[trial.trial_id] = Path(trial.error_file).read_text()
+            # The file grows with every attempt; colours are for terminals.
+            attempts = re.sub(r"\x1b\[[0-9;]*m", "", Path(trial.error_file).read_text()).split("Failure # ")
+            self._book.failures[trial.trial_id] = attempts[-1].partition("\n")[2].strip()
 
 
 class ForgetReports(Callback):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -114,9 +115,40 @@ def test_an_exception_frees_the_lock(directory: RunDirectory) -> None:
     assert not directory.is_running()
 
 
-def test_a_second_run_in_the_same_process_is_kept_out_too(directory: RunDirectory) -> None:
-    with directory.lock(), pytest.raises(UsageError, match=f"process {os.getpid()}"), directory.lock():
+def test_one_that_is_kept_out_leaves_the_lock_to_its_holder(directory: RunDirectory) -> None:
+    # Also while the holder has written nothing else yet.
+    with directory.lock():
+        for _ in range(2):
+            with pytest.raises(UsageError, match=f"process {os.getpid()} is running"), directory.lock():
+                pass
+        assert directory.is_running()
+
+
+def test_a_study_that_is_refused_before_it_began_leaves_nothing(directory: RunDirectory) -> None:
+    with pytest.raises(UsageError, match="bad images"), directory.lock():
+        raise UsageError("bad images")
+    assert not directory.folder.exists()
+    directory.write_config(StudyConfig(name="pilot"))
+    with pytest.raises(KeyboardInterrupt), directory.lock():
+        raise KeyboardInterrupt
+    assert directory.exists
+
+
+def test_a_lock_that_its_holder_deleted_meanwhile_is_not_taken(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two processes would hold one lock each: the deleted file and the new one.
+    take, deleted = fcntl.flock, []
+
+    def deleted_first(descriptor: int, operation: int) -> None:
+        if not deleted:
+            deleted.append((directory.folder / ".lock").unlink())
+        take(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", deleted_first)
+    with directory.lock(), pytest.raises(UsageError, match="is running"), directory.lock():
         pass
+    assert deleted == [None]
 
 
 def test_a_folder_without_lock_is_not_running(directory: RunDirectory) -> None:

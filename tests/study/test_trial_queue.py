@@ -197,13 +197,13 @@ def test_the_configured_metric_is_what_counts(one_arm: OneArm, make_report: Make
 
 
 def test_a_loss_that_is_not_finite_ends_the_trial_with_a_finite_record(
-    one_arm: OneArm, make_report: MakeReport, tmp_path: Path
+    one_arm: OneArm, make_report: MakeReport, tmp_path: Path, replayed: Replayed
 ) -> None:
     points = HearingPoints()
     queue = start([one_arm(1, points=points, rungs=Rungs(1, 3, 2))], tmp_path)
     spec = take(queue)
     queue.report(spec.trial_id, make_report(1))
-    assert queue.report(spec.trial_id, make_report(2, loss=float("nan"))) == "diverged"
+    assert queue.report(spec.trial_id, make_report(2, correct=20, loss=float("nan"))) == "diverged"
     line = json.loads(
         sorted((tmp_path / "epochs").iterdir())[-1].read_text(), parse_constant=lambda name: pytest.fail(name)
     )
@@ -214,7 +214,23 @@ def test_a_loss_that_is_not_finite_ends_the_trial_with_a_finite_record(
     assert points.heard[-1][2] == "diverged"
     progress = queue.progress()[0]
     assert (progress.failed, progress.completed, queue.failures) == (1, 0, 0)
+    assert progress.best == 0.5
     assert queue.finished
+    # The next process tells the searcher the same.
+    again = HearingPoints()
+    replayed(tmp_path, [one_arm(1, points=again, rungs=Rungs(1, 3, 2))])
+    assert again.heard == [("replay", 0, {1: 0.5}, "diverged")]
+
+
+def test_a_trial_that_diverges_at_once_has_no_score(
+    one_arm: OneArm, make_report: MakeReport, tmp_path: Path, replayed: Replayed
+) -> None:
+    points = HearingPoints()
+    queue = start([one_arm(1, points=points)], tmp_path)
+    assert queue.report(take(queue).trial_id, make_report(1, loss=float("inf"))) == "diverged"
+    assert points.heard == [("end", 0, "diverged", None)]
+    assert queue.progress()[0].best is None
+    assert replayed(tmp_path, [one_arm(1)]).progress() == queue.progress()
 
 
 def test_an_epoch_reported_twice_counts_once(
@@ -735,5 +751,5 @@ def test_no_order_of_events_and_kills_changes_budgets_arms_or_decisions(monkeypa
     # Durability has tests of its own; here it would only cost time.
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
     run_state_machine_as_test(
-        QueueMachine, settings=settings(max_examples=25, stateful_step_count=40)
+        QueueMachine, settings=settings(max_examples=20, stateful_step_count=30)
     )

@@ -1,0 +1,86 @@
+"""Takes a study up again when its process dies: a parent without Ray or torch in it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+ATTEMPTS = 3
+"""How often a study is taken up again after its process died."""
+
+_MARK = "WBC_STUDY_SUPERVISED"
+"""Set in the environment of the process that does the work."""
+
+
+def is_supervised() -> bool:
+    """Whether this process is the one that does the work."""
+    return _MARK in os.environ
+
+
+def die_with_supervisor() -> None:
+    """End this process at once when its supervisor is gone, as if both had been killed: nobody would be left to stop it."""
+    pipe = int(os.environ[_MARK])
+
+    def wait() -> None:
+        os.read(pipe, 1)  # nothing is ever written: this returns when the other end is closed
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def supervise(arguments: Sequence[str], say: Callable[[str], None], final_codes: Sequence[int]) -> int:
+    """Run the command again in a process of its own, and once more whenever that process dies.
+
+    When one of Ray's daemons is killed, Ray ends the process that talks to it, at once and without an exception that could be
+    caught. The records are durable, so the study continues.
+
+    Args:
+        arguments: Of the command line.
+        say: Prints a line.
+        final_codes: Exit codes with which a process ends of its own accord.
+
+    Returns:
+        The exit code of the last process; 1 when it died once too often.
+    """
+    for attempt in range(ATTEMPTS + 1):
+        code = _run(arguments)
+        if code in final_codes:
+            return code
+        reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        if attempt < ATTEMPTS:
+            say(
+                f"The study's process died ({reason}), perhaps with one of Ray's. Taking it up again: {attempt + 1} of {ATTEMPTS}"
+            )
+    say(f"Failed: the study's process died {ATTEMPTS + 1} times, at last with {reason}. The same command continues.")
+    return 1
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """One process, to its end. Signals are passed on; the process decides how to end."""
+    read_end, write_end = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-m", "study", *arguments],
+        env={**os.environ, _MARK: str(read_end)},
+        pass_fds=(read_end,),
+        # Ctrl-C on a terminal would otherwise reach it twice.
+        process_group=0,
+    ) as child:
+        os.close(read_end)
+
+        def forward(number: int, _: Any) -> None:
+            child.send_signal(number)
+
+        before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            return child.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            os.close(write_end)
