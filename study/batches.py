@@ -13,14 +13,14 @@ from data_utils.augmentation import draw_crops, draw_flips, resample, whole_imag
 from data_utils.cache import ImageArrays
 from data_utils.config import DataConfig
 
-_KEEP_BYTES = 256 * 2**20
+_KEEP_BYTES = 128 * 2**20
 """Whole images of a split are resized once and kept in memory when they take no more than this; else at every pass."""
 
 _SCORED_AT_ONCE = 128
 """Images of a batch without gradient; of images at their original size fewer, in proportion to their area."""
 
-_PIXELS_AT_ONCE = 64 * 224 * 224
-"""Pixels of such a batch at most, so that activations stay small."""
+_PIXELS_AT_ONCE = 12 * 224 * 224
+"""Pixels of such a batch at most: at width 32 one feature map of the first stage then takes 77 MB."""
 
 
 class ImageBatches:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: done; failed; wrong usage, configuration or data; interrupted (the same command continues)."""
 
+TEMPORARY = 75
+"""With which the supervised process ends when Ray was lost: a new one may continue (EX_TEMPFAIL of sysexits.h)."""
+
 app = typer.Typer(
     name="wbc-study",
     help="How much do features pretrained on histology help to classify white blood cells, at each amount of labelled data?",
@@ -83,6 +86,12 @@ def run(
         typer.echo("Interrupted. The same command continues where this one stopped.", err=True)
         raise typer.Exit(INTERRUPTED) from None
     _print_results(study)
+    from study.pipeline import shortfalls
+
+    missing = shortfalls(study)
+    if missing:
+        typer.echo("This study is not what was asked for:\n  " + "\n  ".join(missing), err=True)
+        raise typer.Exit(FAILED)
 
 
 @app.command()
@@ -190,8 +199,9 @@ def clean(
         question = "This study is not finished: interrupted trials would start again. " + question
     if not yes and not typer.confirm(question):
         raise typer.Exit(FAILED)
-    for target in targets:
-        shutil.rmtree(target)
+    with directory.lock():
+        for target in targets:
+            shutil.rmtree(target)
     typer.echo(f"Removed {size / 2**20:.1f} MiB.")
 
 
@@ -259,7 +269,7 @@ def config_schema() -> None:
 
 def main() -> NoReturn:
     """Run the command line; never returns."""
-    from study.errors import StudyFailed, UsageError
+    from study.errors import RayLost, StudyFailed, UsageError
 
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -270,7 +280,10 @@ def main() -> NoReturn:
     except UsageError as error:
         typer.echo(f"Error: {error}", err=True)
         code = USAGE
-    except StudyFailed as error:
+    except RayLost as error:
+        typer.echo(f"Failed: {error}", err=True)
+        code = TEMPORARY
+    except (StudyFailed, OSError) as error:
         typer.echo(f"Failed: {error}", err=True)
         code = FAILED
     except ValueError as error:

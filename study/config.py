@@ -111,9 +111,10 @@ class TrainingConfig(Settings):
         " gradient steps). A number: an epoch is that many gradient steps at every fraction.",
     )
     batch_size: int = Field(default=8, ge=1, description="Images in a gradient step.")
-    schedule: Literal["plateau", "constant"] = Field(
+    schedule: Literal["plateau", "cosine", "constant"] = Field(
         default="plateau",
-        description="`plateau` halves the learning rate when validation accuracy has not risen for some epochs.",
+        description="`plateau` lowers the learning rate when validation accuracy has not risen for some epochs (as published)."
+        " `cosine` lowers it at every gradient step, to zero at the end: steadier where a trial has few epochs.",
     )
     plateau_patience: int = Field(
         default=5, ge=0, description="Epochs without a rise before the plateau schedule acts."

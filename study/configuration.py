@@ -88,8 +88,10 @@ def check_config(values: Mapping[str, Any], origin: str) -> StudyConfig:
 def compare_configs(old: StudyConfig, new: StudyConfig) -> list[str]:
     """Settings that differ, one line each. What only says where and how fast a study runs is left out."""
     before, after = _flatten(old.model_dump(mode="json")), _flatten(new.model_dump(mode="json"))
-    # Images are compared by their fingerprint, wherever they lie.
-    ignored = ("name", "about", "resources.workers", "resources.gpu", "data.cache_dir", "data.root")
+    ignored = {"name", "about", "resources.workers", "resources.gpu", "data.cache_dir"}
+    # Images and given weights are compared by their fingerprints, wherever they lie.
+    moved = {"data.root", "data.groups", "pretrain.prcc.weights", "pretrain.cam16.weights"}
+    ignored |= {key for key in moved if before.get(key) is not None and after.get(key) is not None}
     return [
         f"{key}: {_shown(before.get(key))} -> {_shown(after.get(key))}"
         for key in dict.fromkeys([*before, *after])

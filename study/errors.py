@@ -9,3 +9,7 @@ class UsageError(ValueError):
 
 class StudyFailed(RuntimeError):
     """The study ran and could not finish: the message says why and how to go on. Exit code 1."""
+
+
+class RayLost(StudyFailed):
+    """Ray's own processes failed under the study; a new process with new daemons may continue."""

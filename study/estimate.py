@@ -112,6 +112,7 @@ def print_estimate(config: StudyConfig, root: Path, console: Console | None = No
     """Print arms, trials, and estimated time and memory on this machine."""
     from data_utils.cache import prepare
     from study.pipeline import check_same_study
+    from study.pretraining import load_given
     from study.run_directory import RunDirectory
 
     console = console or Console(highlight=False)
@@ -120,6 +121,10 @@ def print_estimate(config: StudyConfig, root: Path, console: Console | None = No
     check_same_study(directory, config)
     trained = [n for n in config.arms.encoders if config.uses_fusion and config.pretrain.of(n).weights is None]
     arrays = {domain: prepare(config.data, domain) for domain in ("wbc", *trained)}
+    for name in config.arms.encoders if config.uses_fusion else ():
+        given = config.pretrain.of(name).weights
+        if given is not None:
+            load_given(given, name)
     arms = estimate_arms(config, arrays["wbc"])
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("arm", no_wrap=True)

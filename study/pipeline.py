@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from contextlib import ExitStack
@@ -19,7 +20,7 @@ from study.records import RecordWriter, write_table
 from study.run_directory import RunDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from analysis.study import Study
     from data_utils.cache import ImageArrays
@@ -51,17 +52,37 @@ def run_study(
         UsageError: the name belongs to a study with another configuration, or another process runs it.
         DataError: the images are not as expected.
         WeightsError: given encoder weights cannot be used.
-        StudyFailed: an arm has no trial that was trained to its end.
+        StudyFailed: no arm has a trial that was trained to its end, or training is not reproducible.
     """
     from analysis import load_study
 
     config = config.with_absolute_paths()
     directory = RunDirectory(Path(root) / config.name)
-    check_same_study(directory, config)
     with directory.lock():
+        check_same_study(directory, config)
         if not directory.is_complete("report"):
             _Run(config, directory, address, progress or Progress()).run()
     return load_study(directory.folder)
+
+
+def shortfalls(study: Study) -> list[str]:
+    """What a finished study lacks, one line each: arms without a winner, confirmations that failed."""
+    config = StudyConfig.model_validate(study.config)
+    winners = set(study.winners()["arm"])
+    confirmed = study.confirmed.groupby("arm").size().to_dict()
+    lines = []
+    for arm in list_arms(config.arms):
+        if arm.name not in winners:
+            lines.append(f"{arm.name}: no trial of the search was trained to its last epoch, so nothing was confirmed")
+        elif confirmed.get(arm.name, 0) < config.confirm.seeds:
+            lines.append(
+                f"{arm.name}: {confirmed.get(arm.name, 0)} of {config.confirm.seeds} confirmations were completed"
+            )
+    for status in ("failed", "diverged"):
+        count = int((study.trials["status"] == status).sum())
+        if count:
+            lines.append(f"{count} trials {status}; the records say which and why")
+    return lines
 
 
 def check_same_study(directory: RunDirectory, config: StudyConfig) -> None:
@@ -95,18 +116,20 @@ class _Run:
         self._encoders = config.arms.encoders if config.uses_fusion else ()
 
     def run(self) -> None:
-        # Bad input must end before anything is written: the arrays are built first.
+        # Bad input must end before anything is written: images, weights and resources are checked first.
         arrays = self._open_images()
-        if not self._directory.exists:
-            self._directory.write_config(self._config)
-        self._describe(arrays)
-        self._audit(arrays)
-        records = RecordWriter(self._directory.records)
+        weights = self._check_weights()
         with ExitStack() as stack:
             if not self._directory.is_complete("confirm"):
-                from study.ray_session import ray_session
+                from study.ray_session import count_slots, ray_session
 
                 stack.enter_context(ray_session(self._address))
+                count_slots(self._config.resources)
+            self._describe(arrays, weights)
+            self._directory.write_config(self._config)
+            self._audit(arrays)
+            records = RecordWriter(self._directory.records)
+            if not self._directory.is_complete("confirm"):
                 self._pretrain()
                 self._compute_features()
                 self._search(records, arrays["wbc"])
@@ -119,8 +142,13 @@ class _Run:
         from data_utils.fractions import select_fraction
 
         trained = [name for name in self._encoders if self._config.pretrain.of(name).weights is None]
-        with self._progress.phase("images") as tell:
-            arrays = {domain: prepare(self._config.data, domain) for domain in ("wbc", *trained)}
+        done: dict[str, str] = {}
+
+        def follow(domain: str) -> Callable[[int, int], None]:
+            return lambda ready, total: done.update({domain: f"{ready:,}/{total:,} {domain}"})
+
+        with self._progress.phase("images", lambda: ", ".join(done.values())) as tell:
+            arrays = {domain: prepare(self._config.data, domain, follow(domain)) for domain in ("wbc", *trained)}
             for seed in (self._config.seed, *self._config.confirm_seeds()):
                 for fraction in self._config.arms.fractions:
                     select_fraction(arrays["wbc"], fraction, seed)
@@ -131,28 +159,42 @@ class _Run:
                 tell(f"{len(arrays[domain]):,} {domain}")
         return arrays
 
-    def _describe(self, arrays: dict[str, ImageArrays]) -> None:
-        """Write what the results depend on; a run that continues adds what it found this time."""
+    def _check_weights(self) -> dict[str, str]:
+        """Load the given weights once; returns their fingerprints."""
+        given = {name: self._config.pretrain.of(name).weights for name in self._encoders}
+        fingerprints = {}
+        for encoder, path in given.items():
+            if path is not None:
+                from study.pretraining import load_given
+
+                load_given(path, encoder)
+                fingerprints[f"{encoder} weights"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return fingerprints
+
+    def _describe(self, arrays: dict[str, ImageArrays], weights: dict[str, str]) -> None:
+        """Write what the results depend on; a run that continues elsewhere adds what it found there."""
         from study.provenance import describe_environment
 
         manifest = self._directory.read_manifest()
-        fingerprints = {domain: images.fingerprint for domain, images in arrays.items()}
+        fingerprints = {domain: images.fingerprint for domain, images in arrays.items()} | weights
         known = manifest.setdefault("fingerprints", fingerprints)
-        changed = [
-            domain for domain, fingerprint in fingerprints.items() if known.get(domain, fingerprint) != fingerprint
-        ]
+        changed = [name for name in sorted({*known, *fingerprints}) if known.get(name) != fingerprints.get(name)]
         if changed:
             raise UsageError(
-                f"{self._directory.folder}: the images of {', '.join(changed)} are not those that the study began with (other"
-                " fingerprint). Restore them, or give this study another --name"
+                f"{self._directory.folder}: {', '.join(changed)} are not what the study began with (other fingerprint)."
+                " Restore them, or give this study another --name"
             )
         environment = describe_environment()
         manifest |= {
             "schema_version": SCHEMA_VERSION,
             "name": self._config.name,
             "classes": list(arrays["wbc"].classes),
-            **environment,
         }
+        if "versions" not in manifest:
+            manifest |= environment
+        elif any(manifest[key] != environment[key] for key in ("versions", "git_revision", "hardware")):
+            manifest.setdefault("continued_with", []).append(environment)
+        self._directory.folder.mkdir(parents=True, exist_ok=True)
         self._directory.write_manifest(manifest)
 
     def _audit(self, arrays: dict[str, ImageArrays]) -> None:
@@ -185,11 +227,23 @@ class _Run:
             return
         from study.pretraining import pretrain
 
-        with self._directory.phase("pretrain"), self._progress.phase("pretrain") as tell:
+        with self._directory.phase("pretrain"), self._progress.phase("pretrain", self._pretraining_epochs) as tell:
             self._as_tasks(pretrain)
             for encoder in self._encoders:
                 settings = self._config.pretrain.of(encoder)
                 tell(f"{encoder} {f'from {settings.weights}' if settings.weights else f'{settings.epochs} epochs'}")
+
+    def _pretraining_epochs(self) -> str:
+        """How far the encoders are, from the curves that they write."""
+        from analysis.schema import CURVE_COLUMNS
+        from analysis.segments import read_parquet
+
+        return ", ".join(
+            f"{name} {len(read_parquet(self._directory.encoder(name) / 'curve.parquet', CURVE_COLUMNS))}"
+            f"/{self._config.pretrain.of(name).epochs} epochs"
+            for name in self._encoders
+            if self._config.pretrain.of(name).weights is None
+        )
 
     def _compute_features(self) -> None:
         if not self._encoders or self._directory.is_complete("features"):
@@ -204,18 +258,19 @@ class _Run:
         """Run a function for every encoder at once as Ray tasks."""
         import ray
 
-        from study.ray_session import count_slots, gpus_per_trial
+        from study.ray_session import gpus_per_trial
 
         resources = self._config.resources
-        count_slots(resources)
         remote = ray.remote(num_cpus=resources.cpu, num_gpus=gpus_per_trial(resources), max_retries=2)(function)
         folder = self._directory.folder.resolve()
         tasks = [remote.remote(self._config, encoder, folder / "pretrain" / encoder) for encoder in self._encoders]
         try:
             ray.get(tasks)
         except ray.exceptions.RayTaskError as error:
-            # The cause has our own type: a wrong weights file is the user's to mend, not a stack of Ray frames.
-            raise error.cause from error
+            if isinstance(error.cause, StudyFailed | ValueError | OSError):
+                # One of our own messages, or a full disk: not a stack of Ray frames.
+                raise error.cause from error
+            raise StudyFailed(f"{function.__name__} failed:\n{error.cause!r}") from error
 
     def _search(self, records: RecordWriter, arrays: ImageArrays) -> None:
         if self._directory.is_complete("search"):
@@ -230,15 +285,16 @@ class _Run:
         from study.plans import confirm_plans
 
         winners = load_study(self._directory.folder).winners()
-        missing = [arm.name for arm in self._arms if arm.name not in set(winners["arm"])]
-        if missing:
+        # An arm without a winner is left out here and reported at the end: the others are not to blame.
+        arms = [arm for arm in self._arms if arm.name in set(winners["arm"])]
+        if not arms:
             raise StudyFailed(
-                f"no trial of {', '.join(missing)} was trained to its last epoch, so there is no winner. `wbc-study status"
-                f" {self._config.name}` shows why; the records say it trial by trial"
+                f"no trial of any arm was trained to its last epoch. `wbc-study status {self._config.name}` shows the arms, the"
+                " records say why trial by trial"
             )
         with self._directory.phase("confirm"):
             if self._config.confirm.seeds:
-                self._run_trials("confirm", confirm_plans(self._config, self._arms, arrays, winners), records, arrays)
+                self._run_trials("confirm", confirm_plans(self._config, arms, arrays, winners), records, arrays)
 
     def _run_trials(self, phase: str, plans: Sequence[ArmPlan], records: RecordWriter, arrays: ImageArrays) -> None:
         from analysis.segments import read_segments
@@ -264,6 +320,9 @@ class _Run:
         )
         tables = {name: read_segments(self._directory.records / name, columns) for name, columns in TABLES.items()}
         queue.replay(tables["trials"], tables["epochs"], frozenset(tables["predictions"]["trial_id"]))
+        for spec in queue.ended():
+            # Those of an earlier process that ended before it could.
+            self._tidy(spec.trial_id, spec.phase)
         with self._progress.watch(
             phase, queue.progress, count_slots(self._config.resources), self._config.search.metric
         ):

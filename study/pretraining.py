@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from pathlib import Path
@@ -19,11 +20,15 @@ from models.autoencoder import Autoencoder
 from models.checkpoints import load_published, load_state, save_state, save_tensors
 from models.classifier import ResidualClassifier
 from models.encoders import CAM16_MEAN, CAM16_STD, Encoder
+from models.errors import WeightsError
 from models.initialisation import initialise, stream
 from study.batches import ImageBatches, choose_device
 from study.config import StudyConfig
+from study.errors import StudyFailed
 from study.features import write_latents
 from study.records import write_table
+
+logger = logging.getLogger(__name__)
 
 WEIGHTS = "weights.safetensors"
 CURVE = "curve.parquet"
@@ -55,10 +60,27 @@ def pretrain(config: StudyConfig, encoder: str, folder: Path) -> None:
     torch.set_num_threads(config.resources.cpu)
     given = config.pretrain.of(encoder).weights
     if given is not None:
-        network = load_published(given, "autoencoder" if encoder == "prcc" else "classifier")
+        network = load_given(given, encoder)
         save_tensors(folder / WEIGHTS, network.state_dict(), {"encoder": encoder, "origin": given.name})
         return
     _Pretraining(config, encoder, folder).run()
+
+
+def load_given(path: Path, encoder: str) -> nn.Module:
+    """The network of an encoder from a weights file.
+
+    Raises:
+        WeightsError: not a file of this network, or a classifier of something else than two kinds of tissue.
+    """
+    if encoder == "prcc":
+        return load_published(path, "autoencoder")
+    network = load_published(path, "classifier")
+    if network.classes != 2:
+        raise WeightsError(
+            f"pretrain.{encoder}.weights: {path} is a classifier of {network.classes} classes, expected 2 (normal, tumor). One of"
+            " white blood cells would carry their labels into the features; give the weights of the tissue classifier"
+        )
+    return network
 
 
 def compute_latents(config: StudyConfig, encoder: str, folder: Path) -> None:
@@ -115,10 +137,18 @@ class _Pretraining:
     def run(self) -> None:
         checkpoint = self._folder / _CHECKPOINT
         if checkpoint.is_file():
-            self._restore(checkpoint)
+            try:
+                self._restore(checkpoint)
+            except (WeightsError, KeyError) as error:
+                logger.warning("pretraining of %s starts again: %s", self._encoder, error)
         while len(self._curve) < self._settings.epochs:
             self._epoch()
             self._save(checkpoint)
+        if not math.isfinite(self._best_loss):
+            raise StudyFailed(
+                f"pretraining of {self._encoder} diverged: no epoch had a finite validation loss. Lower"
+                f" pretrain.{self._encoder}.learning_rate and give the study another --name"
+            )
         if self._encoder == "prcc":
             self._network.load_state_dict(self._best)
             self._draw_reconstructions()
@@ -145,7 +175,7 @@ class _Pretraining:
             total += float(loss.detach()) * len(rows)
         val_loss, val_accuracy = self._validate()
         self._schedule.step(val_loss)
-        if val_loss < self._best_loss or not self._best:
+        if val_loss < self._best_loss:
             self._best_loss = val_loss
             self._best = {name: tensor.clone() for name, tensor in self._network.state_dict().items()}
         self._curve.append(

@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -44,15 +44,15 @@ def time_left(arms: Sequence[ArmProgress], slots: int) -> float | None:
     return sum(arm.epochs_left * (arm.seconds_per_epoch or max(known)) for arm in arms) / max(1, slots)
 
 
-def arm_table(arms: Sequence[ArmProgress], metric: str) -> Table:
-    """One line for each arm: trials, best score, time left."""
+def arm_table(arms: Sequence[ArmProgress], metric: str, slots: int = 1) -> Table:
+    """One line for each arm: trials, best score, and time left if all slots worked for it."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("arm", no_wrap=True)
     best = {"val_accuracy": "best accuracy", "val_macro_f1": "best macro F1"}[metric]
     for heading in ("trials", "running", "completed", "stopped", "failed", best, "left"):
         table.add_column(heading, justify="right", no_wrap=True)
     for arm in arms:
-        left = arm.epochs_left * arm.seconds_per_epoch if arm.seconds_per_epoch is not None else None
+        left = arm.epochs_left * arm.seconds_per_epoch / slots if arm.seconds_per_epoch is not None else None
         table.add_row(
             Text(arm.arm),
             f"{arm.ended}/{arm.planned}",
@@ -77,57 +77,67 @@ class Progress:
         self.console.print(text, markup=False, soft_wrap=True)
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[Callable[[str], None]]:
-        """Print a phase's name, what it says of itself, and how long it took."""
+    def phase(self, name: str, describe: Callable[[], str] = str) -> Iterator[Callable[[str], None]]:
+        """Show a phase while it lasts, then print what it says of itself and how long it took.
+
+        Args:
+            name: Of the phase.
+            describe: How far it is, asked now and then.
+        """
         began = time.monotonic()
         details: list[str] = []
-        yield details.append
+
+        def headline() -> str:
+            return f"{name:<9} {describe() or 'running'} | {format_duration(time.monotonic() - began)}"
+
+        with self._shown(lambda: Text(headline()), headline):
+            yield details.append
         self.say(f"{name:<9} {'; '.join(details) or 'done'} ({format_duration(time.monotonic() - began)})")
+
+    @contextmanager
+    def _shown(self, screen: Callable[[], RenderableType], line: Callable[[], str]) -> Iterator[None]:
+        """Show a screen that is redrawn on a terminal; elsewhere print a line now and then."""
+        if self.console.is_terminal:
+            with Live(get_renderable=screen, console=self.console, refresh_per_second=2, transient=True):
+                yield
+            return
+        ended = threading.Event()
+
+        def print_lines() -> None:
+            while not ended.wait(_PLAIN_INTERVAL):
+                self.say(line())
+
+        thread = threading.Thread(target=print_lines, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     @contextmanager
     def watch(self, name: str, arms: Callable[[], Sequence[ArmProgress]], slots: int, metric: str) -> Iterator[None]:
         """Show the arms while their trials run: a table that is redrawn on a terminal, now and then a line elsewhere."""
         began = time.monotonic()
 
-        def headline() -> str:
-            current = arms()
+        def headline(current: Sequence[ArmProgress]) -> str:
             ended, planned = sum(arm.ended for arm in current), sum(arm.planned for arm in current)
             left = time_left(current, slots)
-            estimate = (
-                ""
-                if ended == planned
-                else " | time left unknown"
-                if left is None
-                else f" | about {format_duration(left)} left"
-            )
+            estimate = "" if ended == planned or left is None else f" | about {format_duration(left)} left"
             running = sum(arm.running for arm in current)
             since = format_duration(time.monotonic() - began)
             return f"{name:<9} {ended}/{planned} trials, {running} running | {since}{estimate}"
 
         def screen() -> Group:
-            return Group(Text(headline()), arm_table(arms(), metric))
+            current = arms()
+            return Group(Text(headline(current)), arm_table(current, metric, slots))
 
-        if self.console.is_terminal:
-            with Live(get_renderable=screen, console=self.console, refresh_per_second=2, transient=True):
-                yield
-        else:
-            ended = threading.Event()
-
-            def print_lines() -> None:
-                while not ended.wait(_PLAIN_INTERVAL):
-                    self.say(headline())
-
-            thread = threading.Thread(target=print_lines, daemon=True)
-            thread.start()
-            try:
-                yield
-            finally:
-                ended.set()
-                thread.join()
+        with self._shown(screen, lambda: headline(arms())):
+            yield
         current = arms()
         completed, stopped = sum(arm.completed for arm in current), sum(arm.stopped for arm in current)
         self.say(
             f"{name:<9} {completed} trials completed, {stopped} stopped early,"
             f" {sum(arm.failed for arm in current)} failed or diverged ({format_duration(time.monotonic() - began)})"
         )
-        self.console.print(arm_table(current, metric))
+        self.console.print(arm_table(current, metric, slots))

@@ -9,7 +9,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from study.errors import UsageError
+from study.errors import RayLost, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,8 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Ray starts workers at nice 15: with anything else busy on the machine they would starve.
     "RAY_worker_niceness": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # A process that reserved no GPU must not see any.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     # Per-trial loggers and snapshots copy the driver's staging folder again and again; our records replace them.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
@@ -51,17 +52,24 @@ def ray_session(address: str | None) -> Iterator[None]:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     import ray
+    from ray.exceptions import RayError
+    from ray.tune.error import TuneError
 
     for name in ("ray", "ray.tune", "ray.air", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    if ray.is_initialized():
+        # The caller of the Python interface has set up Ray; it stays theirs.
+        yield
+        return
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     on_termination = signal.getsignal(signal.SIGTERM)
     try:
         if address is None:
-            ray.init(include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **options)
+            # `local`: a cluster that happens to run on this machine is somebody else's.
+            ray.init("local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **options)
         else:
-            ray.init(address=address, **options)
-    except ConnectionError as error:
+            ray.init(address, **options)
+    except (ConnectionError, ValueError) as error:
         raise UsageError(
             f"--address {address}: no Ray cluster answers there ({error}). Start one with `ray start --head`"
         ) from error
@@ -70,6 +78,8 @@ def ray_session(address: str | None) -> Iterator[None]:
         signal.signal(signal.SIGTERM, on_termination)
     try:
         yield
+    except (RayError, TuneError) as error:
+        raise RayLost(f"Ray failed ({type(error).__name__}: {str(error).strip().splitlines()[-1]})") from error
     finally:
         ray.shutdown()
 

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from study.arms import list_arms
-from study.config import StudyConfig
+from study.configuration import check_config
 from study.trial_queue import ArmProgress
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def describe_phases(directory: RunDirectory) -> str:
 
 def arm_progress(study: Study, phase: str) -> list[ArmProgress]:
     """The arms of one phase; empty when the phase has no trial yet."""
-    config = StudyConfig.model_validate(study.config)
+    config = check_config(study.config, str(study.path / "study.yaml"))
     trials = study.trials[study.trials["phase"] == phase]
     if trials.empty:
         return []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,9 +32,28 @@ def die_with_supervisor() -> None:
 
     def wait() -> None:
         os.read(pipe, 1)  # nothing is ever written: this returns when the other end is closed
+        kill_descendants()
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+def kill_descendants() -> None:
+    """Kill every process below this one: some of Ray's outlive the others for a minute when their parent is killed."""
+    import psutil
+
+    below = psutil.Process().children(recursive=True)
+    for process in below:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(below, timeout=10)
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of processes whose own parent dies (Linux only; elsewhere they are not found)."""
+    if sys.platform == "linux":
+        pr_set_child_subreaper = 36  # linux/prctl.h
+        ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
 
 
 def supervise(arguments: Sequence[str], say: Callable[[str], None], final_codes: Sequence[int]) -> int:
@@ -49,8 +70,10 @@ def supervise(arguments: Sequence[str], say: Callable[[str], None], final_codes:
     Returns:
         The exit code of the last process; 1 when it died once too often.
     """
+    _adopt_orphans()
     for attempt in range(ATTEMPTS + 1):
         code = _run(arguments)
+        kill_descendants()
         if code in final_codes:
             return code
         reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

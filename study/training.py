@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -99,8 +100,8 @@ class TrainingRun:
         """Train one epoch and validate."""
         began = time.perf_counter()
         epoch = self.epoch + 1
-        learning_rate = float(self._optimiser.param_groups[0]["lr"])
         images, loss, correct, steps = self._train_steps(epoch)
+        learning_rate = float(self._optimiser.param_groups[0]["lr"])
         confusion, val_loss = self._validate()
         report = EpochReport(
             epoch=epoch,
@@ -182,7 +183,12 @@ class TrainingRun:
         loss_sum = torch.zeros((), device=self._device, dtype=torch.float64)
         correct = torch.zeros((), device=self._device, dtype=torch.int64)
         images = steps = 0
-        for rows in self._ordered_batches(epoch):
+        batches = self._ordered_batches(epoch)
+        for rows in batches:
+            if self._config.training.schedule == "cosine":
+                done = (epoch - 1 + steps / len(batches)) / self._config.training.epochs
+                for group in self._optimiser.param_groups:
+                    group["lr"] = self.spec.learning_rate * (1 + math.cos(math.pi * done)) / 2
             inputs = self._batches.crops(rows, crops).contiguous(memory_format=torch.channels_last)
             at = torch.from_numpy(rows).to(self._device)
             target = self._labels[at]

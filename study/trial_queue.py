@@ -301,25 +301,31 @@ class TrialQueue:
             )
         self._end(trial, "failed", error)
 
-    def progress(self) -> list[ArmProgress]:
-        """How far each arm is, in the order of the plans."""
-        return [self._arm_progress(name, plan) for name, plan in self._plans.items()]
-
     @property
     def failures(self) -> int:
         """Trials that failed; diverged ones do not count."""
         return sum(trial.status == "failed" for trial in self._trials.values())
 
-    def _arm_progress(self, name: str, plan: ArmPlan) -> ArmProgress:
+    def ended(self) -> list[TrialSpec]:
+        """Trials that will not go on."""
+        return [trial.spec for trial in self._trials.values() if trial.status != "running"]
+
+    def progress(self) -> list[ArmProgress]:
+        """How far each arm is, in the order of the plans."""
+        by_arm: dict[str, list[_Trial]] = {name: [] for name in self._plans}
         # A copy: the terminal asks from a thread of its own.
-        trials = [trial for trial in list(self._trials.values()) if trial.spec.arm.name == name]
+        for trial in list(self._trials.values()):
+            by_arm[trial.spec.arm.name].append(trial)
+        return [self._arm_progress(plan, by_arm[name]) for name, plan in self._plans.items()]
+
+    def _arm_progress(self, plan: ArmPlan, trials: list[_Trial]) -> ArmProgress:
         count = {
             status: sum(trial.status == status for trial in trials) for status in ("running", "completed", "stopped")
         }
         epochs = sum(trial.epochs for trial in trials)
         bests = [trial.best for trial in trials if trial.best is not None]
         return ArmProgress(
-            arm=name,
+            arm=plan.arm.name,
             planned=len(plan.seeds),
             running=count["running"],
             completed=count["completed"],

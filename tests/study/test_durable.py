@@ -24,10 +24,10 @@ def test_content_is_written_and_replaced(tmp_path: Path) -> None:
 def test_file_and_folder_are_on_the_disk_before_it_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Without the second one a power loss can take the name away again.
     synced = []
-    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(Path(f"/proc/self/fd/{descriptor}").readlink()))
     write_durably(tmp_path / "file", b"content")
-    assert [Path(path).name.startswith(".file") for path in synced] == [True, False]
-    assert synced[1] == str(tmp_path.resolve())
+    assert [path.name.startswith(".file") for path in synced] == [True, False]
+    assert synced[1] == tmp_path.resolve()
 
 
 def test_a_full_disk_leaves_the_old_content_and_no_temporary_file(

@@ -136,6 +136,18 @@ def test_workers_that_ask_at_once_get_different_points() -> None:
     assert len(set(suggested)) == 8
 
 
+def test_the_model_keeps_away_from_what_is_running() -> None:
+    # Told nothing of running trials, it would suggest the same whatever they are.
+    suggested = set()
+    for running in ((1e-4, 1e-6), (1e-3, 1e-4), (1e-2, 1e-2)):
+        points = tpe()
+        for index, point in enumerate(quasi_random_points(CONFIG, 0, 4)):
+            points.replay(index, point, {1: 0.2 * index}, "completed")
+        points.replay(4, running, {}, "running")
+        suggested.add(points.suggest(5))
+    assert len(suggested) > 1
+
+
 def test_the_model_learns_from_results() -> None:
     # Otherwise a searcher that ignores what it is told would pass every other test here.
     suggested = []

@@ -73,7 +73,17 @@ def test_the_table_has_a_line_for_each_arm() -> None:
     ended = arm("WBC_10/off", planned=4, running=0, completed=2, stopped=1, failed=1, epochs_left=0)
     console.print(arm_table([arm(), ended, WAITING], "val_accuracy"))
     lines = printed(console).splitlines()
-    assert lines[0].split() == ["arm", "trials", "running", "completed", "stopped", "failed", "best", "accuracy", "left"]
+    assert lines[0].split() == [
+        "arm",
+        "trials",
+        "running",
+        "completed",
+        "stopped",
+        "failed",
+        "best",
+        "accuracy",
+        "left",
+    ]
     assert lines[1].split() == ["WBC_1/off", "2/4", "1", "1", "1", "-", "61.7", "%", "12", "s"]
     assert lines[2].split() == ["WBC_10/off", "4/4", "-", "2", "1", "1", "61.7", "%", "-"]
     assert lines[3].split() == ["WBC_100/sum", "0/4", "-", "-", "-", "-", "-", "?"]

@@ -140,8 +140,11 @@ def test_a_kill_before_the_merged_segments_are_deleted_loses_and_repeats_nothing
             writer.compact()
     assert "0000000001-0000000005.parquet" in names(tmp_path) and len(names(tmp_path)) > 1
     pd.testing.assert_frame_equal(read(tmp_path), before)
-    # The next process goes on from there.
+    # The next process goes on from there, also when it merges before it writes.
     writer = RecordWriter(tmp_path)
+    writer.compact()
+    assert names(tmp_path) == ["0000000001-0000000005.parquet"]
+    pd.testing.assert_frame_equal(read(tmp_path), before)
     writer.append("epochs", [epoch(6)])
     assert list(read(tmp_path)["sequence"]) == [1, 2, 3, 4, 5, 6]
     writer.compact()
@@ -215,7 +218,7 @@ def test_rows_after_a_write_that_failed_at_its_very_end_do_not_replace_it(
     synchronise = os.fsync
 
     def only_files(descriptor: int) -> None:
-        if Path(os.readlink(f"/proc/self/fd/{descriptor}")).is_dir():
+        if Path(f"/proc/self/fd/{descriptor}").is_dir():
             full_disk(descriptor)
         synchronise(descriptor)
 
@@ -237,7 +240,7 @@ def test_each_line_of_a_segment_is_json(tmp_path: Path) -> None:
 
 
 def test_a_table_of_rows_or_of_a_frame_is_the_same(tmp_path: Path) -> None:
-    row = {name: None for name in TRIAL_COLUMNS} | {"sequence": 1, "trial_id": "t", "learning_rate": 1e-3}
+    row = dict.fromkeys(TRIAL_COLUMNS) | {"sequence": 1, "trial_id": "t", "learning_rate": 1e-3}
     write_table(tmp_path / "rows.parquet", [row], TRIAL_COLUMNS)
     write_table(tmp_path / "frame.parquet", pd.DataFrame([row]), TRIAL_COLUMNS)
     rows, frame = (pd.read_parquet(tmp_path / name) for name in ("rows.parquet", "frame.parquet"))

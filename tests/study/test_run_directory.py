@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import study
+from study import run_directory
 from study.config import StudyConfig
 from study.configuration import load_config
 from study.errors import UsageError
@@ -48,7 +49,9 @@ def another_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> RunDirectory:
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
+    # Nobody here lets go of a lock by waiting for it.
+    monkeypatch.setattr(run_directory, "_LOCK_SECONDS", 0.0)
     return RunDirectory(tmp_path / "pilot")
 
 
@@ -98,6 +101,16 @@ def test_a_killed_holder_leaves_no_lock(directory: RunDirectory) -> None:
         holder.send_signal(signal.SIGKILL)
         holder.wait()
         assert not directory.is_running()
+        with directory.lock():
+            assert directory.is_running()
+
+
+def test_a_holder_that_is_just_being_killed_is_waited_for(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_directory, "_LOCK_SECONDS", 60.0)
+    with another_process(directory.folder) as holder:
+        holder.send_signal(signal.SIGKILL)
         with directory.lock():
             assert directory.is_running()
 

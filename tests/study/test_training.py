@@ -51,7 +51,14 @@ def weights(run: TrainingRun) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("arm", [OFF, SUM])
-@pytest.mark.parametrize("changes", [{}, {"training": {"steps_per_epoch": None, "plateau_patience": 0}}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"training": {"steps_per_epoch": None, "plateau_patience": 0}},
+        {"training": {"schedule": "cosine"}},
+    ],
+)
 def test_interrupted_training_equals_uninterrupted_bit_for_bit(start, tmp_path: Path, arm, changes):
     calm = start(arm, phase="confirm", **changes)
     expected = [calm.train_epoch().row() for _ in range(3)]
@@ -187,6 +194,13 @@ def test_plateau_schedule_halves_the_rate_when_accuracy_does_not_rise(start):
     expected = [1e-3 * 0.5 ** rises[:i].count(False) for i in range(8)]
     assert [report.learning_rate for report in reports] == pytest.approx(expected)
     assert False in rises[:7]
+
+
+def test_cosine_schedule_falls_from_the_trials_rate_to_zero(start):
+    run = start(training={"schedule": "cosine", "epochs": 3, "steps_per_epoch": 2}, learning_rate=1e-3)
+    rates = [run.train_epoch().learning_rate for _ in range(3)]
+    # The last steps of the epochs are numbers 1, 3 and 5 of 0 to 5.
+    assert rates == pytest.approx([1e-3 * (1 + np.cos(np.pi * step / 6)) / 2 for step in (1, 3, 5)])
 
 
 def test_reports_of_one_epoch_are_equal_but_for_their_duration(start):

@@ -204,9 +204,7 @@ def test_a_loss_that_is_not_finite_ends_the_trial_with_a_finite_record(
     spec = take(queue)
     queue.report(spec.trial_id, make_report(1))
     assert queue.report(spec.trial_id, make_report(2, correct=20, loss=float("nan"))) == "diverged"
-    line = json.loads(
-        sorted((tmp_path / "epochs").iterdir())[-1].read_text(), parse_constant=lambda name: pytest.fail(name)
-    )
+    line = json.loads(sorted((tmp_path / "epochs").iterdir())[-1].read_text(), parse_constant=pytest.fail)
     assert line["train_loss"] is None and line["val_loss"] is None and line["decision"] == "diverged"
     assert read(tmp_path, "trials")["status"].iloc[-1] == "diverged"
     # Optuna must not take its score for a result.
@@ -716,8 +714,8 @@ class QueueMachine(RuleBasedStateMachine):
         trials, epochs = read(self.folder, "trials"), read(self.folder, "epochs")
         assert set(trials["trial_id"]) == set(self.specs) == self.ended
         for trial_id, rows in trials.groupby("trial_id"):
-            assert list(rows["status"])[0] == "running" and len(rows) == 2
-            assert list(rows["status"])[1] != "running"
+            begun, ended = rows["status"]
+            assert begun == "running" != ended
             assert list(rows["epochs"]) == [0, self.epochs[trial_id]]
         assert set(epochs["trial_id"]) <= set(self.specs)
         for trial_id, rows in epochs.groupby("trial_id"):
@@ -747,9 +745,8 @@ class QueueMachine(RuleBasedStateMachine):
             assert alone.finished
 
 
+@pytest.mark.slow
 def test_no_order_of_events_and_kills_changes_budgets_arms_or_decisions(monkeypatch: pytest.MonkeyPatch) -> None:
     # Durability has tests of its own; here it would only cost time.
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
-    run_state_machine_as_test(
-        QueueMachine, settings=settings(max_examples=20, stateful_step_count=30)
-    )
+    run_state_machine_as_test(QueueMachine, settings=settings(max_examples=20, stateful_step_count=30))
