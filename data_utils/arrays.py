@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from data_utils.errors import DataError
 
-VERSION = 1
+VERSION = 2
 """Of the files in a cache folder; a cache of another version is built anew."""
 
 
@@ -24,7 +24,8 @@ class ImageArrays:
         folder: where the files are.
         domain: `wbc`, `cam16` or `prcc`.
         classes: class names in label order, empty when unlabelled.
-        fingerprint: SHA-256 over stored pixels, masks, content hashes, labels, splits and groups.
+        fingerprint: SHA-256 over stored pixels, masks and sizes, content hashes, labels, splits, groups, class names and
+            ready-made subsets.
         labels: int64 (N,), -1 when unlabelled.
         splits: str (N,), `train`, `val` or `test`.
         groups: str (N,), empty when unknown.
@@ -34,6 +35,7 @@ class ImageArrays:
         widths: int64 (N,), stored, px.
         subsets: ready-made training fractions, fraction -> sorted indices.
         unreadable: (path, reason) of files that were skipped.
+        skipped: paths of the source's items that these files belong to.
         dropped: (path, split, path of the image that was kept) of images dropped because another split holds them.
         duplicates: paths of images with identical content, in one split or several, before any was dropped.
         validation_origin: `folder` (given by the source), `set aside` or `none`.
@@ -48,6 +50,7 @@ class ImageArrays:
         self.classes: tuple[str, ...] = tuple(header["classes"])
         self.fingerprint: str = header["fingerprint"]
         self.unreadable: list[tuple[str, str]] = [(path, reason) for path, reason in header["unreadable"]]
+        self.skipped: frozenset[str] = frozenset(header["skipped"])
         self.dropped: list[tuple[str, str, str]] = [(path, split, kept) for path, split, kept in header["dropped"]]
         self.duplicates: list[list[str]] = header["duplicates"]
         self.validation_origin: str = header["validation_origin"]

@@ -29,8 +29,9 @@ def audit(
         For each domain, values that JSON can hold:
         `images` and `masks` (split -> class -> count), `images_total`, `sizes` (stored, px), `fingerprint`, `groups`
         (number of known groups), `groups_across_splits`, `unreadable` (path, reason), `duplicates` (lists of paths),
-        `leaks` (path, split, same_as, action), `validation_origin`, `test_origin`, `ready_made` (fractions), and for
-        wbc `fractions` (fraction -> class -> count, `total`, `ready_made`).
+        `leaks` (path, split, same_as, action), `validation_origin`, `test_origin`, and for wbc `fractions` and
+        `ready_made`: fraction -> `classes` (class -> count), `total`, `share` (the true one, of train) and, in the
+        former, `ready_made`.
 
     Raises:
         DataError: a fraction is outside (0, 1] or leaves a class empty.
@@ -41,6 +42,10 @@ def audit(
         if domain == "wbc":
             report[domain]["fractions"] = {
                 f"{fraction:g}": _describe_fraction(arrays, fraction, seed) for fraction in fractions
+            }
+            # What a folder is named after need not be what it holds: images may be missing, or set aside.
+            report[domain]["ready_made"] = {
+                f"{fraction:g}": _count_part(arrays, members) for fraction, members in sorted(arrays.subsets.items())
             }
     return report
 
@@ -66,7 +71,6 @@ def _describe(arrays: ImageArrays) -> dict[str, Any]:
         ],
         "validation_origin": arrays.validation_origin,
         "test_origin": arrays.test_origin,
-        "ready_made": sorted(arrays.subsets),
     }
 
 
@@ -76,9 +80,17 @@ def _describe_fraction(arrays: ImageArrays, fraction: float, seed: int) -> dict[
     except DataError as error:
         raise DataError(f"fraction {fraction:g}: {error}") from error
     return {
-        "classes": _count(arrays, chosen),
-        "total": len(chosen),
+        **_count_part(arrays, chosen),
         "ready_made": any(np.isclose(fraction, given) for given in arrays.subsets),
+    }
+
+
+def _count_part(arrays: ImageArrays, part: NDArray[np.int64]) -> dict[str, Any]:
+    """Count a part of train, and say what share of train it really is."""
+    return {
+        "classes": _count(arrays, part),
+        "total": len(part),
+        "share": round(len(part) / len(arrays.indices("train")), 4),
     }
 
 

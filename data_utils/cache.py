@@ -42,7 +42,8 @@ def prepare(config: DataConfig, domain: str, progress: Progress | None = None) -
     A cache of the same images and settings is opened instead; two processes may build it at once, the first to finish
     wins. Where val is missing, and for wbc where test is missing, a fifth of train is set aside. Identical images in
     several splits are dropped from all but the last of train, val, test; in the unlabelled domain also when
-    `data.leaks` is fatal, since empty tiles look alike without being a mistake.
+    `data.leaks` is fatal, since empty tiles look alike without being a mistake. What is stored does not depend on
+    `data.unreadable` and `data.leaks`: they are applied when a cache is opened, and the first also ends a build early.
 
     Args:
         config: the data configuration; augmentation settings do not matter here.
@@ -50,14 +51,15 @@ def prepare(config: DataConfig, domain: str, progress: Progress | None = None) -
         progress: called with (images decoded, images in all).
 
     Raises:
-        DataError: the data set is not as expected, an image cannot be read, or identical images are in two splits,
-            depending on the configuration.
+        DataError: the data set is not as expected, a split lacks a class, an image cannot be read, or identical images
+            are in two splits, the last two depending on the configuration.
     """
     source = open_source(config, domain)
     root = cache_root(config)
     final = root / f"{domain}-{_key(config, source)}"
     opened = _open_or_none(final)
-    if opened is not None:
+    if opened is not None and _is_current(config, source, opened):
+        _check_leaks(config, opened)
         return opened
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -69,9 +71,15 @@ def prepare(config: DataConfig, domain: str, progress: Progress | None = None) -
         ) from error
     try:
         _build(config, source, building, progress)
-        return _publish(building, final)
+        if opened is not None:
+            _remove(final)  # out of date
+        published = _publish(building, final)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+    # Another process may have published first, under another policy.
+    _is_current(config, source, published)
+    _check_leaks(config, published)
+    return published
 
 
 def cache_root(config: DataConfig) -> Path:
@@ -99,6 +107,7 @@ class _Index:
     offsets: list[int] = field(default_factory=list)
     mask_offsets: list[int] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
 
 def _key(config: DataConfig, source: Source) -> str:
@@ -110,8 +119,6 @@ def _key(config: DataConfig, source: Source) -> str:
         "stored_size": config.stored_size,
         "tile_size": config.tile_size,
         "test": config.test,
-        "leaks": config.leaks,
-        "unreadable": config.unreadable,
         # The content of the groups file is part of the identity.
         "group_column": config.group_column,
     }
@@ -123,6 +130,33 @@ def _open_or_none(folder: Path) -> ImageArrays | None:
         return open_arrays(folder)
     except DataError:
         return None
+
+
+def _is_current(config: DataConfig, source: Source, arrays: ImageArrays) -> bool:
+    """Read again what could not be read: permissions may have changed without a trace in names, sizes and times.
+
+    Returns:
+        False where a file can be read now.
+
+    Raises:
+        UnreadableImage: a file still cannot be read, and `data.unreadable` is fatal.
+    """
+    if not arrays.skipped:
+        return True
+    again = [i for i, item in enumerate(source.items) if item.path in arrays.skipped]
+    if len(again) < len(arrays.skipped):
+        return False  # an image whose size is known now has become tiles
+    # Fatal decodes and fails as a build does.
+    return all(decoded.unreadable for _, decoded in _decode_in_order(config, source, again))
+
+
+def _check_leaks(config: DataConfig, arrays: ImageArrays) -> None:
+    if arrays.dropped and config.leaks == "fatal" and arrays.classes:
+        path, split, other = arrays.dropped[0]
+        raise DataError(
+            f"{other} and {path} are the same image in two splits ({len(arrays.dropped)} such images, the second in "
+            f"{split}). Remove it from one split, or set data.leaks: drop."
+        )
 
 
 def _remove_abandoned(root: Path) -> None:
@@ -146,16 +180,21 @@ def _publish(building: Path, final: Path) -> ImageArrays:
             opened = _open_or_none(final)
             if opened is not None:
                 return opened
-            damaged = Path(tempfile.mkdtemp(prefix=f".{final.name}{_BUILDING}", dir=final.parent))
-            try:
-                final.rename(damaged / "cache")
-            except FileNotFoundError:
-                pass  # another process has just moved it away
-            finally:
-                shutil.rmtree(damaged, ignore_errors=True)
+            _remove(final)
         else:
             return open_arrays(final)
     raise DataError(f"{final}: a damaged cache could not be replaced. Remove the folder and run again.")
+
+
+def _remove(final: Path) -> None:
+    """Remove a cache that is damaged or out of date; under its name it is whole or gone."""
+    aside = Path(tempfile.mkdtemp(prefix=f".{final.name}{_BUILDING}", dir=final.parent))
+    try:
+        final.rename(aside / "cache")
+    except FileNotFoundError:
+        pass  # another process has just moved it away
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _build(config: DataConfig, source: Source, folder: Path, progress: Progress | None) -> None:
@@ -171,28 +210,28 @@ def _build(config: DataConfig, source: Source, folder: Path, progress: Progress 
     labels = np.array([item.label for item in items], dtype=np.int64)
     groups = np.array([item.group for item in items], dtype=np.str_)
     hashes = np.array(index.hashes, dtype=np.str_)
-    rank = np.zeros(len(items), dtype=np.int64)
-    for members in ready_made.values():
-        rank += np.array([item.path in members for item in items], dtype=np.int64)
+    fractions = sorted(ready_made)
+    membership = np.array(
+        [[item.path in ready_made[fraction] for fraction in fractions] for item in items], dtype=np.bool_
+    ).reshape(len(items), len(fractions))
     # Identical tiles of an unlabelled image are often plain background and join nothing.
     units = join_units(groups, hashes if source.classes else np.full(len(items), ""))
     splits, origins = _settle_splits(
-        config, source, given=[item.split for item in items], labels=labels, units=units, hashes=hashes, rank=rank
+        config,
+        source,
+        given=[item.split for item in items],
+        labels=labels,
+        units=units,
+        hashes=hashes,
+        subsets=membership,
     )
     kept, dropped, duplicates = _find_leaks(items, splits, index.hashes)
-    if dropped and config.leaks == "fatal" and source.classes:
-        path, split, other = dropped[0]
-        raise DataError(
-            f"{other} and {path} are the same image in two splits ({len(dropped)} such images, the second in {split}). "
-            "Remove it from one split, or set data.leaks: drop."
-        )
-    _check_train(source, labels[kept], splits[kept], len(index.unreadable))
-    row_of = {items[old].path: new for new, old in enumerate(kept.tolist())}
+    lost = ""
+    if index.unreadable or dropped:
+        lost = f" ({len(index.unreadable)} files could not be read, {len(dropped)} images are also in another split)"
+    _check_splits(config, source, labels[kept], splits[kept], origins=origins, lost=lost)
     is_train = splits[kept] == "train"
-    fractions = sorted(ready_made)
-    subsets = [
-        np.array(sorted(row_of[path] for path in ready_made[f] if path in row_of), dtype=np.int64) for f in fractions
-    ]
+    subsets = [np.flatnonzero(members & is_train).astype(np.int64) for members in membership[kept].T]
     arrays: dict[str, NDArray[Any]] = {
         "labels": labels[kept],
         "splits": splits[kept],
@@ -204,9 +243,20 @@ def _build(config: DataConfig, source: Source, folder: Path, progress: Progress 
         "offsets": np.array(index.offsets, dtype=np.int64)[kept],
         "mask_offsets": np.array(index.mask_offsets, dtype=np.int64)[kept],
     }
-    arrays |= {f"subset_{i}": members[is_train[members]] for i, members in enumerate(subsets)}
-    for name in ("labels", "splits", "groups", "hashes"):
-        digest.update("\n".join(map(str, arrays[name].tolist())).encode())
+    arrays |= {f"subset_{i}": members for i, members in enumerate(subsets)}
+    described: dict[str, Any] = {"classes": source.classes, "subsets": fractions}
+    # Neither paths nor offsets: the fingerprint is that of the content.
+    for name in (
+        "labels",
+        "splits",
+        "groups",
+        "hashes",
+        "heights",
+        "widths",
+        *(f"subset_{i}" for i in range(len(fractions))),
+    ):
+        described[name] = arrays[name].tolist()
+    digest.update(json.dumps(described).encode())
     np.savez(folder / "index.npz", allow_pickle=False, **arrays)
     header = {
         "version": VERSION,
@@ -214,6 +264,7 @@ def _build(config: DataConfig, source: Source, folder: Path, progress: Progress 
         "classes": list(source.classes),
         "fingerprint": digest.hexdigest(),
         "unreadable": index.unreadable,
+        "skipped": index.skipped,
         "dropped": dropped,
         "duplicates": duplicates,
         "validation_origin": origins["val"],
@@ -243,6 +294,8 @@ def _store(
     index = _Index()
     for done, (i, decoded) in enumerate(_decode_in_order(config, source, chosen), start=1):
         index.unreadable.extend(decoded.unreadable)
+        if decoded.unreadable:
+            index.skipped.append(source.items[i].path)
         if decoded.image is not None:
             index.items.append(source.items[i])
             index.hashes.append(decoded.content)
@@ -318,7 +371,7 @@ def _settle_splits(
     labels: NDArray[np.int64],
     units: NDArray[np.int64],
     hashes: NDArray[np.str_],
-    rank: NDArray[np.int64],
+    subsets: NDArray[np.bool_],
 ) -> tuple[NDArray[np.str_], dict[str, str]]:
     """Set aside what the source does not give; test first, so that it does not depend on whether val is given."""
     splits = np.array(given, dtype="<U5")
@@ -329,7 +382,7 @@ def _settle_splits(
         judged = np.isin(hashes, hashes[splits != "train"])
         free = np.flatnonzero((splits == "train") & ~judged)
         if origins[name] == "none" and len(free):
-            aside = set_aside(labels[free], units[free], hashes[free], rank[free])
+            aside = set_aside(labels[free], units[free], hashes[free], subsets[free])
             splits[free[aside]] = name
             origins[name] = "set aside" if aside.any() else "none"
     return splits, origins
@@ -355,11 +408,37 @@ def _find_leaks(
     return kept, dropped, [[items[row].path for row in rows] for rows in twins]
 
 
-def _check_train(source: Source, labels: NDArray[np.int64], splits: NDArray[np.str_], skipped: int) -> None:
-    train = labels[splits == "train"]
-    empty = [name for label, name in enumerate(source.classes) if not np.any(train == label)]
-    if empty or not len(train):
-        raise DataError(
-            f"{source.domain}: no training image {'of ' + ', '.join(empty) if empty else ''} is left; {skipped} files "
-            "could not be read, and images that val or test also hold were dropped. Add images, or correct the splits."
-        )
+def _check_splits(
+    config: DataConfig,
+    source: Source,
+    labels: NDArray[np.int64],
+    splits: NDArray[np.str_],
+    *,
+    origins: Mapping[str, str],
+    lost: str,
+) -> None:
+    """Check that every split has an image of every class: what no image shows is neither learnt nor judged."""
+    needed: list[Split] = ["train", "val"]
+    if np.any(splits == "test") or (source.domain == "wbc" and config.test == "auto"):
+        needed.append("test")
+    for split in needed:
+        found = labels[splits == split]
+        if not source.classes and not len(found):
+            raise DataError(
+                f"{source.domain}: {split} has no image, of {len(labels)} in all{lost}; expected at least one to train on "
+                "and one to validate on. Tiles of one image stay together, so that two image files are needed: add image "
+                f"files, or put some into a folder named {split}."
+            )
+        empty = ", ".join(name for label, name in enumerate(source.classes) if not np.any(found == label))
+        if empty:
+            given = split == "train" or origins[split] == "folder"
+            remedy = (
+                f"Add images of it to {split}" if given else f"Add images of it to train, or a folder named {split}"
+            )
+            if split == "test" and source.domain == "wbc":
+                remedy += ", or set data.test: none"
+            aside = "" if given else " (a fifth of train is set aside, whole groups only, and train keeps at least one)"
+            raise DataError(
+                f"{source.domain}: {split} has no image of {empty}{lost}{aside}; expected at least one of every class. "
+                f"{remedy}."
+            )

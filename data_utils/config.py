@@ -14,7 +14,9 @@ class SyntheticConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(
-        default=0, ge=0, description="Seed of the generator; image i depends on it, the split and i only."
+        default=0,
+        ge=0,
+        description="Seed of the generator; an image depends on it, the split, the class and the number in the class.",
     )
     train: int = Field(default=1200, ge=10, description="Number of blood cell images to train on.")
     validation: int = Field(default=300, ge=5, description="Number of blood cell images to validate on.")

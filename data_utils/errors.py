@@ -12,7 +12,7 @@ class DataError(ValueError):
     """
 
 
-class UnreadableImage(DataError):  # noqa: N818  (named after what it is; the suffix would read "unreadable image error")
+class UnreadableImage(DataError):
     """An image file that cannot be decoded.
 
     Attributes:

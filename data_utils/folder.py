@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
+import os
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -40,14 +42,15 @@ class FolderSource:
             domain: `wbc`, `cam16` or `prcc`.
 
         Raises:
-            DataError: a folder or class is missing or empty, or a mask has no image.
+            DataError: a folder or class is missing, empty or cannot be read, or a mask has no image.
         """
         if config.root is None:
             raise DataError("data.root is missing: set it to the folder that holds the data sets.")
         self.domain = domain
         self.classes = CLASSES[domain]
         self.root = config.root.expanduser()
-        self.folder = _find_domain(self.root, domain)
+        with _readable(self.root):
+            self.folder = _find_domain(self.root, domain)
         self._images: list[Path] = []
         self._masks: list[Path | None] = []
         self._tiles: list[tuple[int, int, int, int] | None] = []
@@ -56,12 +59,10 @@ class FolderSource:
         self._subset_images: dict[float, dict[str, Path]] = {}
         self._whole: OrderedDict[Path, Future[NDArray[np.uint8]]] = OrderedDict()
         self._lock = Lock()
-        if self.classes:
-            self.items = self._scan_classes(config)
-        else:
-            self.items = self._scan_unlabelled(config.tile_size)
-        if domain == "wbc":
-            self._scan_subsets()
+        with _readable(self.folder):
+            self.items = self._scan_classes(config) if self.classes else self._scan_unlabelled(config.tile_size)
+            if domain == "wbc":
+                self._scan_subsets()
 
     @cached_property
     def identity(self) -> str:
@@ -69,7 +70,8 @@ class FolderSource:
         digest = hashlib.sha256(self._groups_text)
         files = sorted({*self._images, *(mask for mask in self._masks if mask), *self._extra})
         for path in files:
-            status = path.stat()
+            with _readable(path):
+                status = path.stat()
             digest.update(f"{path.relative_to(self.root).as_posix()}|{status.st_size}|{status.st_mtime_ns}\n".encode())
         return digest.hexdigest()
 
@@ -95,10 +97,14 @@ class FolderSource:
         """Ready-made fractions `WBC_1`, `WBC_10` ... beside the full set; their images are matched by content.
 
         Raises:
-            DataError: an image of a subset is not among the full set's training images.
+            DataError: an image of a subset is not among the full set's training images, or cannot be read.
         """
         if not self._subset_images:
             return {}
+        with _readable(self.root):
+            return self._match_subsets()
+
+    def _match_subsets(self) -> dict[float, frozenset[str]]:
         train = {item.path: i for i, item in enumerate(self.items) if item.split == "train"}
         by_name = {_class_and_name(path): path for path in train}
         by_content: dict[str, str] = {}
@@ -194,7 +200,9 @@ class FolderSource:
         return groups
 
     def _scan_unlabelled(self, tile_size: int) -> list[Item]:
-        files = sorted(path for path in self.folder.rglob("*") if is_image(path) and path.is_file())
+        # Not rglob, which passes over folders that it may not read.
+        found = (Path(folder, name) for folder, _, names in os.walk(self.folder, onerror=_refuse) for name in names)
+        files = sorted(path for path in found if is_image(path) and path.is_file())
         if not files:
             raise DataError(
                 f"{self.folder}: no image was found ({_describe(self.folder)}); expected a folder of unlabelled images "
@@ -241,6 +249,22 @@ class FolderSource:
             except UnreadableImage as error:
                 future.set_exception(error)
         return future.result()
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn the system's refusal to list or read something at or below a path into a message for the user."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or path}: cannot be read ({error.strerror or error}); expected folders and files that this "
+            "user may list and read. Correct its permissions or name, or data.root."
+        ) from error
+
+
+def _refuse(error: OSError) -> None:
+    raise error
 
 
 def _class_and_name(relative: str) -> str:

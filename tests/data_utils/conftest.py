@@ -1,5 +1,6 @@
 """Small data sets on disk, with the layout of the coursework."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,10 +26,10 @@ def write() -> Callable[..., Path]:
     return write_image
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A folder with wbc: 10 training images (2 with masks) and 2 validation images of every class."""
-    root = tmp_path / "data"
+@pytest.fixture(scope="session")
+def written_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What every `root` is a copy of."""
+    root = tmp_path_factory.mktemp("written")
     for label, name in enumerate(WBC):
         for i in range(10):
             write_image(root / "wbc" / "train" / "data" / name / f"{i}.png", 1000 * label + i)
@@ -38,6 +39,27 @@ def root(tmp_path: Path) -> Path:
             mask.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.repeat(np.array([[0, 128, 255] * 8], np.uint8), 20, axis=0)).save(mask)
     return root
+
+
+@pytest.fixture
+def root(written_root: Path, tmp_path: Path) -> Path:
+    """A folder with wbc: 10 training images (2 with masks) and 2 validation images of every class."""
+    return shutil.copytree(written_root, tmp_path / "data", copy_function=shutil.copyfile)
+
+
+@pytest.fixture
+def copy_subset(root: Path) -> Callable[[str, int], Path]:
+    """Makes a ready-made subset of the first training images of every class; returns the folder of its classes."""
+
+    def copy(percent: str, count: int) -> Path:
+        data = root / f"WBC_{percent}" / "train" / "data"
+        for folder in (root / "wbc" / "train" / "data").iterdir():
+            (data / folder.name).mkdir(parents=True)
+            for path in sorted(folder.iterdir())[:count]:
+                shutil.copy(path, data / folder.name)
+        return data
+
+    return copy
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,27 @@ def test_audit_counts_images_masks_and_fractions(config: DataConfig) -> None:
     assert report["images"]["test"] == dict.fromkeys(FIVE, 2)
     assert sum(sum(masks.values()) for masks in report["masks"].values()) == 10
     assert report["sizes"] == {"height": {"min": 20, "max": 20}, "width": {"min": 24, "max": 24}}
-    assert report["fractions"]["0.25"] == {"classes": dict.fromkeys(FIVE, 2), "total": 10, "ready_made": False}
+    assert report["fractions"]["0.25"] == {
+        "classes": dict.fromkeys(FIVE, 2),
+        "total": 10,
+        "share": 0.25,
+        "ready_made": False,
+    }
+    assert report["ready_made"] == {}
     assert report["fractions"]["1"]["total"] == 40
     assert (report["validation_origin"], report["test_origin"]) == ("folder", "set aside")
     assert report["unreadable"] == report["duplicates"] == report["leaks"] == []
+
+
+def test_audit_tells_the_true_share_of_ready_made_subsets(
+    config: DataConfig, copy_subset: Callable[[str, int], Path]
+) -> None:
+    copy_subset("50", 5)
+    copy_subset("10", 5)  # five of ten, whatever its name
+    report = audit({"wbc": prepare(config, "wbc")}, [0.5, 0.25])["wbc"]
+    kept = {"classes": dict.fromkeys(FIVE, 4), "total": 20, "share": 0.5}
+    assert report["ready_made"] == {"0.1": kept, "0.5": kept}
+    assert report["fractions"]["0.5"] == {**kept, "ready_made": True}
 
 
 def test_audit_tells_what_was_wrong_and_what_was_done(config: DataConfig, root: Path, tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ from data_utils import cache
 from data_utils.cache import cache_root, prepare
 from data_utils.config import DataConfig, SyntheticConfig
 from data_utils.errors import DataError, UnreadableImage
+from data_utils.sources import Source, open_source
 
 Write = Callable[..., Path]
+CopySubset = Callable[[str, int], Path]
 
 
 def counts(arrays: cache.ImageArrays, split: str) -> list[int]:
@@ -71,16 +73,19 @@ def test_groups_are_not_divided_by_the_test_split(config: DataConfig, root: Path
     assert not test & train
 
 
-def test_ready_made_subsets_stay_whole_when_images_are_set_aside(config: DataConfig, root: Path) -> None:
-    for folder in (root / "wbc" / "train" / "data").iterdir():
-        target = root / "WBC_80" / "train" / "data" / folder.name
-        target.mkdir(parents=True)
-        for i in range(8):
-            shutil.copy(folder / f"{i}.png", target)
+def test_ready_made_subsets_keep_their_share_when_images_are_set_aside(
+    config: DataConfig, root: Path, copy_subset: CopySubset
+) -> None:
+    copy_subset("50", 5)
+    shutil.rmtree(root / "wbc" / "val")
     arrays = prepare(config, "wbc")
-    assert len(arrays.subsets[0.8]) == 40
-    assert set(arrays.splits[arrays.subsets[0.8]]) == {"train"}
-    assert {Path(path).stem for path in arrays.paths[arrays.indices("test")].tolist()} == {"8", "9"}
+    assert [counts(arrays, split) for split in ("train", "val", "test")] == [[6] * 5, [2] * 5, [2] * 5]
+    assert np.bincount(arrays.labels[arrays.subsets[0.5]]).tolist() == [3] * 5
+    assert set(arrays.splits[arrays.subsets[0.5]]) == {"train"}
+    for split in ("val", "test"):
+        # One of each class comes from the subset (0 to 4), one from the rest.
+        inside = [int(Path(path).stem) < 5 for path in arrays.paths[arrays.indices(split)].tolist()]
+        assert sum(inside) == 5
 
 
 def test_whole_unlabelled_images_are_set_aside_for_validation(config: DataConfig, root: Path, write: Write) -> None:
@@ -148,17 +153,123 @@ def test_unreadable_files_stop_or_are_skipped_and_listed(config: DataConfig, roo
     assert arrays.mask(row) is None
 
 
-def test_a_class_of_which_nothing_is_left_is_named(config: DataConfig, root: Path) -> None:
-    for path in (root / "wbc" / "train" / "data" / "Monocyte").iterdir():
-        path.write_bytes(b"no image")
-    with pytest.raises(DataError, match="no training image of Monocyte is left; 10 files"):
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_split_that_lacks_a_class_is_named(config: DataConfig, root: Path, split: str) -> None:
+    shutil.copytree(root / "wbc" / "val", root / "wbc" / "test")
+    for path in (root / "wbc" / "test").rglob("*.png"):
+        Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path)
+    folder = root / "wbc" / split / "data" / "Monocyte"
+    bad = [path.write_bytes(b"no image") for path in folder.iterdir()]
+    expected = (
+        rf"wbc: {split} has no image of Monocyte \({len(bad)} files could not be read.*Add images of it to {split}"
+    )
+    with pytest.raises(DataError, match=expected):
         prepare(with_settings(config, unreadable="skip"), "wbc")
+
+
+def test_a_class_too_small_to_set_aside_is_named(config: DataConfig, root: Path) -> None:
+    for path in (root / "wbc" / "train" / "data" / "Monocyte").glob("[2-9].png"):
+        path.unlink()
+    assert counts(prepare(config, "wbc"), "test") == [2, 2, 2, 1, 2]
+    (root / "wbc" / "val").rename(root / "val")
+    with pytest.raises(DataError, match=r"wbc: val has no image of Monocyte.*to train, or a folder named val"):
+        prepare(config, "wbc")
+    # Without test images two are enough.
+    assert counts(prepare(with_settings(config, test="none"), "wbc"), "val") == [2, 2, 2, 1, 2]
+    (root / "val").rename(root / "wbc" / "val")
+    (root / "wbc" / "train" / "data" / "Monocyte" / "1.png").unlink()
+    (root / "wbc" / "train" / "mask" / "Monocyte" / "1.png").unlink()
+    with pytest.raises(DataError, match=r"wbc: test has no image of Monocyte.*or set data\.test: none"):
+        prepare(config, "wbc")
+
+
+@pytest.mark.parametrize("tile_size", [20, 40])
+def test_one_unlabelled_image_is_too_few_in_one_tile_and_in_several(
+    config: DataConfig, root: Path, write: Write, tile_size: int
+) -> None:
+    write(root / "prcc" / "only.png", 1, (40, 40))
+    with pytest.raises(DataError, match=r"prcc: val has no image.*two image files are needed"):
+        prepare(with_settings(config, tile_size=tile_size), "prcc")
+    write(root / "prcc" / "another.png", 2, (40, 40))
+    assert len(prepare(with_settings(config, tile_size=tile_size), "prcc").indices("val")) == (40 // tile_size) ** 2
+
+
+def test_unlabelled_images_in_val_alone_are_too_few(config: DataConfig, root: Path, write: Write) -> None:
+    write(root / "prcc" / "val" / "a.png", 1)
+    write(root / "prcc" / "val" / "b.png", 2)
+    with pytest.raises(DataError, match="prcc: train has no image, of 2 in all"):
+        prepare(config, "prcc")
 
 
 def test_a_mask_of_another_size_is_named(config: DataConfig, root: Path) -> None:
     Image.new("L", (5, 6)).save(root / "wbc" / "train" / "mask" / "Monocyte" / "0.png")
     with pytest.raises(DataError, match=r"Monocyte/0\.png: its mask is 5x6 px, the image 24x20 px"):
         prepare(config, "wbc")
+
+
+@pytest.fixture
+def builds(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders that were built in this test."""
+    built: list[Path] = []
+    build = cache._build
+
+    def note(config: DataConfig, source: Source, folder: Path, progress: cache.Progress | None) -> None:
+        build(config, source, folder, progress)
+        built.append(folder)
+
+    monkeypatch.setattr(cache, "_build", note)
+    return built
+
+
+def test_policies_share_what_is_stored_and_apply_when_it_is_opened(
+    config: DataConfig, root: Path, builds: list[Path]
+) -> None:
+    """`data audit` skips unreadable files: the study that follows decodes nothing again, and still stops."""
+    monocytes = root / "wbc" / "train" / "data" / "Monocyte"
+    shutil.copy(root / "wbc" / "val" / "data" / "Monocyte" / "0.png", monocytes / "leak.png")
+    tolerant = with_settings(config, unreadable="skip")
+    first = prepare(tolerant, "wbc")
+    with pytest.raises(DataError, match=r"val/data/Monocyte/0\.png and train/data/Monocyte/leak\.png are the same"):
+        prepare(with_settings(config, leaks="fatal"), "wbc")
+    assert prepare(config, "wbc").folder == first.folder
+    assert len(builds) == 1
+
+    (monocytes / "5.png").write_bytes(b"no image")
+    messages = []
+    for built in (False, True):
+        with pytest.raises(UnreadableImage) as caught:
+            prepare(config, "wbc")
+        messages.append(str(caught.value))
+        assert len(prepare(tolerant, "wbc").unreadable) == 1
+        assert len(builds) == 2, built
+    assert messages[0] == messages[1]
+
+
+def test_leaks_that_are_fatal_at_first_are_stored_all_the_same(
+    config: DataConfig, root: Path, builds: list[Path]
+) -> None:
+    data = root / "wbc" / "val" / "data" / "Monocyte" / "0.png"
+    shutil.copy(data, root / "wbc" / "train" / "data" / "Monocyte" / "leak.png")
+    for _ in range(2):
+        with pytest.raises(DataError, match="are the same image"):
+            prepare(with_settings(config, leaks="fatal"), "wbc")
+    assert len(prepare(config, "wbc").dropped) == 1
+    assert len(builds) == 1
+
+
+@pytest.mark.parametrize("policy", ["skip", "fatal"])
+def test_a_file_that_can_be_read_again_is_no_longer_skipped(config: DataConfig, root: Path, policy: str) -> None:
+    """A change of permissions leaves size and time as they were; here bytes do."""
+    path = root / "wbc" / "train" / "data" / "Monocyte" / "5.png"
+    good, status = path.read_bytes(), path.stat()
+    path.write_bytes(bytes(len(good)))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    before = prepare(with_settings(config, unreadable="skip"), "wbc")
+    assert (len(before), before.skipped) == (59, {"train/data/Monocyte/5.png"})
+    path.write_bytes(good)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    after = prepare(with_settings(config, unreadable=policy), "wbc")
+    assert (len(after), after.unreadable, after.folder) == (60, [], before.folder)
 
 
 # --- the folder on disk ---
@@ -182,9 +293,7 @@ def test_a_second_call_opens_without_decoding(config: DataConfig, monkeypatch: p
     assert len(steps) == 60
 
 
-@pytest.mark.parametrize(
-    "settings", [{"stored_size": 10}, {"test": "none"}, {"leaks": "fatal"}, {"unreadable": "skip"}, {"tile_size": 64}]
-)
+@pytest.mark.parametrize("settings", [{"stored_size": 10}, {"test": "none"}, {"tile_size": 64}])
 def test_settings_that_matter_give_a_new_folder(config: DataConfig, settings: dict[str, object]) -> None:
     assert prepare(config, "wbc").folder != prepare(with_settings(config, **settings), "wbc").folder
 
@@ -209,6 +318,21 @@ def test_the_fingerprint_is_that_of_the_content(config: DataConfig, root: Path, 
     after = prepare(with_settings(config, cache_dir=tmp_path / "elsewhere"), "wbc")
     assert after.folder.name != before.folder.name
     assert after.fingerprint == before.fingerprint
+
+
+def test_the_fingerprint_covers_ready_made_subsets_and_class_names(
+    config: DataConfig, tmp_path: Path, copy_subset: CopySubset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fingerprints = [prepare(config, "wbc").fingerprint]
+    folder = copy_subset("50", 5)
+    fingerprints.append(prepare(config, "wbc").fingerprint)
+    (folder / "Monocyte" / "4.png").unlink()
+    fingerprints.append(prepare(config, "wbc").fingerprint)
+    renamed = open_source(config, "wbc")
+    monkeypatch.setattr(renamed, "classes", ("A", "B", "C", "D", "E"))
+    monkeypatch.setattr(cache, "open_source", lambda config, domain: renamed)
+    fingerprints.append(prepare(with_settings(config, cache_dir=tmp_path / "renamed"), "wbc").fingerprint)
+    assert len(set(fingerprints)) == 4
 
 
 def test_an_interrupted_build_leaves_nothing_behind(config: DataConfig) -> None:
@@ -311,13 +435,23 @@ def test_real_patches(real_data: Path, tmp_path: Path) -> None:
 
 
 def test_real_masked_cells_of_many_sizes(real_data: Path, tmp_path: Path) -> None:
-    """Ragged sizes, masks, one basophil, an exact duplicate pair, no splits: all of it is ordinary."""
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "wbc").symlink_to(real_data / "wbc_masked")
-    arrays = prepare(DataConfig(source="folder", root=tmp_path / "data", cache_dir=tmp_path / "cache"), "wbc")
-    assert len(arrays) == 300
-    assert all(arrays.has_mask(i) for i in range(300))
-    assert set(np.unique(np.concatenate([arrays.mask(i).ravel() for i in range(20)]))) <= {0, 128, 255}  # type: ignore[union-attr]  # asserted above
-    assert len(arrays.duplicates) == 1
+    """Ragged sizes, masks, one basophil, an exact duplicate pair: ordinary, but a basophil is needed to validate too."""
+    config = DataConfig(source="folder", root=tmp_path / "data", cache_dir=tmp_path / "cache", test="none")
+    wbc = tmp_path / "data" / "wbc"
+    wbc.mkdir(parents=True)
+    (wbc / "train").symlink_to(real_data / "wbc_masked")
+    with pytest.raises(DataError, match="wbc: val has no image of Basophil"):
+        prepare(config, "wbc")
+    for folder in (real_data / "wbc" / "val" / "data").iterdir():
+        (wbc / "val" / "data" / folder.name).mkdir(parents=True)
+        for path in sorted(folder.iterdir())[:2]:
+            (wbc / "val" / "data" / folder.name / path.name).symlink_to(path)
+    arrays = prepare(config, "wbc")
+    assert counts(arrays, "val") == [2] * 5
+    train = arrays.indices("train")
+    assert len(train) + len(arrays.dropped) == 300
+    assert all(arrays.has_mask(i) for i in train)
+    assert set(np.unique(np.concatenate([arrays.mask(i).ravel() for i in train[:20]]))) <= {0, 128, 255}  # type: ignore[union-attr]  # asserted above
     assert counts(arrays, "train")[0] == 1
+    assert len(arrays.duplicates) == 1 + len(arrays.dropped)
     assert arrays.heights.min() < arrays.heights.max()

@@ -1,3 +1,6 @@
+import errno
+import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +14,7 @@ from data_utils.errors import DataError, UnreadableImage
 from data_utils.folder import FolderSource
 
 Write = Callable[..., Path]
+CopySubset = Callable[[str, int], Path]
 
 
 def opened(root: Path, domain: str = "wbc", **settings: object) -> FolderSource:
@@ -125,6 +129,51 @@ def test_identity_follows_files_but_not_the_place(root: Path, tmp_path: Path, wr
     assert opened(tmp_path / "moved").identity != changed
 
 
+# --- what the system refuses ---
+
+
+def deny(monkeypatch: pytest.MonkeyPatch, function: str, denied: Path) -> None:
+    """Let a function of os refuse one path, as it does for lack of permission (whoever runs the tests may be root)."""
+    allowed = getattr(os, function)
+
+    def refuse(path: object = ".", *more: object, **options: object) -> object:
+        if path in (denied, str(denied)):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return allowed(path, *more, **options)
+
+    monkeypatch.setattr(os, function, refuse)
+
+
+@pytest.mark.parametrize("place", ["", "wbc", "wbc/val/data", "wbc/train/data/Monocyte", "wbc/train/mask/Monocyte"])
+def test_a_folder_that_may_not_be_listed_is_named(root: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    for function in ("listdir", "scandir"):  # which of them pathlib calls depends on the version of Python
+        deny(monkeypatch, function, root / place)
+    with pytest.raises(DataError, match=re.escape(f"{root / place}: cannot be read (Permission denied)")):
+        opened(root)
+
+
+def test_an_unlabelled_folder_that_may_not_be_listed_is_named(
+    tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "prcc" / "a.png", 1)
+    write(tmp_path / "prcc" / "closed" / "b.png", 2)
+    deny(monkeypatch, "scandir", tmp_path / "prcc" / "closed")
+    with pytest.raises(DataError, match=r"closed: cannot be read \(Permission denied\)"):
+        opened(tmp_path, "prcc")
+
+
+def test_a_file_that_vanishes_before_it_is_stored_is_named(root: Path) -> None:
+    source = opened(root)
+    (root / "wbc" / "train" / "data" / "Basophil" / "0.png").unlink()
+    with pytest.raises(DataError, match=r"Basophil/0\.png: cannot be read \(No such file"):
+        _ = source.identity
+
+
+def test_a_root_that_the_system_refuses_is_named() -> None:
+    with pytest.raises(DataError, match="longlong"):
+        opened(Path("long" * 1000))
+
+
 # --- groups ---
 
 
@@ -157,26 +206,17 @@ def test_mistakes_in_the_table_of_groups(root: Path, tmp_path: Path, text: str |
 # --- ready-made subsets ---
 
 
-def copy_subset(root: Path, percent: str, count: int) -> Path:
-    for folder in (root / "wbc" / "train" / "data").iterdir():
-        target = root / f"WBC_{percent}" / "train" / "data" / folder.name
-        target.mkdir(parents=True)
-        for path in sorted(folder.iterdir())[:count]:
-            shutil.copy(path, target)
-    return root / f"WBC_{percent}" / "train" / "data"
-
-
-def test_ready_made_subsets_are_found(root: Path) -> None:
-    copy_subset(root, "10", 1)
-    copy_subset(root, "50", 5)
+def test_ready_made_subsets_are_found(root: Path, copy_subset: CopySubset) -> None:
+    copy_subset("10", 1)
+    copy_subset("50", 5)
     subsets = opened(root).subsets
     assert {fraction: len(members) for fraction, members in subsets.items()} == {0.1: 5, 0.5: 25}
     assert subsets[0.1] < subsets[0.5]
     assert "train/data/Basophil/0.png" in subsets[0.1]
 
 
-def test_renamed_and_reencoded_subset_images_are_matched_by_content(root: Path) -> None:
-    folder = copy_subset(root, "10", 2) / "Basophil"
+def test_renamed_and_reencoded_subset_images_are_matched_by_content(root: Path, copy_subset: CopySubset) -> None:
+    folder = copy_subset("10", 2) / "Basophil"
     (folder / "0.png").rename(folder / "renamed.png")
     Image.open(folder / "1.png").save(folder / "other.bmp")
     (folder / "1.png").unlink()
@@ -187,13 +227,15 @@ def test_renamed_and_reencoded_subset_images_are_matched_by_content(root: Path) 
     }
 
 
-def test_subset_images_of_other_content_fall_back_on_their_name(root: Path, write: Write) -> None:
-    write(copy_subset(root, "10", 1) / "Basophil" / "0.png", 4711)
+def test_subset_images_of_other_content_fall_back_on_their_name(
+    root: Path, write: Write, copy_subset: CopySubset
+) -> None:
+    write(copy_subset("10", 1) / "Basophil" / "0.png", 4711)
     assert "train/data/Basophil/0.png" in opened(root).subsets[0.1]
 
 
-def test_a_subset_image_that_is_not_in_the_full_set_is_named(root: Path, write: Write) -> None:
-    write(copy_subset(root, "10", 1) / "Basophil" / "stranger.png", 4711)
+def test_a_subset_image_that_is_not_in_the_full_set_is_named(root: Path, write: Write, copy_subset: CopySubset) -> None:
+    write(copy_subset("10", 1) / "Basophil" / "stranger.png", 4711)
     with pytest.raises(DataError, match=r"stranger\.png.*not among the training images"):
         _ = opened(root).subsets
 

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -100,16 +101,16 @@ def test_only_training_images_are_chosen(config: DataConfig) -> None:
     assert len(select_fraction(arrays, 1.0, 0)) == 40  # ten of each class, less a fifth set aside for testing
 
 
-def test_a_ready_made_subset_is_taken_as_it_is_and_other_fractions_nest_with_it(config: DataConfig, root: Path) -> None:
-    for percent, count in ((10, 1), (50, 4)):
-        for name in ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil"):
-            for i in range(count):
-                target = root / f"WBC_{percent}" / "train" / "data" / name / f"{i}.png"
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes((root / "wbc" / "train" / "data" / name / f"{i}.png").read_bytes())
+def test_a_ready_made_subset_is_taken_as_it_is_and_other_fractions_nest_with_it(
+    config: DataConfig, copy_subset: Callable[[str, int], Path]
+) -> None:
+    copy_subset("10", 1)
+    copy_subset("50", 5)
     arrays = prepare(config, "wbc")
     for seed in (0, 1):
-        tenth, quarter, half = (set(select_fraction(arrays, f, seed).tolist()) for f in (0.1, 0.25, 0.5))
-        assert {path.split("/")[-1] for path in arrays.paths[list(tenth)]} == {"0.png"}
-        assert {path.split("/")[-1] for path in arrays.paths[list(half)]} == {"0.png", "1.png", "2.png", "3.png"}
-        assert tenth < quarter < half
+        tenth, quarter, half = (select_fraction(arrays, f, seed) for f in (0.1, 0.25, 0.5))
+        # The test split took one image of each class from the half, and none of the only ones of the tenth.
+        assert [np.bincount(arrays.labels[chosen]).tolist() for chosen in (tenth, half)] == [[1] * 5, [4] * 5]
+        assert {path.split("/")[-1] for path in arrays.paths[tenth]} == {"0.png"}
+        assert {path.split("/")[-1] for path in arrays.paths[half]} <= {f"{i}.png" for i in range(5)}
+        assert set(tenth) < set(quarter) < set(half)
