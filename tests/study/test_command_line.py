@@ -48,7 +48,9 @@ def wbc(tmp_path):
 
 def folder_config(tmp_path: Path, root: Path) -> Path:
     return write_tiny(
-        tmp_path, data={"source": "folder", "root": str(root), "cache_dir": str(tmp_path / "cache")}, arms={"fusion": ["off"]}
+        tmp_path,
+        data={"source": "folder", "root": str(root), "cache_dir": str(tmp_path / "cache")},
+        arms={"fusion": ["off"]},
     )
 
 
@@ -58,7 +60,9 @@ def test_help_does_not_import_what_is_slow():
         "assert CliRunner().invoke(app, ['--help']).exit_code == 0;"
         "print([name for name in ('torch', 'ray', 'pandas', 'plotly', 'sklearn', 'optuna', 'scipy') if name in sys.modules])"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
 
 
 @pytest.mark.parametrize(
@@ -68,7 +72,10 @@ def test_help_does_not_import_what_is_slow():
         (["run", "quick", "--set", "search.trial_per_arm=3"], ["search.trial_per_arm", "trials_per_arm"]),
         (["run", "quick", "--set", "arms.fractions=[0.1,1.5]"], ["arms.fractions.1", "1.5"]),
         (["run", "quick", "--set", "arms.fractions=[0]"], ["arms.fractions.0", "found 0"]),
-        (["run", "quick", "--set", "search.mode=grid", "--set", "search.trials_per_arm=3"], ["trials_per_arm", "3", "4"]),
+        (
+            ["run", "quick", "--set", "search.mode=grid", "--set", "search.trials_per_arm=3"],
+            ["trials_per_arm", "3", "4"],
+        ),
         (["run", "local", "--set", "data.root=/nowhere"], ["data.root", "/nowhere"]),
         (["run", "local"], ["data.root"]),
         (["run", "quick", "--set", "model.width"], ["model.width", "key=value"]),
