@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from study.points import FixedPoints
 from study.records import RecordWriter
 from study.trial import EpochReport, TrialSpec
 from study.trial_queue import ArmPlan, TrialQueue
+from tests.study.tiny import command, write_tiny
 
 # How long an example takes on a busy machine is no property of the code.
 settings.register_profile("study", deadline=None)
@@ -90,3 +92,15 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> DataConfig:
 @pytest.fixture(scope="session")
 def small_arrays(small_data: DataConfig):
     return prepare(small_data, "wbc")
+
+
+@pytest.fixture(scope="session")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of a tiny study that ran without interruption; ``output.txt`` beside the runs has what it printed."""
+    folder = tmp_path_factory.mktemp("calm")
+    done = subprocess.run(
+        command("run", write_tiny(folder), "--root", folder / "runs"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    (folder / "output.txt").write_text(done.stdout)
+    return folder / "runs" / "tiny"

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,15 +18,11 @@ from analysis.segments import read_segments
 from study.configuration import load_config
 from study.errors import UsageError
 from study.pipeline import run_study
-from tests.study.tiny import write_tiny
+from tests.study.tiny import command, write_tiny
 
 pytestmark = pytest.mark.slow
 
 VOLATILE = ["sequence", "tune_id", "host", "time", "seconds"]
-
-
-def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "study", *map(str, arguments)]
 
 
 def content(folder: Path) -> dict[str, pd.DataFrame]:
@@ -39,18 +34,6 @@ def content(folder: Path) -> dict[str, pd.DataFrame]:
             frame = frame.drop_duplicates("trial_id", keep="last")
         tables[name] = frame.astype(str).sort_values(list(frame.columns)).reset_index(drop=True)
     return tables
-
-
-@pytest.fixture(scope="module")
-def calm(tmp_path_factory) -> Path:
-    """A study that ran without interruption; returns its run directory."""
-    folder = tmp_path_factory.mktemp("calm")
-    done = subprocess.run(
-        command("run", write_tiny(folder), "--root", folder / "runs"), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr + done.stdout
-    (folder / "output.txt").write_text(done.stdout)
-    return folder / "runs" / "tiny"
 
 
 def test_layout_is_the_contract(calm):
@@ -253,3 +236,30 @@ def test_trials_that_cannot_be_trained_stop_the_study_and_lose_nothing(calm, tmp
     study = run_study(config, runs)
     assert set(study.trials["status"]) == {"completed"}
     pd.testing.assert_frame_equal(content(runs / "tiny")["epochs"], content(calm)["epochs"])
+
+
+def test_reserved_gpus_without_a_device_train_on_the_cpu(calm, tmp_path):
+    """On a cluster that claims GPUs, set up by the caller, which stays the caller's."""
+    import ray
+
+    changes = {"arms": {"fractions": [0.1], "fusion": ["off"]}, "confirm": {"seeds": 0}, "resources": {"gpu": 0.5}}
+    config = write_tiny(tmp_path, data={"cache_dir": str(calm.parent.parent / "cache")}, **changes)
+    ray.init("local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=10**8)
+    try:
+        study = run_study(load_config(str(config)), tmp_path / "runs")
+        assert ray.is_initialized()
+    finally:
+        ray.shutdown()
+    assert study.trials["status"].tolist() == ["completed"] * 2
+    _assert_same_records(study.path, calm)
+
+
+def test_resources_that_no_node_has_are_refused_and_leave_nothing(calm, tmp_path):
+    config = write_tiny(tmp_path, data={"cache_dir": str(calm.parent.parent / "cache")}, resources={"cpu": 999})
+    refused = subprocess.run(
+        command("run", config, "--root", tmp_path / "runs"), capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 2, refused.stdout + refused.stderr
+    assert "999" in refused.stderr
+    assert "resources.cpu" in refused.stderr
+    assert not (tmp_path / "runs" / "tiny").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +53,8 @@ def write_tiny(folder: Path, **changes: Any) -> Path:
     values = merged(TINY, {"data": {"cache_dir": str(folder / "cache")}})
     path.write_text(yaml.safe_dump(merged(values, changes)))
     return path
+
+
+def command(*arguments: str | Path) -> list[str]:
+    """The command line of `wbc-study` with the interpreter that runs the tests."""
+    return [sys.executable, "-m", "study", *map(str, arguments)]

@@ -1,0 +1,105 @@
+"""The thin layer between Ray Tune and the study's own queue."""
+
+import copy
+import json
+import pickle
+from types import SimpleNamespace
+
+import pytest
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+
+from study.arms import Arm
+from study.errors import StudyFailed
+from study.trainable import REPORT
+from study.trial import TrialSpec
+from study.trial_queue import COMPLETE, CONTINUE, STOP
+from study.tune_adapters import ArmScheduler, ArmSearch, ForgetReports, TrialBook
+
+SPEC = TrialSpec("search", Arm(0.1, "sum", ("prcc",)), 0, 0, 1e-3, 1e-4)
+
+
+class Queue:
+    """Hands out one trial, answers with the given decision, remembers failures."""
+
+    def __init__(self, decision: str = CONTINUE):
+        self.waiting = [(SPEC, 2)]
+        self.decision = decision
+        self.failed: list[tuple[str, str]] = []
+
+    def hand_out(self, tune_id):
+        return self.waiting.pop() if self.waiting else None
+
+    def report(self, trial_id, report):
+        assert trial_id == SPEC.trial_id
+        if report is None:
+            raise StudyFailed("refused")
+        return self.decision
+
+    def fail(self, trial_id, error):
+        self.failed.append((trial_id, error))
+
+
+def adapters(decision: str = CONTINUE):
+    book = TrialBook(Queue(decision))  # type: ignore[arg-type]  # only what the adapters call
+    return book, ArmSearch(book), ArmScheduler(book)
+
+
+def test_search_hands_out_the_queues_trial_then_says_that_it_has_finished():
+    _, search, _ = adapters()
+    fields, recorded = json.loads(search.suggest("t1")["trial"])
+    assert recorded == 2
+    assert fields["arm"] == {"fraction": 0.1, "fusion": "sum", "encoders": ["prcc"], "control": ""}
+    assert (fields["learning_rate"], fields["weight_decay"]) == (1e-3, 1e-4)
+    assert search.suggest("t2") == Searcher.FINISHED
+
+
+@pytest.mark.parametrize(
+    ("decision", "action"),
+    [(CONTINUE, TrialScheduler.CONTINUE), (STOP, TrialScheduler.STOP), (COMPLETE, TrialScheduler.STOP)],
+)
+def test_scheduler_acts_as_the_queue_decides(decision, action):
+    _, search, scheduler = adapters(decision)
+    search.suggest("t1")
+    assert scheduler.on_trial_result(None, SimpleNamespace(trial_id="t1"), {REPORT: object()}) == action
+
+
+def test_a_retried_failure_is_not_a_failed_trial_and_the_last_attempt_is_kept(tmp_path):
+    book, search, scheduler = adapters()
+    search.suggest("t1")
+    trial = SimpleNamespace(trial_id="t1", error_file=str(tmp_path / "error.txt"))
+    (tmp_path / "error.txt").write_text("Failure # 1 (occurred at noon)\nfirst\n")
+    scheduler.on_trial_error(None, trial)
+    assert book.queue.failed == []
+    with (tmp_path / "error.txt").open("a") as file:
+        file.write("Failure # 2 (occurred at one)\n\x1b[36msecond\x1b[39m\n")
+    scheduler.on_trial_error(None, trial)
+    search.on_trial_complete("t1", error=True)
+    assert book.queue.failed == [(SPEC.trial_id, "second")]
+
+
+def test_completed_trials_need_no_word_from_tune():
+    book, search, _ = adapters()
+    search.suggest("t1")
+    search.on_trial_complete("t1", {"anything": 1})
+    assert book.queue.failed == []
+
+
+def test_a_refused_report_is_kept_for_the_runner():
+    book, search, scheduler = adapters()
+    search.suggest("t1")
+    with pytest.raises(StudyFailed):
+        scheduler.on_trial_result(None, SimpleNamespace(trial_id="t1"), {REPORT: None})
+    assert str(book.error) == "refused"
+
+
+def test_tune_may_copy_and_pickle_them():
+    _, search, scheduler = adapters()
+    assert copy.deepcopy(search) is search
+    assert isinstance(pickle.loads(pickle.dumps(scheduler)), ArmScheduler)
+
+
+def test_reports_do_not_stay_in_tunes_memory():
+    result = {REPORT: object(), "time": 1}
+    ForgetReports().on_trial_result(1, [], None, result)
+    assert result == {"time": 1}
