@@ -19,9 +19,9 @@ def audit_tables(findings: Mapping[str, Mapping[str, Any]]) -> Iterator[Table | 
         classes = list(dict.fromkeys(name for split in found["images"].values() for name in split))
         rows = {f"{split} images": counts for split, counts in found["images"].items()}
         rows |= {f"{split} masks": counts for split, counts in found["masks"].items() if any(counts.values())}
-        rows |= {
-            f"{100 * float(key):g} % of train": part["classes"] for key, part in found.get("fractions", {}).items()
-        }
+        for key, part in found.get("fractions", {}).items():
+            ready = f" (ready-made, {100 * part['share']:.3g} %)" if part.get("ready_made") else ""
+            rows[f"{100 * float(key):g} % of train{ready}"] = part["classes"]
         table = Table(
             title=f"{domain}: {found['images_total']:,} images", title_justify="left", box=None, padding=(0, 2, 0, 0)
         )
