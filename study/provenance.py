@@ -62,6 +62,10 @@ def _revision() -> str:
     """Git revision of this code, with a plus sign when files differ from it; empty outside a checkout."""
     folder = Path(__file__).parent
     try:
+        # Fails where this file is not part of the checkout around it: an environment inside somebody else's project.
+        subprocess.run(
+            ["git", "-C", str(folder), "ls-files", "--error-unmatch", __file__], capture_output=True, check=True
+        )
         revision = subprocess.run(
             ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip()

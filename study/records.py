@@ -46,6 +46,8 @@ class RecordWriter:
         last = 0
         for table in TABLES:
             (folder / table).mkdir(parents=True, exist_ok=True)
+            for half_written in (folder / table).glob(".*"):
+                half_written.unlink()
             segments = [path for path in (folder / table).iterdir() if SEGMENT_NAME.fullmatch(path.name)]
             last = max([last, *(int(path.stem.split("-")[1]) for path in segments)])
             self._pending[table] = sum(path.suffix == ".jsonl" for path in segments)
