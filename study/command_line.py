@@ -56,6 +56,9 @@ def run(
     address: Annotated[
         str | None, typer.Option(help="Of a Ray cluster, or `auto`; without it Ray starts here.")
     ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Set an existing study of that name aside and start over.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, in what time and memory, and stop.")
     ] = False,
@@ -72,7 +75,10 @@ def run(
     from study.supervisor import die_with_supervisor, is_supervised, supervise
 
     if not is_supervised():
-        raise typer.Exit(supervise(sys.argv[1:], typer.echo, (DONE, FAILED, USAGE, INTERRUPTED)))
+        if restart:
+            _set_aside(root / settings.name)
+        arguments = [argument for argument in sys.argv[1:] if argument != "--restart"]
+        raise typer.Exit(supervise(arguments, typer.echo, (DONE, FAILED, USAGE, INTERRUPTED)))
     die_with_supervisor()
     from study.pipeline import run_study
     from study.progress import Progress
@@ -313,6 +319,19 @@ def _find_run(run_: str, root: Path) -> RunDirectory:
             return directory
     known = sorted(path.parent.name for path in root.glob("*/study.yaml")) if root.is_dir() else []
     raise UsageError(f"{run_!r}: no such study in {root}. Found there: {', '.join(known) or 'none'}")
+
+
+def _set_aside(folder: Path) -> None:
+    from study.run_directory import RunDirectory
+    from study.status import describe_phases
+
+    directory = RunDirectory(folder)
+    if not directory.exists:
+        return
+    state = describe_phases(directory)
+    epochs = len(list((directory.records / "epochs").glob("*")))
+    typer.echo(f"{folder} holds a study ({state}, {epochs} segments of epochs).")
+    typer.echo(f"It is set aside as {directory.set_aside()}; nothing of it is used or deleted.")
 
 
 def _say_what_happens(say: Any, folder: Path) -> None:

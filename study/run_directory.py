@@ -61,6 +61,13 @@ class RunDirectory:
         """Whether a study was begun here."""
         return self.config_file.is_file()
 
+    def set_aside(self) -> Path:
+        """Rename the whole run directory, so that its name is free; returns the new folder."""
+        target = self.folder.with_name(f"{self.folder.name}.set-aside-{time.strftime('%Y%m%d-%H%M%S')}")
+        with self.lock():
+            self.folder.rename(target)
+        return target
+
     def write_config(self, config: StudyConfig) -> None:
         """Write the resolved configuration, complete."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +123,7 @@ class RunDirectory:
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
             yield
         finally:
-            if not self.exists and [path.name for path in self.folder.iterdir()] == [".lock"]:
+            if self.folder.is_dir() and not self.exists and [path.name for path in self.folder.iterdir()] == [".lock"]:
                 # Refused before it began: leave nothing behind.
                 (self.folder / ".lock").unlink()
                 self.folder.rmdir()

@@ -202,3 +202,25 @@ def test_no_manifest_is_an_empty_one_and_a_damaged_one_is_named(directory: RunDi
     directory.manifest_file.write_text('{"phases": ')
     with pytest.raises(UsageError, match=r"manifest\.json: not readable as JSON"):
         directory.read_manifest()
+
+
+def test_a_study_set_aside_keeps_everything_and_frees_its_name(tmp_path):
+    directory = RunDirectory(tmp_path / "pilot")
+    directory.write_config(StudyConfig(name="pilot"))
+    (directory.folder / "records").mkdir()
+    aside = directory.set_aside()
+    assert not directory.folder.exists()
+    assert aside.name.startswith("pilot.set-aside-")
+    assert RunDirectory(aside).exists
+    assert (aside / "records").is_dir()
+    with directory.lock():
+        assert not directory.exists
+
+
+def test_a_running_study_is_not_set_aside(tmp_path, monkeypatch):
+    monkeypatch.setattr("study.run_directory._LOCK_SECONDS", 0)
+    directory = RunDirectory(tmp_path / "pilot")
+    directory.write_config(StudyConfig(name="pilot"))
+    with directory.lock(), pytest.raises(UsageError, match="is running"):
+        RunDirectory(tmp_path / "pilot").set_aside()
+    assert directory.exists
