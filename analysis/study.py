@@ -141,7 +141,9 @@ class Study:
 
     @cached_property
     def confirmed(self) -> pd.DataFrame:
-        """One row per arm and seed: the completed trials of the confirmation.
+        """One row per arm and seed: the completed trials of the confirmation of the arm's winner.
+
+        A search that was extended may have found another winner; confirmations of an earlier one do not count.
 
         Returns:
             trial_id, arm, fraction, subset, fusion, encoders, control, seed, learning_rate, weight_decay, best_epoch,
@@ -150,6 +152,9 @@ class Study:
         """
         trials = self.trials
         chosen = trials[(trials["phase"] == "confirm") & (trials["status"] == "completed")]
+        won = self.winners().set_index("arm")[["learning_rate", "weight_decay"]].reindex(chosen["arm"])
+        current = (won.to_numpy() == chosen[["learning_rate", "weight_decay"]].to_numpy()).all(axis=1)
+        chosen = chosen[current | won["learning_rate"].isna().to_numpy()]
         chosen = chosen.drop_duplicates(["arm", "seed"], keep="last")
         return self._with_test(chosen.sort_values(["fraction", "arm", "seed"], kind="stable"))
 

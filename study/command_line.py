@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from study.config import StudyConfig
     from study.run_directory import RunDirectory
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -84,8 +87,7 @@ def run(
     from study.progress import Progress
 
     progress = Progress()
-    folder = root / settings.name
-    _say_what_happens(progress.say, folder)
+    _say_what_happens(progress.say, root / settings.name, settings)
     try:
         study = run_study(settings, root, address=address, progress=progress)
     except KeyboardInterrupt:
@@ -334,11 +336,15 @@ def _set_aside(folder: Path) -> None:
     typer.echo(f"It is set aside as {directory.set_aside()}; nothing of it is used or deleted.")
 
 
-def _say_what_happens(say: Any, folder: Path) -> None:
+def _say_what_happens(say: Callable[[str], None], folder: Path, settings: StudyConfig) -> None:
+    from study.pipeline import check_same_study
     from study.run_directory import RunDirectory
 
     directory = RunDirectory(folder)
-    if directory.is_complete("report"):
+    grown = check_same_study(directory, settings.with_absolute_paths())
+    if grown:
+        say(f"Extending {folder}: {'; '.join(grown)}")
+    elif directory.is_complete("report"):
         say(f"{folder} is a finished study; these are its tables.")
     else:
         say(f"{'Continuing' if directory.exists else 'Writing to'} {folder}")

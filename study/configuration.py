@@ -92,11 +92,35 @@ def compare_configs(old: StudyConfig, new: StudyConfig) -> list[str]:
     # Images and given weights are compared by their fingerprints, wherever they lie.
     moved = {"data.root", "data.groups", "pretrain.prcc.weights", "pretrain.cam16.weights"}
     ignored |= {key for key in moved if before.get(key) is not None and after.get(key) is not None}
+    ignored |= set(grown_settings(old, new))
     return [
         f"{key}: {_shown(before.get(key))} -> {_shown(after.get(key))}"
         for key in dict.fromkeys([*before, *after])
         if before.get(key) != after.get(key) and key not in ignored
     ]
+
+
+def grown_settings(old: StudyConfig, new: StudyConfig) -> dict[str, str]:
+    """Settings by which `new` asks for more of the same than `old`: they extend a study, what it did stays valid.
+
+    Returns:
+        Key of the setting -> what changed.
+    """
+    grown = {}
+    for key, before, after in (
+        ("search.trials_per_arm", old.search.budget, new.search.budget),
+        ("confirm.seeds", old.confirm.seeds, new.confirm.seeds),
+    ):
+        # A grid has the size that it has.
+        if after > before and not (key.startswith("search") and new.search.mode == "grid"):
+            grown[key] = f"{key}: {before} -> {after}"
+    for key, earlier, later in (
+        ("arms.fractions", set(old.arms.fractions), set(new.arms.fractions)),
+        ("arms.fusion", set(old.arms.fusion), set(new.arms.fusion)),
+    ):
+        if later > earlier:
+            grown[key] = f"{key}: {', '.join(str(value) for value in sorted(later - earlier))} added"
+    return grown
 
 
 def _shown(value: Any) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.schema import IMAGE_COLUMNS, SCHEMA_VERSION, TABLES
 from study.arms import list_arms
 from study.config import StudyConfig
-from study.configuration import check_config, compare_configs, read_yaml
+from study.configuration import check_config, compare_configs, grown_settings, read_yaml
 from study.durable import write_durably
 from study.errors import StudyFailed, UsageError
 from study.progress import Progress
@@ -59,7 +59,9 @@ def run_study(
     config = config.with_absolute_paths()
     directory = RunDirectory(Path(root) / config.name)
     with directory.lock():
-        check_same_study(directory, config)
+        grown = check_same_study(directory, config)
+        if grown:
+            directory.reopen(("audit", "search", "confirm", "report"))
         if not directory.is_complete("report"):
             _Run(config, directory, address, progress or Progress()).run()
     return load_study(directory.folder)
@@ -85,8 +87,11 @@ def shortfalls(study: Study) -> list[str]:
     return lines
 
 
-def check_same_study(directory: RunDirectory, config: StudyConfig) -> None:
+def check_same_study(directory: RunDirectory, config: StudyConfig) -> list[str]:
     """Refuse to mix two studies in one run directory.
+
+    Returns:
+        By what the configuration extends the study that is there, one line each.
 
     Raises:
         UsageError: the directory holds a study with another configuration; the message lists the differences.
@@ -96,15 +101,16 @@ def check_same_study(directory: RunDirectory, config: StudyConfig) -> None:
             raise UsageError(
                 f"{directory.folder}: found files but no study.yaml, expected a study or nothing. Choose another --name"
             )
-        return
+        return []
     existing = check_config(read_yaml(directory.config_file), str(directory.config_file))
     differences = compare_configs(existing, config)
     if differences:
         raise UsageError(
             f"{directory.folder} holds a study with another configuration:\n  "
             + "\n  ".join(differences)
-            + "\nGive this one another --name, or remove the old one with `wbc-study clean --all`"
+            + "\nGive this one another --name, or set the old one aside with --restart"
         )
+    return list(grown_settings(existing, config).values())
 
 
 class _Run:
@@ -177,7 +183,9 @@ class _Run:
 
         manifest = self._directory.read_manifest()
         fingerprints = {domain: images.fingerprint for domain, images in arrays.items()} | weights
-        known = manifest.setdefault("fingerprints", fingerprints)
+        known = manifest.setdefault("fingerprints", {})
+        # New names: a new study, or one that is extended by fusion and now has encoders.
+        known |= {name: fingerprint for name, fingerprint in fingerprints.items() if name not in known}
         changed = [name for name in sorted({*known, *fingerprints}) if known.get(name) != fingerprints.get(name)]
         if changed:
             raise UsageError(

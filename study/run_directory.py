@@ -16,7 +16,7 @@ from study.durable import write_durably
 from study.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from study.config import StudyConfig
 
@@ -97,6 +97,12 @@ class RunDirectory:
     def is_complete(self, phase: str) -> bool:
         """Whether a phase has been completed."""
         return bool(self.read_manifest().get("phases", {}).get(phase, {}).get("state") == "complete")
+
+    def reopen(self, phases: Collection[str]) -> None:
+        """Forget that phases were completed: they have more to do."""
+        manifest = self.read_manifest()
+        manifest["phases"] = {name: phase for name, phase in manifest.get("phases", {}).items() if name not in phases}
+        self.write_manifest(manifest)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

@@ -130,9 +130,33 @@ class TrialQueue:
         Raises:
             StudyFailed: a recorded trial does not belong to this study.
         """
+        self._replay_trials(trials, with_predictions)
+        history = self._replay_epochs(epochs)
+        for trial_id, trial in self._trials.items():
+            decision = trial.rows[trial.epochs]["decision"] if trial.epochs else CONTINUE
+            if trial.status == "running" and decision != CONTINUE:
+                # The study ended between the last epoch's row and the trial's own.
+                self._write_trial(trial, _STATUS[decision])
+            spec = trial.spec
+            trial.plan.points.replay(
+                spec.index, (spec.learning_rate, spec.weight_decay), history[trial_id], trial.status
+            )
+            if trial.status == "running":
+                self._unfinished.append(trial_id)
+            else:
+                trial.rows.clear()
+
+    def _replay_trials(self, trials: pd.DataFrame, with_predictions: frozenset[str]) -> None:
+        """Know the trials that were handed out, and their status."""
         for row in trials.to_dict("records"):
             plan = self._plans.get(row["arm"])
             if plan is None or plan.phase != row["phase"]:
+                continue
+            if plan.phase == "confirm" and plan.points.suggest(row["index"]) != (
+                row["learning_rate"],
+                row["weight_decay"],
+            ):
+                # Of an earlier winner: the search was extended and found a better one.
                 continue
             trial_id = row["trial_id"]
             if trial_id not in self._trials:
@@ -149,6 +173,9 @@ class TrialQueue:
             trial = self._trials[trial_id]
             trial.status = row["status"]
             trial.train_images, trial.parameters = row["train_images"], row["parameters"]
+
+    def _replay_epochs(self, epochs: pd.DataFrame) -> dict[str, dict[int, float]]:
+        """Know the epochs, in the order of their arrival; returns the best score so far by trial and epoch."""
         history: dict[str, dict[int, float]] = {trial_id: {} for trial_id in self._trials}
         for row in epochs.to_dict("records"):
             known = self._trials.get(row["trial_id"])
@@ -172,19 +199,7 @@ class TrialQueue:
             history[row["trial_id"]][report.epoch] = known.best
             if known.plan.rungs is not None and row["rung"] is not pd.NA:
                 known.plan.rungs.enter(row["trial_id"], report.epoch, known.best)
-        for trial_id, trial in self._trials.items():
-            decision = trial.rows[trial.epochs]["decision"] if trial.epochs else CONTINUE
-            if trial.status == "running" and decision != CONTINUE:
-                # The study ended between the last epoch's row and the trial's own.
-                self._write_trial(trial, _STATUS[decision])
-            spec = trial.spec
-            trial.plan.points.replay(
-                spec.index, (spec.learning_rate, spec.weight_decay), history[trial_id], trial.status
-            )
-            if trial.status == "running":
-                self._unfinished.append(trial_id)
-            else:
-                trial.rows.clear()
+        return history
 
     @property
     def finished(self) -> bool:

@@ -208,6 +208,7 @@ def fill(directory: RunDirectory, confirm: bool = True, test: bool = True) -> Ru
                     index=gain,
                     seed=seed,
                     correct=[20, 21, 22, top - 1 + 2 * gain, 22, 21],
+                    learning_rate=3e-3,
                 )
                 directory.predict(name, 4, "val", top - 1 + 2 * gain)
                 if test:

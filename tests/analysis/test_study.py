@@ -196,3 +196,12 @@ def test_reading_a_study_imports_neither_torch_nor_ray(finished: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(finished)], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_confirmations_of_an_earlier_winner_do_not_count(run_directory) -> None:
+    directory = run_directory()
+    directory.trial("first", 0.01, "off", index=0, correct=[20], learning_rate=1e-3)
+    directory.trial("better", 0.01, "off", index=1, correct=[30], learning_rate=3e-3)
+    directory.trial("old", 0.01, "off", "confirm", index=0, seed=1, correct=[22], learning_rate=1e-3)
+    directory.trial("new", 0.01, "off", "confirm", index=0, seed=1, correct=[28], learning_rate=3e-3)
+    assert load_study(directory.save()).confirmed["trial_id"].tolist() == ["new"]

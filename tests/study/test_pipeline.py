@@ -238,6 +238,26 @@ def test_trials_that_cannot_be_trained_stop_the_study_and_lose_nothing(calm, tmp
     pd.testing.assert_frame_equal(content(runs / "tiny")["epochs"], content(calm)["epochs"])
 
 
+def test_a_finished_study_is_extended_by_seeds_and_points_and_keeps_what_it_has(calm, tmp_path):
+    changes = {
+        "data": {"cache_dir": str(calm.parent.parent / "cache")},
+        "arms": {"fractions": [0.1], "fusion": ["off"]},
+        "search": {"mode": "qmc", "trials_per_arm": 1},
+        "confirm": {"seeds": 1},
+    }
+    first = run_study(load_config(str(write_tiny(tmp_path, **changes))), tmp_path / "runs")
+    larger = {**changes, "search": {"mode": "qmc", "trials_per_arm": 3}, "confirm": {"seeds": 2}}
+    study = run_study(load_config(str(write_tiny(tmp_path, **larger))), tmp_path / "runs")
+    assert set(first.trials["trial_id"]) < set(study.trials["trial_id"])
+    assert not study.epochs.duplicated(["trial_id", "epoch"]).any()
+    assert (study.trials["phase"] == "search").sum() == 3
+    # Whichever point won in the end, it has both seeds, and confirmations of another do not count.
+    assert study.confirmed["seed"].tolist() == [1, 2]
+    assert set(study.confirmed["learning_rate"]) == set(study.winners()["learning_rate"])
+    with pytest.raises(UsageError, match=r"confirm\.seeds: 2 -> 1"):
+        run_study(load_config(str(write_tiny(tmp_path, **changes))), tmp_path / "runs")
+
+
 def test_reserved_gpus_without_a_device_train_on_the_cpu(calm, tmp_path):
     """On a cluster that claims GPUs, set up by the caller, which stays the caller's."""
     import ray
