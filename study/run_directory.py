@@ -139,7 +139,7 @@ class RunDirectory:
         """Descriptor of the lock file, locked for this process."""
         while True:
             self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT)
+            descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
             try:
                 _lock_soon(descriptor)
             except BlockingIOError as error:
