@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
 
 from data_utils.config import DataConfig
+from study.storage_urls import mask_password
 
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 EncoderName = Literal["prcc", "cam16"]
@@ -171,6 +173,28 @@ class SearchConfig(Settings):
     max_failures: int = Field(
         default=2, ge=0, description="How often a trial that raised or lost its process is taken up again."
     )
+
+    storage: str = Field(
+        default="journal",
+        repr=False,
+        description="Where Optuna's dashboard finds the search, one Optuna study `<study>/<arm>` for each arm: `journal` is the"
+        " file optuna.journal in the run directory, `memory` nowhere, a URL a database such as postgresql://user@host:5432/database."
+        " Passwords are neither written nor printed; WBC_STUDY_STORAGE in the environment replaces the URL.",
+    )
+
+    @field_validator("storage")
+    @classmethod
+    def _known_storage(cls, storage: str) -> str:
+        if storage not in ("journal", "memory") and not re.match(r"(postgresql|sqlite|mysql)(\+\w+)?://", storage):
+            raise ValueError(
+                f"found {mask_password(storage)!r}, expected `journal`, `memory` or a URL such as"
+                " postgresql://user@host:5432/database"
+            )
+        return storage
+
+    @field_serializer("storage")
+    def _without_password(self, storage: str) -> str:
+        return mask_password(storage)
 
     @property
     def grid(self) -> tuple[tuple[float, float], ...]:

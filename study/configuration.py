@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from study.config import StudyConfig
 from study.errors import UsageError
+from study.storage_urls import mask_password
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -62,7 +63,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{path}: not readable as YAML ({error})") from error
+        raise UsageError(f"{path}: not readable as YAML ({mask_password(str(error))})") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -88,7 +89,7 @@ def check_config(values: Mapping[str, Any], origin: str) -> StudyConfig:
 def compare_configs(old: StudyConfig, new: StudyConfig) -> list[str]:
     """Settings that differ, one line each. What only says where and how fast a study runs is left out."""
     before, after = _flatten(old.model_dump(mode="json")), _flatten(new.model_dump(mode="json"))
-    ignored = {"name", "about", "resources.workers", "resources.gpu", "data.cache_dir"}
+    ignored = {"name", "about", "resources.workers", "resources.gpu", "data.cache_dir", "search.storage"}
     # Images and given weights are compared by their fingerprints, wherever they lie.
     moved = {"data.root", "data.groups", "pretrain.prcc.weights", "pretrain.cam16.weights"}
     ignored |= {key for key in moved if before.get(key) is not None and after.get(key) is not None}
@@ -141,7 +142,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UsageError(f"--set {override!r}: the value is not readable ({error})") from error
+        raise UsageError(mask_password(f"--set {override!r}: the value is not readable ({error})")) from error
     # YAML 1.1 reads 1e-3 as text; nobody who writes it means that.
     value = _numbers(value)
     *parents, last = key.strip().split(".")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from contextlib import ExitStack
+import uuid
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,14 @@ from study.errors import StudyFailed, UsageError
 from study.progress import Progress
 from study.records import RecordWriter, write_table
 from study.run_directory import RunDirectory
+from study.storage_urls import mask_password, resolve_storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from analysis.study import Study
     from data_utils.cache import ImageArrays
+    from study.optuna_projection import OptunaProjection, TrialMirror
     from study.trial import Predictions
     from study.trial_queue import ArmPlan, TrialQueue
 
@@ -62,8 +65,12 @@ def run_study(
         grown = check_same_study(directory, config)
         if grown:
             directory.reopen(("audit", "search", "confirm", "report"))
+        # From here on no other module sees the password.
+        storage = resolve_storage(config.search.storage)
+        masked = config.search.model_copy(update={"storage": mask_password(storage)})
+        config = config.model_copy(update={"search": masked})
         if not directory.is_complete("report"):
-            _Run(config, directory, address, progress or Progress()).run()
+            _Run(config, directory, address, progress or Progress(), storage).run()
     return load_study(directory.folder)
 
 
@@ -116,13 +123,20 @@ def check_same_study(directory: RunDirectory, config: StudyConfig) -> list[str]:
 class _Run:
     """One process's work on one study."""
 
-    def __init__(self, config: StudyConfig, directory: RunDirectory, address: str | None, progress: Progress):
+    def __init__(
+        self, config: StudyConfig, directory: RunDirectory, address: str | None, progress: Progress, storage: str
+    ):
+        self._storage = storage
         self._config, self._directory, self._address, self._progress = config, directory, address, progress
         self._arms = list_arms(config.arms)
         self._encoders = config.arms.encoders if config.uses_fusion else ()
 
     def run(self) -> None:
         # Bad input must end before anything is written: images, weights and resources are checked first.
+        if "://" in self._storage:
+            from study.optuna_projection import check_storage
+
+            check_storage(self._storage)
         arrays = self._open_images()
         weights = self._check_weights()
         with ExitStack() as stack:
@@ -193,6 +207,8 @@ class _Run:
                 " Restore them, or give this study another --name"
             )
         environment = describe_environment()
+        # Ours whatever its name: in a database that several people use, names may meet.
+        manifest.setdefault("run_id", uuid.uuid4().hex)
         manifest |= {
             "schema_version": SCHEMA_VERSION,
             "name": self._config.name,
@@ -281,12 +297,42 @@ class _Run:
             raise StudyFailed(f"{function.__name__} failed:\n{error.cause!r}") from error
 
     def _search(self, records: RecordWriter, arrays: ImageArrays) -> None:
-        if self._directory.is_complete("search"):
-            return
         from study.plans import search_plans
 
-        with self._directory.phase("search"):
-            self._run_trials("search", search_plans(self._config, self._arms, arrays), records, arrays)
+        with ExitStack() as stack:
+            projection = self._open_projection()
+            if projection is not None:
+                stack.enter_context(closing(projection))
+                self._rebuild(projection)
+            if self._directory.is_complete("search"):
+                return
+            with self._directory.phase("search"):
+                plans = search_plans(self._config, self._arms, arrays)
+                self._run_trials("search", plans, records, arrays, projection)
+            if projection is not None and not projection.is_current:
+                # Its storage was lost on the way; perhaps it is back.
+                self._rebuild(projection)
+
+    def _open_projection(self) -> OptunaProjection | None:
+        if self._storage == "memory":
+            return None
+        from study.optuna_projection import OptunaProjection, search_space
+
+        return OptunaProjection(
+            self._storage,
+            self._directory.folder,
+            study=self._config.name,
+            owner=self._directory.read_manifest()["run_id"],
+            space=search_space(self._config.search),
+            metric=self._config.search.metric,
+            warn=self._progress.say,
+        )
+
+    def _rebuild(self, projection: OptunaProjection) -> None:
+        from analysis.segments import read_segments
+
+        trials, epochs = (read_segments(self._directory.records / name, TABLES[name]) for name in ("trials", "epochs"))
+        projection.rebuild([arm.name for arm in self._arms], trials, epochs)
 
     def _confirm(self, records: RecordWriter, arrays: ImageArrays) -> None:
         from analysis import load_study
@@ -304,7 +350,14 @@ class _Run:
             if self._config.confirm.seeds:
                 self._run_trials("confirm", confirm_plans(self._config, arms, arrays, winners), records, arrays)
 
-    def _run_trials(self, phase: str, plans: Sequence[ArmPlan], records: RecordWriter, arrays: ImageArrays) -> None:
+    def _run_trials(
+        self,
+        phase: str,
+        plans: Sequence[ArmPlan],
+        records: RecordWriter,
+        arrays: ImageArrays,
+        mirror: TrialMirror | None = None,
+    ) -> None:
         from analysis.segments import read_segments
         from study.ray_session import count_slots
         from study.trial_queue import TrialQueue
@@ -324,7 +377,12 @@ class _Run:
             ]
 
         queue = TrialQueue(
-            plans, records, metric=self._config.search.metric, predictions_to_rows=rows, ended=self._tidy
+            plans,
+            records,
+            metric=self._config.search.metric,
+            predictions_to_rows=rows,
+            ended=self._tidy,
+            mirror=mirror,
         )
         tables = {name: read_segments(self._directory.records / name, columns) for name, columns in TABLES.items()}
         queue.replay(tables["trials"], tables["epochs"], frozenset(tables["predictions"]["trial_id"]))

@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from study.storage_urls import mask_password
+
 _PACKAGES = (
     "wbc-study",
     "torch",
@@ -37,7 +39,7 @@ def describe_environment() -> dict[str, Any]:
             "cores": os.cpu_count(),
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         },
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(sys.argv[0]).name, *map(mask_password, sys.argv[1:])],
     }
 
 

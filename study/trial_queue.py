@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from study.arms import Arm
+    from study.optuna_projection import TrialMirror
     from study.points import Points
     from study.records import RecordWriter
     from study.rungs import Rungs
@@ -30,6 +31,14 @@ CONTINUE, STOP, COMPLETE, DIVERGED = "continue", "stop", "complete", "diverged"
 """Decisions about a trial after a report, as recorded."""
 
 _STATUS = {STOP: "stopped", COMPLETE: "completed", DIVERGED: "diverged"}
+
+
+def score_of(confusion: Sequence[int], metric: str) -> float:
+    """The score, in [0, 1], that ``val_accuracy`` or ``val_macro_f1`` gives a row-major confusion matrix."""
+    classes = round(len(confusion) ** 0.5)
+    return float(
+        getattr(confusion_metrics(np.asarray(confusion).reshape(classes, classes)), metric.removeprefix("val_"))
+    )
 
 
 @dataclass
@@ -98,6 +107,7 @@ class TrialQueue:
         metric: str,
         predictions_to_rows: Callable[[str, Predictions], list[dict[str, Any]]] | None = None,
         ended: Callable[[str, str], None] | None = None,
+        mirror: TrialMirror | None = None,
     ):
         """Make a queue without trials.
 
@@ -107,12 +117,14 @@ class TrialQueue:
             metric: ``val_accuracy`` or ``val_macro_f1``; what a score is.
             predictions_to_rows: Makes rows of the table ``predictions`` of a trial id and its predictions.
             ended: Told the id and phase of each trial that has ended, after that is recorded.
+            mirror: Told what happens to trials, after that is recorded.
         """
         self._plans = {plan.arm.name: plan for plan in plans}
         self._records = records
-        self._metric = metric.removeprefix("val_")
+        self._metric = metric
         self._predictions_to_rows = predictions_to_rows
         self._tell_ended = ended
+        self._mirror = mirror
         self._trials: dict[str, _Trial] = {}
         self._handed_out = dict.fromkeys(self._plans, 0)
         self._unfinished: list[str] = []
@@ -295,7 +307,7 @@ class TrialQueue:
         if rung is not None and trial.plan.rungs is not None:
             trial.plan.rungs.enter(trial_id, report.epoch, score)
         if decision != DIVERGED:
-            trial.plan.points.observe(trial.spec.index, report.epoch, score)
+            self._observe(trial, report, score)
         if decision != CONTINUE:
             self._end(trial, _STATUS[decision])
         return decision
@@ -353,9 +365,7 @@ class TrialQueue:
         )
 
     def _score(self, report: EpochReport) -> float:
-        classes = round(len(report.confusion) ** 0.5)
-        confusion = np.asarray(report.confusion).reshape(classes, classes)
-        return float(getattr(confusion_metrics(confusion), self._metric))
+        return score_of(report.confusion, self._metric)
 
     def _take(self, trial: _Trial, report: EpochReport, decision: str) -> None:
         """Remember a recorded epoch. One that diverged is never a trial's best."""
@@ -365,6 +375,12 @@ class TrialQueue:
         if decision != DIVERGED:
             score = self._score(report)
             trial.best = score if trial.best is None else max(trial.best, score)
+
+    def _observe(self, trial: _Trial, report: EpochReport, best: float) -> None:
+        """Tell the searcher what rungs compare, the best so far; and who only looks on, the epoch's own score."""
+        trial.plan.points.observe(trial.spec.index, report.epoch, best)
+        if self._mirror is not None:
+            self._mirror.observe(trial.spec, report.epoch, self._score(report))
 
     def _end(self, trial: _Trial, status: str, error: str = "") -> None:
         self._write_trial(trial, status, error)
@@ -391,3 +407,8 @@ class TrialQueue:
             ],
         )
         trial.status = status
+        if self._mirror is not None:
+            if status == "running":
+                self._mirror.begin(trial.spec)
+            else:
+                self._mirror.end(trial.spec, status, trial.best)

@@ -10,7 +10,7 @@ import yaml
 
 from study.arms import list_arms
 from study.config import StudyConfig
-from study.configuration import check_config, compare_configs, list_presets, load_config
+from study.configuration import check_config, compare_configs, list_presets, load_config, read_yaml
 from study.errors import UsageError
 from study.run_directory import RunDirectory
 
@@ -276,3 +276,30 @@ def test_what_was_written_by_hand_is_checked_like_any_other() -> None:
     values = yaml.safe_load("search: {mode: tpe, trials_per_arm: many}")
     with pytest.raises(UsageError, match=r"study\.yaml: search\.trials_per_arm: found 'many'"):
         check_config(values, "study.yaml")
+
+
+SECRET_URL = "postgresql://ann:s3cret@host:5432/optuna"
+MASKED_URL = "postgresql://ann:***@host:5432/optuna"
+
+
+def test_the_password_of_the_storage_is_never_written_or_printed(tmp_path: Path) -> None:
+    config = load_config("quick", [f"search.storage={SECRET_URL}"])
+    assert config.search.storage == SECRET_URL
+    directory = RunDirectory(tmp_path / "run")
+    directory.write_config(config)
+    assert MASKED_URL in directory.config_file.read_text()
+    for text in (directory.config_file.read_text(), repr(config), config.model_dump_json(), str(config.model_dump())):
+        assert "s3cret" not in text
+    # Where the storage is does not make it another study.
+    again = check_config(read_yaml(directory.config_file), "study.yaml")
+    assert compare_configs(again, config) == []
+    assert compare_configs(load_config("quick"), config) == []
+
+
+@pytest.mark.parametrize(
+    "override", ["search.storage=pg://ann:s3cret@host/db", "search.storage=[postgresql://ann:s3cret@host/db"]
+)
+def test_a_wrong_storage_is_refused_without_its_password(override: str) -> None:
+    with pytest.raises(UsageError, match=r"://ann:\*\*\*@host/db") as caught:
+        load_config("quick", [override])
+    assert "s3cret" not in str(caught.value)

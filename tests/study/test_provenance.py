@@ -30,6 +30,12 @@ def test_no_folder_of_this_machine_gets_into_the_command(monkeypatch: pytest.Mon
     assert describe_environment()["command"] == ["wbc-study", "run", "quick"]
 
 
+def test_no_password_gets_into_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "search.storage=postgresql://ann:s3cret@host/db"
+    monkeypatch.setattr(sys, "argv", ["wbc-study", "run", "quick", "--set", url])
+    assert describe_environment()["command"][-1] == "search.storage=postgresql://ann:***@host/db"
+
+
 def test_a_package_that_is_missing_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "_PACKAGES", ("no-such-package-anywhere",))
     assert describe_environment()["versions"]["no-such-package-anywhere"] == "not installed"

@@ -30,11 +30,13 @@ from analysis.segments import read_segments
 from study.arms import Arm
 from study.config import SearchConfig
 from study.errors import StudyFailed
+from study.optuna_projection import JOURNAL, OptunaProjection, open_journal, search_space
 from study.points import FixedPoints, search_points
 from study.records import RecordWriter
 from study.rungs import Rungs
 from study.trial import EpochReport, Predictions, TrialSpec
 from study.trial_queue import ArmPlan, TrialQueue
+from tests.study.optuna_views import records_of, shown_by
 
 MakeReport = Callable[..., EpochReport]
 OneArm = Callable[..., ArmPlan]
@@ -534,7 +536,18 @@ class QueueMachine(RuleBasedStateMachine):
     def rebuild(self) -> None:
         """A new process: nothing is known but the records."""
         self.writer = MortalWriter(self.folder)
-        self.queue = TrialQueue(make_plans(self.mode), self.writer, metric="val_accuracy")
+        self.projection = OptunaProjection(
+            "journal",
+            self.folder,
+            study="pilot",
+            owner="this run",
+            space=search_space(SearchConfig()),
+            metric="val_accuracy",
+            warn=pytest.fail,
+        )
+        arms = [arm.name for arm, _, _ in ARMS]
+        self.projection.rebuild(arms, read(self.folder, "trials"), read(self.folder, "epochs"))
+        self.queue = TrialQueue(make_plans(self.mode), self.writer, metric="val_accuracy", mirror=self.projection)
         self.queue.replay(read(self.folder, "trials"), read(self.folder, "epochs"))
         order = list(self.specs)
         self.interrupted = sorted([*self.interrupted, *self.running], key=order.index)
@@ -695,6 +708,7 @@ class QueueMachine(RuleBasedStateMachine):
         if hasattr(self, "queue"):
             self.finish()
             self.check_records()
+            self.optuna_shows_the_records()
             for plan in make_plans(self.mode):
                 self.check_arm_alone(plan)
         self._scratch.cleanup()
@@ -720,6 +734,12 @@ class QueueMachine(RuleBasedStateMachine):
         assert set(epochs["trial_id"]) <= set(self.specs)
         for trial_id, rows in epochs.groupby("trial_id"):
             assert list(rows["epoch"]) == list(range(1, self.epochs[trial_id] + 1))
+
+    @invariant()
+    def optuna_shows_the_records(self) -> None:
+        if hasattr(self, "queue"):
+            shown = shown_by(open_journal(self.folder / JOURNAL))
+            assert shown == records_of(self.folder, [arm for arm, _, _ in ARMS])
 
     def check_arm_alone(self, plan: ArmPlan) -> None:
         """The arm's own events, given to a queue of this arm that is never killed, lead to the same trials and decisions."""
