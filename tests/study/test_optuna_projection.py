@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,11 @@ from study.optuna_projection import (
 from study.points import search_points
 from study.records import RecordWriter
 from study.rungs import Rungs
+from study.storage_urls import STORAGE_VARIABLE, mask_password
 from study.trial import EpochReport
 from study.trial_queue import ArmPlan, TrialQueue
 from tests.study.optuna_views import STATES, records_of, shown_by
+from tests.study.servers import PASSWORD, Postgres, running_dashboard, running_postgres
 
 MakeReport = Callable[..., EpochReport]
 ARMS = (Arm(1.0, "off"), Arm(1.0, "sum", ("prcc",)))
@@ -284,9 +287,83 @@ def test_a_url_that_cannot_be_opened_is_refused_without_its_password() -> None:
 
 def test_a_finished_study_has_its_journal(calm: Path) -> None:
     storage = open_journal(calm / JOURNAL)
-    studies = {each.study_name: each.study_id for each in storage.get_all_studies()}
+    names = [each.study_name for each in storage.get_all_studies()]
+    studies = {name: storage.get_study_id_from_name(name) for name in names}
     assert set(studies) == {f"tiny/WBC_{percent}/{fusion}" for percent in (10, 100) for fusion in ("off", "sum")}
     for study_id in studies.values():
         trials = storage.get_all_trials(study_id)
         assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 2
         assert [trial.params["learning_rate"] for trial in trials] == [0.001, 0.003]
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.mark.parametrize("mode", ["grid", "tpe"])
+def test_postgresql_shows_what_the_records_say(
+    mode: str, make_report: MakeReport, tmp_path: Path, postgres: Postgres
+) -> None:
+    process = Process(tmp_path, mode, postgres.url)
+    run_some(process, make_report)
+    live = shown_by(open_database(postgres.url))
+    assert live == records_of(tmp_path / "records", ARMS)
+    process.projection.close()
+    again = Process(tmp_path, mode, postgres.url)
+    assert shown_by(open_database(postgres.url)) == live
+    assert process.warnings == again.warnings == []
+    for arm in ARMS:
+        optuna.delete_study(study_name=f"pilot/{arm.name}", storage=open_database(postgres.url))
+
+
+def test_a_server_that_dies_and_comes_back_loses_nothing(
+    make_report: MakeReport, tmp_path: Path, postgres: Postgres
+) -> None:
+    process = Process(tmp_path, storage=postgres.url)
+    first = process.take()
+    process.queue.report(first, make_report(1))
+    postgres.stop()
+    for epoch in (2, 3):
+        process.queue.report(first, make_report(epoch))
+    second = process.take()
+    (warning,) = process.warnings
+    assert f"ann:***@127.0.0.1:{postgres.port}" in warning and PASSWORD not in warning
+    assert urllib.parse.quote(PASSWORD, safe="") not in warning
+    postgres.start()
+    # At the end of the search it is brought up to date ...
+    process.rebuild()
+    assert shown_by(open_database(postgres.url)) == records_of(tmp_path / "records", ARMS)
+    # ... and follows again.
+    process.queue.report(second, make_report(1))
+    assert shown_by(open_database(postgres.url)) == records_of(tmp_path / "records", ARMS)
+    for arm in ARMS:
+        optuna.delete_study(study_name=f"pilot/{arm.name}", storage=open_database(postgres.url))
+
+
+def test_a_wrong_password_is_a_warning_that_does_not_show_it(tmp_path: Path, postgres: Postgres) -> None:
+    process = Process(tmp_path, storage=postgres.url.replace("s3cret", "other-s3cret"))
+    process.take()
+    (warning,) = process.warnings
+    assert "password authentication failed" in warning and "s3cret" not in warning
+    masked = Process(tmp_path, storage=mask_password(postgres.url))
+    assert STORAGE_VARIABLE in masked.warnings[0]
+
+
+@pytest.mark.parametrize("kind", ["journal", "postgresql"])
+def test_the_dashboard_lists_all_arms_while_the_study_runs(
+    kind: str, make_report: MakeReport, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue("postgres").url if kind == "postgresql" else "journal"
+    process = Process(tmp_path, storage=url)
+    with running_dashboard(str(tmp_path / JOURNAL) if url == "journal" else url) as dashboard:
+        assert set(dashboard.studies()) == {"pilot/WBC_100/off", "pilot/WBC_100/sum"}
+        run_some(process, make_report)
+        for name, expected in records_of(tmp_path / "records", ARMS).items():
+            shown = dashboard.trials(name)
+            assert [trial["state"].lower() for trial in shown] == [trial[0].name.lower() for trial in expected]
+            for trial, (_, _, values, _, attributes) in zip(shown, expected, strict=True):
+                assert {each["step"]: each["value"] for each in trial["intermediate_values"]} == values
+                assert {each["key"] for each in trial["user_attrs"]} == set(attributes)
+    assert process.warnings == []
