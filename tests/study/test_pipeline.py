@@ -39,7 +39,7 @@ def content(folder: Path) -> dict[str, pd.DataFrame]:
 def test_layout_is_the_contract(calm):
     found = {path.name for path in calm.iterdir() if not path.name.startswith(".")}
     folders = {"pretrain", "checkpoints", "records", "report"}
-    assert found == folders | {"study.yaml", "manifest.json", "audit.json", "images.parquet"}
+    assert found == folders | {"study.yaml", "manifest.json", "audit.json", "images.parquet", "optuna.journal"}
     assert {path.name for path in (calm / "pretrain" / "prcc").iterdir()} >= {
         "weights.safetensors",
         "curve.parquet",
