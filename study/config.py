@@ -154,6 +154,12 @@ class SearchConfig(Settings):
         default=(1e-5, 1e-4, 1e-3), min_length=1, description="Points of the grid."
     )
     tpe_startup: int = Field(default=4, ge=1, description="Trials of an arm before the TPE model suggests points.")
+    warm_start: Path | None = Field(
+        default=None,
+        description="Run directory of an earlier study. The first trial of each arm takes the learning rate and weight decay of"
+        " that study's winner of the same arm, moved into the ranges; it counts in the budget. Not in grid mode. Kept in the"
+        " manifest when the study begins: what becomes of the earlier one does not matter then.",
+    )
     scheduler: Literal["asha", "none"] = Field(
         default="asha",
         description="`asha` stops a trial at a rung when it is worse than the upper 1/reduction_factor of its arm.",
@@ -219,6 +225,15 @@ class SearchConfig(Settings):
         if len(set(values)) != len(values) or min(values) < 0:
             raise ValueError(f"found {list(values)}, expected distinct values of at least 0")
         return values
+
+    @model_validator(mode="after")
+    def _grid_begins_nowhere(self) -> Self:
+        if self.mode == "grid" and self.warm_start is not None:
+            raise ValueError(
+                f"search.warm_start is {self.warm_start}, but a grid visits its own points only. Leave search.warm_start out"
+                " (null), or set search.mode to tpe, random or qmc"
+            )
+        return self
 
     @model_validator(mode="after")
     def _grid_is_complete(self) -> Self:
@@ -304,7 +319,13 @@ class StudyConfig(Settings):
             name: self.pretrain.of(name).model_copy(update={"weights": absolute(self.pretrain.of(name).weights)})
             for name in ("prcc", "cam16")
         }
-        return self.model_copy(update={"data": data, "pretrain": self.pretrain.model_copy(update=encoders)})
+        return self.model_copy(
+            update={
+                "data": data,
+                "pretrain": self.pretrain.model_copy(update=encoders),
+                "search": self.search.model_copy(update={"warm_start": absolute(self.search.warm_start)}),
+            }
+        )
 
     def confirm_seeds(self) -> tuple[int, ...]:
         """Seeds of the confirmations, disjoint from the search's."""

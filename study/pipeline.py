@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from analysis.study import Study
     from data_utils.cache import ImageArrays
     from study.optuna_projection import OptunaProjection, TrialMirror
+    from study.points import Point
     from study.trial import Predictions
     from study.trial_queue import ArmPlan, TrialQueue
 
@@ -127,6 +128,7 @@ class _Run:
         self, config: StudyConfig, directory: RunDirectory, address: str | None, progress: Progress, storage: str
     ):
         self._storage = storage
+        self._first_points: dict[str, Point] = {}
         self._config, self._directory, self._address, self._progress = config, directory, address, progress
         self._arms = list_arms(config.arms)
         self._encoders = config.arms.encoders if config.uses_fusion else ()
@@ -137,6 +139,12 @@ class _Run:
             from study.optuna_projection import check_storage
 
             check_storage(self._storage)
+        if self._config.search.warm_start is not None:
+            from study.warm_start import first_points
+
+            names = [arm.name for arm in self._arms]
+            kept = self._directory.read_manifest().get("warm_start")
+            self._first_points = first_points(self._config.search.warm_start, names, kept, self._progress.say)
         arrays = self._open_images()
         weights = self._check_weights()
         with ExitStack() as stack:
@@ -209,6 +217,8 @@ class _Run:
         environment = describe_environment()
         # Ours whatever its name: in a database that several people use, names may meet.
         manifest.setdefault("run_id", uuid.uuid4().hex)
+        if self._first_points:
+            manifest.setdefault("warm_start", {arm: list(point) for arm, point in self._first_points.items()})
         manifest |= {
             "schema_version": SCHEMA_VERSION,
             "name": self._config.name,
@@ -307,7 +317,7 @@ class _Run:
             if self._directory.is_complete("search"):
                 return
             with self._directory.phase("search"):
-                plans = search_plans(self._config, self._arms, arrays)
+                plans = search_plans(self._config, self._arms, arrays, self._first_points)
                 self._run_trials("search", plans, records, arrays, projection)
             if projection is not None and not projection.is_current:
                 # Its storage was lost on the way; perhaps it is back.

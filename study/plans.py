@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from study.points import FixedPoints, search_points
 from study.trial_queue import ArmPlan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
     from data_utils.cache import ImageArrays
     from study.arms import Arm
     from study.config import StudyConfig
+    from study.points import Point
 
 
 def steps_in_epoch(config: StudyConfig, arm: Arm, arrays: ImageArrays) -> int:
@@ -30,8 +32,20 @@ def grace_epochs(config: StudyConfig, steps: int) -> int:
     return max(config.search.grace_epochs, math.ceil(config.search.grace_steps / steps))
 
 
-def search_plans(config: StudyConfig, arms: Sequence[Arm], arrays: ImageArrays) -> list[ArmPlan]:
-    """The same budget over the same space for every arm, each with a searcher and rungs of its own."""
+def search_plans(
+    config: StudyConfig,
+    arms: Sequence[Arm],
+    arrays: ImageArrays,
+    first_points: Mapping[str, Point] = MappingProxyType({}),
+) -> list[ArmPlan]:
+    """The same budget over the same space for every arm, each with a searcher and rungs of its own.
+
+    Args:
+        config: Of the study.
+        arms: To be searched.
+        arrays: Blood cell images.
+        first_points: Where an arm's first trial lies, by the arm's name; arms may be missing.
+    """
     from study.rungs import Rungs
 
     plans = []
@@ -44,7 +58,9 @@ def search_plans(config: StudyConfig, arms: Sequence[Arm], arrays: ImageArrays) 
             ArmPlan(
                 phase="search",
                 arm=arm,
-                points=search_points(config.search, config.seed, arm.name),
+                points=search_points(
+                    config.search, config.seed, arm.name, [first_points[arm.name]] if arm.name in first_points else ()
+                ),
                 seeds=[config.seed] * config.search.budget,
                 epochs=config.training.epochs,
                 cost=steps * config.training.epochs,

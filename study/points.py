@@ -7,6 +7,8 @@ import math
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import optuna
 
     from study.config import SearchConfig
@@ -82,14 +84,24 @@ class TpePoints:
     index, so that a study that was interrupted does not draw its first points again.
     """
 
-    def __init__(self, config: SearchConfig, seed: int, arm: str, budget: int):
+    def __init__(self, config: SearchConfig, seed: int, arm: str, budget: int, first: Sequence[Point] = ()):
+        """Make a searcher that has seen nothing.
+
+        Args:
+            config: Space and number of points before the model suggests.
+            seed: Of the study.
+            arm: Its name.
+            budget: Trials of the arm.
+            first: Points to begin with, before the quasi-random ones and among their number.
+        """
         import optuna
 
         # Optuna logs each trial at INFO; our records and progress say the same.
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._optuna = optuna
         self._seed, self._arm = seed, arm
-        self._startup = quasi_random_points(config, seed, min(config.tpe_startup, budget))
+        startup = min(max(config.tpe_startup, len(first)), budget)
+        self._startup = [*first, *quasi_random_points(config, seed, startup)][:startup]
         self._space: dict[str, optuna.distributions.BaseDistribution] = {
             "learning_rate": optuna.distributions.FloatDistribution(*config.learning_rate, log=True),
             "weight_decay": optuna.distributions.FloatDistribution(*config.weight_decay, log=True),
@@ -137,12 +149,27 @@ class TpePoints:
         return self._trials[index]
 
 
-def search_points(config: SearchConfig, seed: int, arm: str) -> Points:
-    """The searcher of one arm. All modes but `tpe` give every arm the same points."""
+def clip_point(config: SearchConfig, point: Point) -> Point:
+    """The nearest point inside the ranges."""
+    return (
+        min(max(point[0], config.learning_rate[0]), config.learning_rate[1]),
+        min(max(point[1], config.weight_decay[0]), config.weight_decay[1]),
+    )
+
+
+def search_points(config: SearchConfig, seed: int, arm: str, first: Sequence[Point] = ()) -> Points:
+    """The searcher of one arm. All modes but `tpe` give every arm the same points.
+
+    Args:
+        config: Mode, space and budget.
+        seed: Of the study.
+        arm: Its name.
+        first: Points to begin with, part of the budget; not for the mode `grid`.
+    """
+    first = [clip_point(config, point) for point in first]
     if config.mode == "grid":
         return FixedPoints(list(config.grid))
-    if config.mode == "random":
-        return FixedPoints(random_points(config, seed, config.budget))
-    if config.mode == "qmc":
-        return FixedPoints(quasi_random_points(config, seed, config.budget))
-    return TpePoints(config, seed, arm, config.budget)
+    if config.mode == "tpe":
+        return TpePoints(config, seed, arm, config.budget, first)
+    draw = random_points if config.mode == "random" else quasi_random_points
+    return FixedPoints([*first, *draw(config, seed, config.budget)][: config.budget])

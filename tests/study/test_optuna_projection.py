@@ -36,6 +36,7 @@ from study.trial import EpochReport
 from study.trial_queue import ArmPlan, TrialQueue
 from tests.study.optuna_views import STATES, records_of, shown_by
 from tests.study.servers import PASSWORD, Postgres, running_dashboard, running_postgres
+from tests.study.tiny import command, write_tiny
 
 MakeReport = Callable[..., EpochReport]
 ARMS = (Arm(1.0, "off"), Arm(1.0, "sum", ("prcc",)))
@@ -367,3 +368,27 @@ def test_the_dashboard_lists_all_arms_while_the_study_runs(
                 assert {each["step"]: each["value"] for each in trial["intermediate_values"]} == values
                 assert {each["key"] for each in trial["user_attrs"]} == set(attributes)
     assert process.warnings == []
+
+
+@pytest.mark.slow
+def test_a_study_with_its_storage_in_postgresql_never_shows_the_password(tmp_path: Path, postgres: Postgres) -> None:
+    settings = write_tiny(tmp_path, arms={"fractions": [1.0]}, confirm={"seeds": 0})
+    url = f"search.storage={postgres.url}"
+    done = subprocess.run(
+        command("run", settings, "--root", tmp_path / "runs", "--set", url),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    folder = tmp_path / "runs" / "tiny"
+    with running_dashboard(postgres.url) as dashboard:
+        for fusion in ("off", "sum"):
+            shown = dashboard.trials(f"tiny/WBC_100/{fusion}")
+            assert [trial["state"] for trial in shown] == ["Complete", "Complete"]
+    assert not (folder / JOURNAL).exists()
+    assert "ann:***@127.0.0.1" in (folder / "study.yaml").read_text()
+    written = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    for secret in (PASSWORD, urllib.parse.quote(PASSWORD, safe="")):
+        assert secret not in done.stdout + done.stderr
+        assert not any(secret.encode() in content for content in written)

@@ -196,3 +196,20 @@ def test_after_a_replay_the_searcher_stands_where_it_stood(history: list[tuple[s
         if status == "running":
             restarted.end(index, "completed", 0.5)
             assert restarted.study.trials[index].state == TrialState.COMPLETE
+
+
+@pytest.mark.parametrize("mode", ["random", "qmc", "tpe"])
+def test_a_warm_start_begins_with_the_earlier_winner_inside_the_budget_and_the_ranges(mode: str) -> None:
+    config = SearchConfig.model_validate({"mode": mode, "trials_per_arm": 4, "tpe_startup": 4})
+    cold = search_points(config, 3, "WBC_1/off")
+    expected = [cold.suggest(index) for index in range(4)]
+    warm = search_points(config, 3, "WBC_1/off", [(0.5, 1e-9)])
+    assert [warm.suggest(index) for index in range(4)] == [(1e-2, 1e-6), *expected[:3]]
+    if mode != "tpe":
+        with pytest.raises(IndexError):
+            warm.suggest(4)
+
+
+def test_a_warm_start_is_used_even_where_it_is_the_only_start() -> None:
+    config = SearchConfig(mode="tpe", trials_per_arm=3, tpe_startup=1)
+    assert search_points(config, 0, "WBC_1/off", [(1e-3, 1e-3)]).suggest(0) == (1e-3, 1e-3)
