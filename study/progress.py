@@ -48,8 +48,8 @@ def arm_table(arms: Sequence[ArmProgress], metric: str, slots: int = 1) -> Table
     """One line for each arm: trials, best score, and time left if all slots worked for it."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("arm", no_wrap=True)
-    best = {"val_accuracy": "best accuracy", "val_macro_f1": "best macro F1"}[metric]
-    for heading in ("trials", "running", "completed", "stopped", "failed", best, "left"):
+    best = {"val_accuracy": "best acc.", "val_macro_f1": "best F1"}[metric]
+    for heading in ("trials", "running", "done", "stopped", "failed", best, "left"):
         table.add_column(heading, justify="right", no_wrap=True)
     for arm in arms:
         left = arm.epochs_left * arm.seconds_per_epoch / slots if arm.seconds_per_epoch is not None else None

@@ -77,11 +77,11 @@ def test_the_table_has_a_line_for_each_arm() -> None:
         "arm",
         "trials",
         "running",
-        "completed",
+        "done",
         "stopped",
         "failed",
         "best",
-        "accuracy",
+        "acc.",
         "left",
     ]
     assert lines[1].split() == ["WBC_1/off", "2/4", "1", "1", "1", "-", "61.7", "%", "12", "s"]
@@ -92,7 +92,7 @@ def test_the_table_has_a_line_for_each_arm() -> None:
 def test_the_table_names_the_metric_that_counts() -> None:
     console = recorder()
     console.print(arm_table([arm()], "val_macro_f1"))
-    assert "best macro F1" in printed(console)
+    assert "best F1" in printed(console)
 
 
 def test_a_phase_is_one_line_with_what_it_says_of_itself() -> None:
