@@ -94,8 +94,10 @@ def run(
         typer.echo("Interrupted. The same command continues where this one stopped.", err=True)
         raise typer.Exit(INTERRUPTED) from None
     _print_results(study)
-    from study.pipeline import shortfalls
+    from study.pipeline import lost_trials, shortfalls
 
+    for line in lost_trials(study):
+        typer.echo(line)
     missing = shortfalls(study)
     if missing:
         typer.echo("This study is not what was asked for:\n  " + "\n  ".join(missing), err=True)

@@ -88,11 +88,17 @@ def shortfalls(study: Study) -> list[str]:
             lines.append(
                 f"{arm.name}: {confirmed.get(arm.name, 0)} of {config.confirm.seeds} confirmations were completed"
             )
-    for status in ("failed", "diverged"):
-        count = int((study.trials["status"] == status).sum())
-        if count:
-            lines.append(f"{count} trials {status}; the records say which and why")
     return lines
+
+
+def lost_trials(study: Study) -> list[str]:
+    """Trials that failed or diverged, one line for each kind: ordinary in a search, and nothing to be silent about."""
+    counts = study.trials["status"].value_counts()
+    return [
+        f"{counts[status]} of {len(study.trials)} trials {status}; the records say which and why"
+        for status in ("failed", "diverged")
+        if status in counts
+    ]
 
 
 def check_same_study(directory: RunDirectory, config: StudyConfig) -> list[str]:
@@ -153,6 +159,9 @@ class _Run:
 
                 stack.enter_context(ray_session(self._address))
                 count_slots(self._config.resources)
+            if not self._directory.exists:
+                # First of all: a folder with this file is a study, whatever else is missing when the power fails.
+                self._directory.write_config(self._config)
             self._describe(arrays, weights)
             self._directory.write_config(self._config)
             self._audit(arrays)
@@ -228,7 +237,6 @@ class _Run:
             manifest |= environment
         elif any(manifest[key] != environment[key] for key in ("versions", "git_revision", "hardware")):
             manifest.setdefault("continued_with", []).append(environment)
-        self._directory.folder.mkdir(parents=True, exist_ok=True)
         self._directory.write_manifest(manifest)
 
     def _audit(self, arrays: dict[str, ImageArrays]) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from analysis import load_study
@@ -17,7 +19,7 @@ from analysis.schema import TABLES
 from analysis.segments import read_segments
 from study.configuration import load_config
 from study.errors import UsageError
-from study.pipeline import run_study
+from study.pipeline import lost_trials, run_study, shortfalls
 from tests.study.tiny import command, write_tiny
 
 pytestmark = pytest.mark.slow
@@ -285,3 +287,27 @@ def test_resources_that_no_node_has_are_refused_and_leave_nothing(calm, tmp_path
     assert "999" in refused.stderr
     assert "resources.cpu" in refused.stderr
     assert not (tmp_path / "runs" / "tiny").exists()
+
+
+def test_what_a_study_lacks_is_said(calm, tmp_path):
+    study = load_study(calm)
+    assert shortfalls(study) == lost_trials(study) == []
+    shutil.copytree(calm, tmp_path / "tiny")
+    (segment,) = (tmp_path / "tiny" / "records" / "trials").iterdir()
+    table = pq.read_table(segment)
+    rows = table.to_pylist()
+    for row in rows:
+        if row["status"] == "completed":
+            if row["arm"] == "WBC_10/sum" and row["phase"] == "search":
+                row["status"] = "diverged"
+            if row["arm"] == "WBC_100/off" and row["phase"] == "confirm" and row["seed"] == 2:
+                row["status"] = "failed"
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), segment)
+    poorer = load_study(tmp_path / "tiny")
+    assert lost_trials(poorer) == [
+        "1 of 16 trials failed; the records say which and why",
+        "2 of 16 trials diverged; the records say which and why",
+    ]
+    lines = shortfalls(poorer)
+    assert [line.partition(":")[0] for line in lines] == ["WBC_10/sum", "WBC_100/off"]
+    assert "1 of 2 confirmations" in lines[1]
