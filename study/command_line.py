@@ -281,7 +281,9 @@ def main() -> NoReturn:
     """Run the command line; never returns."""
     from study.errors import RayLost, StudyFailed, UsageError
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    # Ctrl-C too: a shell starts commands in the background with it ignored, and Python leaves that as it is.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         app()
         code = DONE
