@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 """How often a study is taken up again after its process died."""
 
+INTERRUPTED = 130
+"""Exit code of a study that was interrupted."""
+
 _MARK = "WBC_STUDY_SUPERVISED"
 """Set in the environment of the process that does the work."""
 
@@ -72,10 +75,12 @@ def supervise(arguments: Sequence[str], say: Callable[[str], None], final_codes:
     """
     _adopt_orphans()
     for attempt in range(ATTEMPTS + 1):
-        code = _run(arguments)
+        code, interrupted = _run(arguments)
         kill_descendants()
         if code in final_codes:
             return code
+        if interrupted:
+            return INTERRUPTED  # the signal came before the process was ready to answer it
         reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if attempt < ATTEMPTS:
             say(
@@ -85,25 +90,38 @@ def supervise(arguments: Sequence[str], say: Callable[[str], None], final_codes:
     return 1
 
 
-def _run(arguments: Sequence[str]) -> int:
-    """One process, to its end. Signals are passed on; the process decides how to end."""
-    read_end, write_end = os.pipe()
-    with subprocess.Popen(
-        [sys.executable, "-m", "study", *arguments],
-        env={**os.environ, _MARK: str(read_end)},
-        pass_fds=(read_end,),
-        # Ctrl-C on a terminal would otherwise reach it twice.
-        process_group=0,
-    ) as child:
-        os.close(read_end)
+def _run(arguments: Sequence[str]) -> tuple[int, bool]:
+    """One process, to its end. Signals are passed on; the process decides how to end.
 
-        def forward(number: int, _: Any) -> None:
+    Returns:
+        Its exit code, and whether a signal was passed on.
+    """
+    received: list[int] = []
+    children: list[subprocess.Popen[bytes]] = []
+
+    def forward(number: int, _: Any) -> None:
+        received.append(number)
+        for child in children:
             child.send_signal(number)
 
-        before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            return child.wait()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            os.close(write_end)
+    read_end, write_end = os.pipe()
+    # Before the process is there: a signal in between must not end this one alone.
+    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-m", "study", *arguments],
+            env={**os.environ, _MARK: str(read_end)},
+            pass_fds=(read_end,),
+            # Ctrl-C on a terminal would otherwise reach it twice.
+            process_group=0,
+        ) as child:
+            early = list(received)
+            children.append(child)
+            for number in early:
+                child.send_signal(number)
+            return child.wait(), bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(read_end)
+        os.close(write_end)
