@@ -177,7 +177,9 @@ class SearchConfig(Settings):
         default=2.0, gt=1, description="ASHA keeps about one in this many trials at each rung."
     )
     max_failures: int = Field(
-        default=2, ge=0, description="How often a trial that raised or lost its process is taken up again."
+        default=2,
+        ge=0,
+        description="How often in a row, without an epoch between, a trial that raised or lost its process is taken up again.",
     )
 
     storage: str = Field(

@@ -398,6 +398,7 @@ class _Run:
             plans,
             records,
             metric=self._config.search.metric,
+            max_failures=self._config.search.max_failures,
             predictions_to_rows=rows,
             ended=self._tidy,
             mirror=mirror,

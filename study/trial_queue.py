@@ -71,6 +71,8 @@ class _Trial:
     parameters: int = 0
     tune_id: str = ""
     has_predictions: bool = False
+    failures: int = 0
+    """In a row, without an epoch between them."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ class TrialQueue:
         records: RecordWriter,
         *,
         metric: str,
+        max_failures: int = 0,
         predictions_to_rows: Callable[[str, Predictions], list[dict[str, Any]]] | None = None,
         ended: Callable[[str, str], None] | None = None,
         mirror: TrialMirror | None = None,
@@ -115,6 +118,7 @@ class TrialQueue:
             plans: One for each arm.
             records: Where everything is written before it takes effect.
             metric: ``val_accuracy`` or ``val_macro_f1``; what a score is.
+            max_failures: How often in a row, without an epoch between, a trial may fail and is handed out again.
             predictions_to_rows: Makes rows of the table ``predictions`` of a trial id and its predictions.
             ended: Told the id and phase of each trial that has ended, after that is recorded.
             mirror: Told what happens to trials, after that is recorded.
@@ -122,6 +126,7 @@ class TrialQueue:
         self._plans = {plan.arm.name: plan for plan in plans}
         self._records = records
         self._metric = metric
+        self._max_failures = max_failures
         self._predictions_to_rows = predictions_to_rows
         self._tell_ended = ended
         self._mirror = mirror
@@ -304,6 +309,7 @@ class TrialQueue:
             ],
         )
         self._take(trial, report, decision)
+        trial.failures = 0
         if rung is not None and trial.plan.rungs is not None:
             trial.plan.rungs.enter(trial_id, report.epoch, score)
         if decision != DIVERGED:
@@ -313,7 +319,10 @@ class TrialQueue:
         return decision
 
     def fail(self, trial_id: str, error: str) -> None:
-        """Record that a trial failed for good.
+        """A trial raised or lost its process: it is handed out again, to go on from its checkpoint, or has failed for good.
+
+        The queue counts the attempts itself. Ray Tune's own retries do not cover a process that dies while it is being
+        prepared for its next trial, and would give up a trial that outlived many lost machines.
 
         Raises:
             StudyFailed: no trial of the study has come through an epoch yet. The others would fail likewise; nothing is
@@ -321,6 +330,10 @@ class TrialQueue:
         """
         trial = self._trials[trial_id]
         if trial.status != "running":
+            return
+        trial.failures += 1
+        if trial.failures <= self._max_failures:
+            self._unfinished.append(trial_id)
             return
         if not any(known.epochs for known in self._trials.values()):
             raise StudyFailed(

@@ -60,7 +60,7 @@ def run_trials(config: StudyConfig, directory: RunDirectory, queue: TrialQueue) 
             callbacks=[ForgetReports()],
             # Trials save their own checkpoints, by our ids.
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-            failure_config=tune.FailureConfig(max_failures=config.search.max_failures),
+            failure_config=tune.FailureConfig(max_failures=0),  # the queue counts attempts,
         ),
     )
     try:

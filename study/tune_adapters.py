@@ -27,7 +27,7 @@ class TrialBook:
         self.trial_ids: dict[str, str] = {}
         """Tune's id -> ours."""
         self.failures: dict[str, str] = {}
-        """Tune's id -> what Tune wrote about the trial's failures so far, tracebacks of every attempt."""
+        """Tune's id -> the traceback of what ended the attempt."""
         self.error: Exception | None = None
         """Why the queue refused a report: Tune would pass on nothing but the text of its traceback."""
 
@@ -51,11 +51,11 @@ class ArmSearch(_KeptInMemory, Searcher):
 
     def suggest(  # type: ignore[override]  # Ray documents FINISHED, a string, and does not declare it
         self, trial_id: str
-    ) -> dict[str, Any] | str:
-        """The next trial's configuration, or FINISHED."""
+    ) -> dict[str, Any] | str | None:
+        """The next trial's configuration; None while a running trial may yet have to be handed out again; then FINISHED."""
         handed_out = self._book.queue.hand_out(trial_id)
         if handed_out is None:
-            return str(Searcher.FINISHED)
+            return str(Searcher.FINISHED) if self._book.queue.finished else None
         spec, recorded_epochs = handed_out
         self._book.trial_ids[trial_id] = spec.trial_id
         return trial_config(spec, recorded_epochs)
@@ -64,7 +64,7 @@ class ArmSearch(_KeptInMemory, Searcher):
         """The scheduler has passed the result on already."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """A trial whose retries are used up has failed; any other end the queue knows from its own decision."""
+        """Tell the queue of an attempt that failed; any other end it knows from its own decision."""
         if error:
             text = self._book.failures.get(trial_id, "the worker process was lost")
             try:
@@ -101,11 +101,11 @@ class ArmScheduler(_KeptInMemory, FIFOScheduler):
         return str(TrialScheduler.CONTINUE if decision == CONTINUE else TrialScheduler.STOP)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Keep what is known of a failure; Tune calls this before every retry as well as at the end."""
+        """Keep the reason of a failure; Tune tells the searcher right after, without it."""
         with suppress(OSError):
-            # The file grows with every attempt; colours are for terminals.
-            attempts = re.sub(r"\x1b\[[0-9;]*m", "", Path(trial.error_file).read_text()).split("Failure # ")
-            self._book.failures[trial.trial_id] = attempts[-1].partition("\n")[2].strip()
+            # Colours are for terminals; the first line counts Tune's own attempts.
+            text = re.sub(r"\x1b\[[0-9;]*m", "", Path(trial.error_file).read_text())
+            self._book.failures[trial.trial_id] = text.partition("\n")[2].strip()
 
 
 class ForgetReports(Callback):

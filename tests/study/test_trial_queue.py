@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -297,6 +298,31 @@ def test_a_failed_trial_uses_up_its_place(one_arm: OneArm, make_report: MakeRepo
     assert list(trials["epochs"])[2:] == [1, 0]
 
 
+def test_a_trial_that_fails_is_handed_out_again_so_often_in_a_row(
+    one_arm: OneArm, make_report: MakeReport, tmp_path: Path
+) -> None:
+    # A trial that outlives many lost machines, an epoch further each time, is not a broken one.
+    queue = TrialQueue([one_arm(2)], RecordWriter(tmp_path), metric="val_accuracy", max_failures=2)
+    first, second = take(queue), take(queue)
+    for epoch in (1, 2):
+        for _ in range(2):
+            queue.fail(first.trial_id, "lost")
+            assert not queue.exhausted
+            assert queue.hand_out() == (first, epoch - 1)
+        queue.report(first.trial_id, make_report(epoch))
+    assert queue.failures == 0 and len(read(tmp_path, "trials")) == 2
+    for _ in range(2):
+        queue.fail(first.trial_id, "lost")
+        queue.hand_out()
+    queue.fail(first.trial_id, "lost for good")
+    assert queue.hand_out() is None and not queue.finished
+    last = read(tmp_path, "trials").iloc[-1]
+    assert (last["trial_id"], last["status"], last["error"]) == (first.trial_id, "failed", "lost for good")
+    for epoch in (1, 2, 3):
+        queue.report(second.trial_id, make_report(epoch))
+    assert queue.finished
+
+
 def test_a_failure_before_any_epoch_ends_the_study_and_is_not_recorded(
     one_arm: OneArm, make_report: MakeReport, tmp_path: Path, replayed: Replayed
 ) -> None:
@@ -469,6 +495,7 @@ def test_progress_counts_what_is_left(one_arm: OneArm, make_report: MakeReport, 
 # What follows checks the same under any order of events, with kills at any write.
 
 EPOCHS = 4
+RETRIES = 1
 ARMS = (
     (Arm(1.0, "off"), 30, 4),
     (Arm(1.0, "sum", ("prcc",)), 30, 3),
@@ -522,6 +549,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.folder = Path(self._scratch.name)
         self.specs: dict[str, TrialSpec] = {}
         self.epochs: dict[str, int] = {}
+        self.failures: Counter[str] = Counter()
+        """In a row, in this process."""
         self.running: list[str] = []
         self.interrupted: list[str] = []
         self.ended: set[str] = set()
@@ -547,7 +576,10 @@ class QueueMachine(RuleBasedStateMachine):
         )
         arms = [arm.name for arm, _, _ in ARMS]
         self.projection.rebuild(arms, read(self.folder, "trials"), read(self.folder, "epochs"))
-        self.queue = TrialQueue(make_plans(self.mode), self.writer, metric="val_accuracy", mirror=self.projection)
+        self.queue = TrialQueue(
+            make_plans(self.mode), self.writer, metric="val_accuracy", max_failures=RETRIES, mirror=self.projection
+        )
+        self.failures.clear()
         self.queue.replay(read(self.folder, "trials"), read(self.folder, "epochs"))
         order = list(self.specs)
         self.interrupted = sorted([*self.interrupted, *self.running], key=order.index)
@@ -592,6 +624,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def took(self, trial_id: str, decision: str | None) -> None:
         self.epochs[trial_id] += 1
+        self.failures[trial_id] = 0
         self.note(trial_id, "report", self.epochs[trial_id], decision)
         if decision != "continue":
             self.running.remove(trial_id)
@@ -643,8 +676,15 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def fail(self, data: st.DataObject) -> None:
         trial_id = data.draw(st.sampled_from(self.running))
+        before = self.segments()
+        if self.failures[trial_id] < RETRIES:
+            self.failures[trial_id] += 1
+            self.queue.fail(trial_id, "broken")
+            self.running.remove(trial_id)
+            self.interrupted.append(trial_id)
+            assert self.segments() == before
+            return
         if not any(self.epochs.values()):
-            before = self.segments()
             with pytest.raises(StudyFailed, match="the first trials cannot be trained"):
                 self.queue.fail(trial_id, "broken")
             assert self.segments() == before
@@ -680,12 +720,15 @@ class QueueMachine(RuleBasedStateMachine):
             self.took(trial_id, decision)
         self.rebuild()
 
-    @precondition(lambda self: self.running and any(self.epochs.values()))
+    def given_up(self) -> list[str]:
+        return [trial_id for trial_id in self.running if self.failures[trial_id] == RETRIES]
+
+    @precondition(lambda self: self.given_up() and any(self.epochs.values()))
     @rule(data=st.data())
     def kill_while_failing(self, data: st.DataObject) -> None:
         self.writer.lives = 0
         with pytest.raises(Killed):
-            self.queue.fail(data.draw(st.sampled_from(self.running)), "broken")
+            self.queue.fail(data.draw(st.sampled_from(self.given_up())), "broken")
         self.rebuild()
 
     @rule()

@@ -26,6 +26,7 @@ class Queue:
         self.waiting = [(SPEC, 2)]
         self.decision = decision
         self.failed: list[tuple[str, str]] = []
+        self.finished = False
 
     def hand_out(self, tune_id):
         return self.waiting.pop() if self.waiting else None
@@ -45,13 +46,15 @@ def adapters(decision: str = CONTINUE):
     return book, ArmSearch(book), ArmScheduler(book)
 
 
-def test_search_hands_out_the_queues_trial_then_says_that_it_has_finished():
-    _, search, _ = adapters()
+def test_search_hands_out_the_queues_trial_and_has_finished_when_no_trial_can_come_back():
+    book, search, _ = adapters()
     fields, recorded = json.loads(search.suggest("t1")["trial"])
     assert recorded == 2
     assert fields["arm"] == {"fraction": 0.1, "fusion": "sum", "encoders": ["prcc"], "control": ""}
     assert (fields["learning_rate"], fields["weight_decay"]) == (1e-3, 1e-4)
-    assert search.suggest("t2") == Searcher.FINISHED
+    assert search.suggest("t2") is None
+    book.queue.finished = True
+    assert search.suggest("t3") == Searcher.FINISHED
 
 
 @pytest.mark.parametrize(
@@ -64,18 +67,14 @@ def test_scheduler_acts_as_the_queue_decides(decision, action):
     assert scheduler.on_trial_result(None, SimpleNamespace(trial_id="t1"), {REPORT: object()}) == action
 
 
-def test_a_retried_failure_is_not_a_failed_trial_and_the_last_attempt_is_kept(tmp_path):
+def test_the_queue_hears_of_a_failure_with_its_traceback(tmp_path):
     book, search, scheduler = adapters()
     search.suggest("t1")
     trial = SimpleNamespace(trial_id="t1", error_file=str(tmp_path / "error.txt"))
-    (tmp_path / "error.txt").write_text("Failure # 1 (occurred at noon)\nfirst\n")
-    scheduler.on_trial_error(None, trial)
-    assert book.queue.failed == []
-    with (tmp_path / "error.txt").open("a") as file:
-        file.write("Failure # 2 (occurred at one)\n\x1b[36msecond\x1b[39m\n")
+    (tmp_path / "error.txt").write_text("Failure # 1 (occurred at noon)\n\x1b[36mout of memory\x1b[39m\n")
     scheduler.on_trial_error(None, trial)
     search.on_trial_complete("t1", error=True)
-    assert book.queue.failed == [(SPEC.trial_id, "second")]
+    assert book.queue.failed == [(SPEC.trial_id, "out of memory")]
 
 
 def test_completed_trials_need_no_word_from_tune():
