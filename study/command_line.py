@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: done; failed; wrong usage, configuration or data; interrupted (the same command continues)."""
 
-TEMPORARY = 75
-"""With which the supervised process ends when Ray was lost: a new one may continue (EX_TEMPFAIL of sysexits.h)."""
+FAILED_KNOWINGLY = 70
+"""With which the supervised process says that the study has failed. Ray's native code ends a process with 1 when it has lost
+its daemons, and so does anything that is nobody's intention: a new process may continue then."""
 
 app = typer.Typer(
     name="wbc-study",
@@ -81,7 +83,8 @@ def run(
         if restart:
             _set_aside(root / settings.name)
         arguments = [argument for argument in sys.argv[1:] if argument != "--restart"]
-        raise typer.Exit(supervise(arguments, typer.echo, (DONE, FAILED, USAGE, INTERRUPTED)))
+        final = {DONE: DONE, FAILED_KNOWINGLY: FAILED, USAGE: USAGE, INTERRUPTED: INTERRUPTED}
+        raise typer.Exit(supervise(arguments, typer.echo, final))
     die_with_supervisor()
     from study.pipeline import run_study
     from study.progress import Progress
@@ -280,6 +283,7 @@ def config_schema() -> None:
 def main() -> NoReturn:
     """Run the command line; never returns."""
     from study.errors import RayLost, StudyFailed, UsageError
+    from study.supervisor import is_supervised
 
     # Ctrl-C too: a shell starts commands in the background with it ignored, and Python leaves that as it is.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -294,7 +298,7 @@ def main() -> NoReturn:
         code = USAGE
     except RayLost as error:
         typer.echo(f"Failed: {error}", err=True)
-        code = TEMPORARY
+        sys.exit(FAILED)
     except (StudyFailed, OSError) as error:
         typer.echo(f"Failed: {error}", err=True)
         code = FAILED
@@ -304,11 +308,17 @@ def main() -> NoReturn:
         from data_utils.errors import DataError
         from models.errors import WeightsError
 
-        if not isinstance(error, DataError | WeightsError | StudyError):
-            raise
-        typer.echo(f"Error: {error}", err=True)
-        code = USAGE
-    sys.exit(code)
+        if isinstance(error, DataError | WeightsError | StudyError):
+            typer.echo(f"Error: {error}", err=True)
+            code = USAGE
+        else:
+            traceback.print_exc()
+            code = FAILED
+    except Exception:
+        # A mistake of ours: shown whole, and not tried again.
+        traceback.print_exc()
+        code = FAILED
+    sys.exit(FAILED_KNOWINGLY if code == FAILED and is_supervised() else code)
 
 
 def _interrupt(*_: Any) -> NoReturn:

@@ -35,6 +35,13 @@ _QUIET = {
 }
 """Environment of Ray's processes; what the user has set already stays."""
 
+_HERE = {
+    # On this machine a daemon that does not answer is dead, and the study waits for its supervisor: not a minute, as for the
+    # head of a cluster, which may come back.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
+}
+"""The same for Ray started on this machine alone."""
+
 _OBJECT_STORE_BYTES = 100 * 2**20
 """Images travel as memory-mapped files, not as objects: Ray's smallest comfortable store is enough."""
 
@@ -49,7 +56,7 @@ def ray_session(address: str | None) -> Iterator[None]:
     Raises:
         UsageError: there is no cluster at the address.
     """
-    for name, value in _QUIET.items():
+    for name, value in (_QUIET | (_HERE if address is None else {})).items():
         os.environ.setdefault(name, value)
     import ray
     from ray.exceptions import RayError

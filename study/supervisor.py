@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 ATTEMPTS = 3
 """How often a study is taken up again after its process died."""
@@ -59,7 +59,7 @@ def _adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
 
 
-def supervise(arguments: Sequence[str], say: Callable[[str], None], final_codes: Sequence[int]) -> int:
+def supervise(arguments: Sequence[str], say: Callable[[str], None], final_codes: Mapping[int, int]) -> int:
     """Run the command again in a process of its own, and once more whenever that process dies.
 
     When one of Ray's daemons is killed, Ray ends the process that talks to it, at once and without an exception that could be
@@ -68,17 +68,17 @@ def supervise(arguments: Sequence[str], say: Callable[[str], None], final_codes:
     Args:
         arguments: Of the command line.
         say: Prints a line.
-        final_codes: Exit codes with which a process ends of its own accord.
+        final_codes: Exit codes with which a process ends knowingly, and what each means to the caller.
 
     Returns:
-        The exit code of the last process; 1 when it died once too often.
+        What the last process ended with; 1 when it died once too often.
     """
     _adopt_orphans()
     for attempt in range(ATTEMPTS + 1):
         code, interrupted = _run(arguments)
         kill_descendants()
         if code in final_codes:
-            return code
+            return final_codes[code]
         if interrupted:
             return INTERRUPTED  # the signal came before the process was ready to answer it
         reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 from dataclasses import asdict, replace
@@ -28,6 +29,11 @@ WEIGHTS = "weights.safetensors"
 REPORT = "report"
 """Key of the `EpochReport` in a result."""
 
+NO_ROOM = "no_room"
+"""Key, instead of a report, of why nothing more can be written. No trial is to blame and no retry would help."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
 
 class TrialTrainable(tune.Trainable):
     """Trains trials in a process that is kept: torch is imported and images are mapped once.
@@ -47,6 +53,14 @@ class TrialTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train one epoch, or repeat the report of one that was trained and saved but never recorded."""
+        try:
+            return {REPORT: self._next_report()}
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            return {NO_ROOM: f"{self._folder}: {error.strerror}"}
+
+    def _next_report(self) -> EpochReport:
         if self._unrecorded:
             report = self._unrecorded.pop(0)
         else:
@@ -55,7 +69,7 @@ class TrialTrainable(tune.Trainable):
         if self._run.spec.phase == "confirm" and report.epoch == self._run.epoch and self._run.done:
             self._run.save_weights(self._folder / WEIGHTS)
             report = replace(report, predictions=self._run.predictions())
-        return {REPORT: report}
+        return report
 
     def _start(self, config: dict[str, Any]) -> None:
         import torch

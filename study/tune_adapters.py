@@ -12,7 +12,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from study.errors import StudyFailed
-from study.trainable import REPORT, trial_config
+from study.trainable import NO_ROOM, REPORT, trial_config
 from study.trial_queue import CONTINUE
 
 if TYPE_CHECKING:
@@ -94,6 +94,11 @@ class ArmScheduler(_KeptInMemory, FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Record the epoch, then say whether the trial goes on."""
         try:
+            if NO_ROOM in result:
+                raise StudyFailed(
+                    f"a checkpoint cannot be written: {result[NO_ROOM]}. Nothing recorded is lost; make room and run the same"
+                    " command again"
+                )
             decision = self._book.queue.report(self._book.trial_ids[trial.trial_id], result[REPORT])
         except (StudyFailed, OSError) as error:
             self._book.error = error

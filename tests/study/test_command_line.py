@@ -153,10 +153,18 @@ def test_data_preview_writes_a_picture_of_each_image_set(tmp_path):
     assert {path.name for path in (tmp_path / "preview").iterdir()} == {"wbc.png", "prcc.png", "cam16.png"}
 
 
-def test_unexpected_errors_are_not_hidden(monkeypatch):
+@pytest.mark.parametrize("error", [ValueError, RuntimeError])
+@pytest.mark.parametrize("supervised", [False, True])
+def test_unexpected_errors_are_shown_whole_and_not_tried_again(monkeypatch, capsys, error, supervised):
     def broken() -> None:
-        raise ValueError("a defect")
+        raise error("a defect")
 
     monkeypatch.setattr(command_line, "app", broken)
-    with pytest.raises(ValueError, match="a defect"):
+    if supervised:
+        monkeypatch.setenv("WBC_STUDY_SUPERVISED", "0")
+    with pytest.raises(SystemExit) as ending:
         command_line.main()
+    # The supervisor takes up again what ends with 1: nobody meant it to.
+    assert ending.value.code == (70 if supervised else 1)
+    told = capsys.readouterr().err
+    assert "Traceback" in told and f"{error.__name__}: a defect" in told

@@ -20,22 +20,10 @@ from analysis.segments import read_segments
 from study.configuration import load_config
 from study.errors import UsageError
 from study.pipeline import lost_trials, run_study, shortfalls
+from tests.study.record_content import content, report_tables
 from tests.study.tiny import command, write_tiny
 
 pytestmark = pytest.mark.slow
-
-VOLATILE = ["sequence", "tune_id", "host", "time", "seconds"]
-
-
-def content(folder: Path) -> dict[str, pd.DataFrame]:
-    """The records without volatile columns, sorted: what two runs of one study must share."""
-    tables = {}
-    for name, columns in TABLES.items():
-        frame = read_segments(folder / "records" / name, columns).drop(columns=VOLATILE, errors="ignore")
-        if name == "trials":
-            frame = frame.drop_duplicates("trial_id", keep="last")
-        tables[name] = frame.astype(str).sort_values(list(frame.columns)).reset_index(drop=True)
-    return tables
 
 
 def test_layout_is_the_contract(calm):
@@ -175,9 +163,7 @@ def test_an_interrupted_study_ends_as_the_one_that_was_left_alone(calm, tmp_path
     assert not set(again["trial_id"]) & finished, "a finished trial was repeated"
     _assert_same_records(folder, calm)
     if fusion == ["off", "sum"]:
-        for table in sorted((calm / "report" / "tables").glob("*.csv")):
-            if not table.stem.startswith(("budget", "pretraining")):  # they hold seconds
-                assert (folder / "report" / "tables" / table.name).read_bytes() == table.read_bytes(), table.name
+        assert report_tables(folder) == report_tables(calm)
 
 
 def test_a_killed_worker_is_replaced_and_changes_nothing(calm, tmp_path):
