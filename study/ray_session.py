@@ -70,16 +70,20 @@ def ray_session(address: str | None) -> Iterator[None]:
         return
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     on_termination = signal.getsignal(signal.SIGTERM)
-    try:
-        if address is None:
+    if address is None:
+        try:
             # `local`: a cluster that happens to run on this machine is somebody else's.
             ray.init("local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **options)
-        else:
+        except Exception as error:  # Ray raises nothing more specific when its daemons do not come up in time
+            ray.shutdown()
+            raise RayLost(f"Ray did not start on this machine ({error})") from error
+    else:
+        try:
             ray.init(address, **options)
-    except (ConnectionError, ValueError) as error:
-        raise UsageError(
-            f"--address {address}: no Ray cluster answers there ({error}). Start one with `ray start --head`"
-        ) from error
+        except (ConnectionError, ValueError) as error:
+            raise UsageError(
+                f"--address {address}: no Ray cluster answers there ({error}). Start one with `ray start --head`"
+            ) from error
     if threading.current_thread() is threading.main_thread():
         # Ray's own handler would end the process with status 15.
         signal.signal(signal.SIGTERM, on_termination)

@@ -138,10 +138,17 @@ def _assert_same_records(found: Path, expected: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("blow", "code", "fusion"), [(signal.SIGKILL, -9, ["off", "sum"]), (signal.SIGINT, 130, ["off"])]
+    ("blow", "code", "fusion", "workers"),
+    [(signal.SIGKILL, -9, ["off", "sum"], "auto"), (signal.SIGINT, 130, ["off"], 1)],
 )
-def test_an_interrupted_study_ends_as_the_one_that_was_left_alone(calm, tmp_path, blow, code, fusion):
-    config = write_tiny(tmp_path, data={"cache_dir": str(calm.parent.parent / "cache")}, arms={"fusion": fusion})
+def test_an_interrupted_study_ends_as_the_one_that_was_left_alone(calm, tmp_path, blow, code, fusion, workers):
+    # With one worker all trials of a run share one warm process; the calm study had as many as the machine has cores.
+    config = write_tiny(
+        tmp_path,
+        data={"cache_dir": str(calm.parent.parent / "cache")},
+        arms={"fusion": fusion},
+        resources={"workers": workers},
+    )
     run = command("run", config, "--root", tmp_path / "runs")
     folder = tmp_path / "runs" / "tiny"
     first = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
