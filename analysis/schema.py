@@ -48,7 +48,7 @@ EPOCH_COLUMNS = {
     "epoch": "int64",  # 1-based
     "steps": "int64",  # gradient steps since the trial began
     "learning_rate": "float64",  # in force at the epoch's last gradient step
-    "train_loss": "float64",  # mean cross-entropy over the epoch's images, natural logarithm
+    "train_loss": "float64",  # mean cross-entropy over the epoch's images, natural logarithm, without class weights
     "train_accuracy": "float64",  # on augmented crops, in [0, 1]
     "val_loss": "float64",
     "confusion": "list<int64>",  # validation, row-major, rows are true classes, columns predictions

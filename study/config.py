@@ -15,6 +15,8 @@ from study.storage_urls import mask_password
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 EncoderName = Literal["prcc", "cam16"]
 FusionMode = Literal["off", "sum"]
+LossWeights = Literal["none", "inverse", "effective"]
+Sampling = Literal["natural", "balanced"]
 
 
 class Settings(BaseModel):
@@ -101,7 +103,7 @@ class PretrainConfig(Settings):
 
 
 class TrainingConfig(Settings):
-    """One training of one arm. Loss is cross-entropy, the optimiser Adam."""
+    """One training of one arm. Loss is cross-entropy, the optimiser Adam. The loss of validation is never weighted."""
 
     epochs: int = Field(
         default=25, ge=1, description="Epochs of a full-length trial; each ends with a validation and a report."
@@ -123,6 +125,23 @@ class TrainingConfig(Settings):
     )
     plateau_factor: float = Field(
         default=0.5, gt=0, lt=1, description="What the plateau schedule multiplies the rate with."
+    )
+    loss_weights: LossWeights = Field(
+        default="none",
+        description="Weights of the classes in the training loss, from the images of the arm's own subset: `inverse` to their"
+        " number, or to their `effective` number (Cui et al. 2019); their mean over the images drawn is 1. Recorded losses are"
+        " unweighted.",
+    )
+    effective_beta: float = Field(
+        default=0.999,
+        ge=0,
+        lt=1,
+        description="Beta of the effective number (1 - beta^n) / (1 - beta): 0 weighs nothing, near 1 it is `inverse`.",
+    )
+    sampling: Sampling = Field(
+        default="natural",
+        description="`natural`: a pass shows every image once. `balanced`: as many images, of each class equally many: those of"
+        " a rare class repeat.",
     )
 
     def steps_in_epoch(self, train_images: int) -> int:

@@ -21,6 +21,7 @@ from models.fusion import FusedClassifier
 from models.initialisation import stream
 from study.batches import ImageBatches
 from study.config import StudyConfig
+from study.imbalance import balanced_order, natural_order, subset_weights
 from study.trial import EpochReport, Predictions, TrialSpec
 
 Latents = Mapping[str, NDArray[np.float32]]
@@ -55,6 +56,8 @@ class TrainingRun:
         self._labels = torch.from_numpy(np.asarray(arrays.labels)).to(device)
         self._classes = len(arrays.classes)
         self._train = select_fraction(arrays, spec.arm.fraction, spec.seed)
+        weights = subset_weights(arrays.labels[self._train], self._classes, config.training)
+        self._class_weights = None if weights is None else torch.tensor(weights, dtype=torch.float32, device=device)
         self._latents = {name: torch.tensor(latents[name], device=device) for name in spec.arm.encoders}
         classifier = ResidualClassifier(
             self._classes, config.model.width, stream(spec.seed, "classifier"), config.model.norm_momentum
@@ -177,7 +180,7 @@ class TrainingRun:
         save_state(path, {"model": self._best_weights or self._model.state_dict()}, {"trial_id": self.spec.trial_id})
 
     def _train_steps(self, epoch: int) -> tuple[int, float, int, int]:
-        """One epoch of gradient steps; returns images, summed loss, correct answers, steps."""
+        """One epoch of gradient steps; returns images, summed unweighted loss, correct answers, steps."""
         self._model.train()
         crops = stream(self.spec.seed, "crops", epoch)
         loss_sum = torch.zeros((), device=self._device, dtype=torch.float64)
@@ -193,11 +196,16 @@ class TrainingRun:
             at = torch.from_numpy(rows).to(self._device)
             target = self._labels[at]
             logits = self._model(inputs, {name: latent[at] for name, latent in self._latents.items()})
-            loss = cross_entropy(logits, target)
+            loss = unweighted = cross_entropy(logits, target)
+            if self._class_weights is not None:
+                losses = cross_entropy(logits, target, reduction="none")
+                # Not cross_entropy's own weighted mean: divided by the weights of the batch, a batch of one class would lose
+                # its weight.
+                loss = (losses * self._class_weights[target]).mean()
             self._optimiser.zero_grad(set_to_none=True)
             loss.backward()
             self._optimiser.step()
-            loss_sum += loss.detach().double() * len(rows)
+            loss_sum += unweighted.detach().double() * len(rows)
             correct += (logits.detach().argmax(dim=1) == target).sum()
             images += len(rows)
             steps += 1
@@ -216,8 +224,10 @@ class TrainingRun:
         return [window[start : start + size] for start in range(0, len(window), size)]
 
     def _shuffled(self, number: int) -> NDArray[np.int64]:
-        order = torch.randperm(len(self._train), generator=stream(self.spec.seed, "order", number))
-        shuffled: NDArray[np.int64] = self._train[order.numpy()]
+        """Rows of one pass. A pass has a stream of its own: training can continue at any of them."""
+        draw = balanced_order if self._config.training.sampling == "balanced" else natural_order
+        labels = self._batches.arrays.labels[self._train]
+        shuffled: NDArray[np.int64] = self._train[draw(labels, stream(self.spec.seed, "order", number))]
         return shuffled
 
     def _validate(self) -> tuple[NDArray[np.int64], float]:

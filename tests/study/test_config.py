@@ -76,6 +76,8 @@ def test_a_name_that_cannot_be_one_folder_is_refused(name: str) -> None:
         ({"resources": {"gpu": -1}}, "0 or more"),
         ({"resources": {"workers": "many"}}, "auto"),
         ({"training": {"epochs": 0}}, "greater than or equal to 1"),
+        ({"training": {"loss_weights": "balanced"}}, "'none', 'inverse' or 'effective'"),
+        ({"training": {"effective_beta": 1}}, "less than 1"),
         ({"seed": -1}, "greater than or equal to 0"),
     ],
     ids=str,

@@ -1,6 +1,7 @@
 """A trial is a function of its configuration and seed, however often it is interrupted."""
 
 import math
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def weights(run: TrainingRun) -> dict[str, torch.Tensor]:
         {},
         {"training": {"steps_per_epoch": None, "plateau_patience": 0}},
         {"training": {"schedule": "cosine"}},
+        {"training": {"loss_weights": "effective", "sampling": "balanced", "steps_per_epoch": 5}},
     ],
 )
 def test_interrupted_training_equals_uninterrupted_bit_for_bit(start, tmp_path: Path, arm, changes):
@@ -158,6 +160,43 @@ def test_published_recipe_counts_the_published_gradient_steps():
     assert (training.epochs, training.batch_size) == (25, 8)
     assert training.steps_in_epoch(82) * 25 == 275
     assert training.steps_in_epoch(8447) * 25 == 26_400
+
+
+def test_class_weights_change_what_is_learnt_and_leave_what_is_recorded_comparable(start):
+    plain, weighted = start(), start(training={"loss_weights": "inverse"})
+    first, second = plain.train_epoch(), weighted.train_epoch()
+    assert any(not torch.equal(tensor, weights(weighted)[name]) for name, tensor in weights(plain).items())
+    # Before the first gradient step nothing differs: the recorded losses of a first step must be equal.
+    one = start(training={"steps_per_epoch": 1}).train_epoch()
+    other = start(training={"steps_per_epoch": 1, "loss_weights": "inverse"}).train_epoch()
+    assert one.train_loss == other.train_loss
+    assert one.val_loss != other.val_loss
+    assert first.steps == second.steps
+
+
+def test_the_weighted_step_is_that_of_the_weighted_mean_over_the_batch(start):
+    run = start(training={"loss_weights": "inverse", "steps_per_epoch": 1})
+    model, rows = deepcopy(run._model).train(), run._ordered_batches(1)[0]
+    labels = run._batches.arrays.labels
+    counts = np.bincount(labels[run._train], minlength=5)
+    factors = torch.tensor((len(run._train) / (5 * counts))[labels[rows]], dtype=torch.float32)
+    logits = model(run._batches.crops(rows, stream(0, "crops", 1)), {})
+    losses = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels[rows]), reduction="none")
+    (losses * factors).mean().backward()
+    run.train_epoch()
+    expected = dict(model.named_parameters())
+    for name, parameter in run._model.named_parameters():
+        assert torch.allclose(parameter.grad, expected[name].grad, rtol=1e-3, atol=1e-6), name
+
+
+def test_balanced_sampling_shows_every_class_equally_often_in_as_many_steps_to_all_compared_arms(start):
+    changes = {"training": {"steps_per_epoch": None, "sampling": "balanced"}}
+    off, fused = start(OFF, **changes), start(SUM, **changes)
+    batches = off._ordered_batches(1)
+    labels = off._batches.arrays.labels[np.concatenate(batches)]
+    assert np.bincount(labels).tolist() == [12] * 5
+    assert len(batches) == len(start(training={"steps_per_epoch": None})._ordered_batches(1))
+    assert [b.tolist() for b in batches] == [b.tolist() for b in fused._ordered_batches(1)]
 
 
 def test_predictions_are_those_of_the_epoch_chosen_on_validation(start):
