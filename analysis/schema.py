@@ -18,6 +18,9 @@ STATUSES = ("running", "completed", "stopped", "diverged", "failed")
 ``failed``: an exception after all retries. A trial that is ``running`` in a study nobody runs was interrupted and
 continues with the study."""
 
+NO_SETTINGS = "{}"
+"""``settings`` of a trial of a search over learning rate and weight decay alone. Records from before the column have ""."""
+
 TRIAL_COLUMNS = {
     "sequence": "int64",
     "trial_id": "string",  # ours: a hash of arm, phase, index, configuration and seed
@@ -31,6 +34,7 @@ TRIAL_COLUMNS = {
     "seed": "int64",  # subset, initial weights, order and crops follow from it
     "learning_rate": "float64",
     "weight_decay": "float64",
+    "settings": "string",  # what else was searched: JSON, keys sorted, e.g. {"training.sampling": "balanced"}; see NO_SETTINGS
     "status": "string",
     "epochs": "int64",  # reported so far
     "train_images": "int64",  # 0 until the trial has started

@@ -18,6 +18,7 @@ from analysis.schema import (
     CURVE_COLUMNS,
     EPOCH_COLUMNS,
     IMAGE_COLUMNS,
+    NO_SETTINGS,
     PREDICTION_COLUMNS,
     SCHEMA_VERSION,
     TRIAL_COLUMNS,
@@ -102,12 +103,14 @@ class Study:
         Returns:
             The columns of `analysis.schema.TRIAL_COLUMNS` and subset, best_epoch (Int64), val_accuracy, val_macro_f1,
             val_weighted_f1, val_loss, val_recall_<class>, gradient_steps, seconds. Missing values where a trial has
-            reported nothing yet.
+            reported nothing yet. After them one column for each further setting that was searched, named as in the
+            configuration (``training.sampling``).
         """
         trials = read_segments(self.path / "records" / "trials", TRIAL_COLUMNS)
         trials = trials.drop_duplicates("trial_id", keep="last").reset_index(drop=True)
         trials["subset"] = [subset_name(fraction) for fraction in trials["fraction"]]
         trials["subset"] = trials["subset"].astype("str")
+        trials["settings"] = trials["settings"].replace("", NO_SETTINGS)
         epochs = self._epochs
         finite = epochs[epochs["val_loss"].notna() & (epochs["decision"] != "diverged")]
         best = finite.sort_values(
@@ -125,7 +128,15 @@ class Study:
         trials["epochs"] = np.maximum(trials["epochs"], cost["reported"].to_numpy()).astype("int64")
         trials["gradient_steps"] = cost["gradient_steps"].to_numpy(dtype="int64")
         trials["seconds"] = cost["seconds"].to_numpy(dtype="float64")
+        searched = [json.loads(text) for text in trials["settings"]]
+        for name in sorted({name for values in searched for name in values}):
+            trials[name] = [values.get(name) for values in searched]
         return trials
+
+    @cached_property
+    def searched_settings(self) -> list[str]:
+        """Names of the further settings that the trials differ in, such as ``training.sampling``: columns of `trials`."""
+        return sorted({name for text in self.trials["settings"].unique() for name in json.loads(text)})
 
     @cached_property
     def epochs(self) -> pd.DataFrame:
@@ -146,14 +157,15 @@ class Study:
         A search that was extended may have found another winner; confirmations of an earlier one do not count.
 
         Returns:
-            trial_id, arm, fraction, subset, fusion, encoders, control, seed, learning_rate, weight_decay, best_epoch,
-            val_loss, val_accuracy, val_macro_f1, val_weighted_f1, val_recall_<class>, the same with ``test_`` (missing
-            without a test split; no test loss), train_images, parameters. Ordered by fraction, arm, seed.
+            trial_id, arm, fraction, subset, fusion, encoders, control, seed, learning_rate, weight_decay, settings,
+            best_epoch, val_loss, val_accuracy, val_macro_f1, val_weighted_f1, val_recall_<class>, the same with
+            ``test_`` (missing without a test split; no test loss), train_images, parameters. Ordered by fraction, arm, seed.
         """
         trials = self.trials
         chosen = trials[(trials["phase"] == "confirm") & (trials["status"] == "completed")]
-        won = self.winners().set_index("arm")[["learning_rate", "weight_decay"]].reindex(chosen["arm"])
-        current = (won.to_numpy() == chosen[["learning_rate", "weight_decay"]].to_numpy()).all(axis=1)
+        point = ["learning_rate", "weight_decay", "settings"]
+        won = self.winners().set_index("arm")[point].reindex(chosen["arm"])
+        current = (won.to_numpy() == chosen[point].to_numpy()).all(axis=1)
         chosen = chosen[current | won["learning_rate"].isna().to_numpy()]
         chosen = chosen.drop_duplicates(["arm", "seed"], keep="last")
         return self._with_test(chosen.sort_values(["fraction", "arm", "seed"], kind="stable"))
@@ -270,7 +282,7 @@ class Study:
             [f"{split}_accuracy", f"{split}_macro_f1", f"{split}_weighted_f1", *self._recall_columns(split)]
             for split in ("val", "test")
         ]
-        settings = ["seed", "learning_rate", "weight_decay", "best_epoch", "val_loss"]
+        settings = ["seed", "learning_rate", "weight_decay", "settings", "best_epoch", "val_loss"]
         return trials[["trial_id", *ARM_COLUMNS, *settings, *values[0], *values[1], "train_images", "parameters"]]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -44,7 +44,7 @@ class Column:
     """Name of the column with the standard deviation; empty for none."""
     form: str = "text"
     """"text", "count", "percent" (share times 100, two digits), "points" (signed percent), "score" (three digits),
-    "scientific" or "seconds"."""
+    "scientific", "number" (three significant digits) or "seconds"."""
 
 
 @dataclass(frozen=True)
@@ -287,10 +287,13 @@ def _winners(study: Study) -> Table:
     for metric in ("val_accuracy", "val_macro_f1", "val_weighted_f1", "val_loss"):
         frame[metric] = winners[metric]
     frame["of_completed"] = [int(finished.get(arm, 0)) for arm in frame["arm"]]
+    for name in study.searched_settings:
+        frame[name] = winners[name]
     columns = (
         Column("Arm", "arm"),
         Column("Learning rate", "learning_rate", form="scientific"),
         Column("Weight decay", "weight_decay", form="scientific"),
+        *(Column(setting_heading(name), name, form=_form_of(frame[name])) for name in study.searched_settings),
         Column("Best epoch", "best_epoch", form="count"),
         Column("Accuracy %", "val_accuracy", form="percent"),
         Column("Macro F1", "val_macro_f1", form="score"),
@@ -305,6 +308,15 @@ def _winners(study: Study) -> Table:
         "logarithm."
     )
     return Table("winners", "Winning hyperparameters", caption, frame, columns)
+
+
+def setting_heading(name: str) -> str:
+    """Heading of a searched setting's column: ``training.loss_weights`` -> "Loss weights"."""
+    return name.rpartition(".")[2].replace("_", " ").capitalize()
+
+
+def _form_of(values: pd.Series[Any]) -> str:
+    return "number" if pd.api.types.is_float_dtype(values) else "text"
 
 
 def _budget(study: Study, phase: str) -> Table:
@@ -417,6 +429,7 @@ _FORMS = {
     "score": (1.0, "{:.3f}"),
     "signed": (1.0, "{:+.3f}"),
     "scientific": (1.0, "{:.2e}"),
+    "number": (1.0, "{:.3g}"),
     "loss": (1.0, "{:.5f}"),
     "seconds": (1.0, "{:,.0f}"),
 }

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from data_utils.config import DataConfig
+from study.points import Point, write_settings
 from study.storage_urls import mask_password
 
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -17,6 +28,10 @@ EncoderName = Literal["prcc", "cam16"]
 FusionMode = Literal["off", "sum"]
 LossWeights = Literal["none", "inverse", "effective"]
 Sampling = Literal["natural", "balanced"]
+
+
+SEARCHABLE: dict[str, Any] = {"searchable": True}
+"""Marks the settings of a training that `search.also` may name: those that leave its number of gradient steps as it is."""
 
 
 class Settings(BaseModel):
@@ -128,6 +143,7 @@ class TrainingConfig(Settings):
     )
     loss_weights: LossWeights = Field(
         default="none",
+        json_schema_extra=SEARCHABLE,
         description="Weights of the classes in the training loss, from the images of the arm's own subset: `inverse` to their"
         " number, or to their `effective` number (Cui et al. 2019); their mean over the images drawn is 1. Recorded losses are"
         " unweighted.",
@@ -136,17 +152,53 @@ class TrainingConfig(Settings):
         default=0.999,
         ge=0,
         lt=1,
+        json_schema_extra=SEARCHABLE,
         description="Beta of the effective number (1 - beta^n) / (1 - beta): 0 weighs nothing, near 1 it is `inverse`.",
     )
     sampling: Sampling = Field(
         default="natural",
+        json_schema_extra=SEARCHABLE,
         description="`natural`: a pass shows every image once. `balanced`: as many images, of each class equally many: those of"
         " a rare class repeat.",
     )
 
+    def with_searched(self, values: Mapping[str, Any]) -> Self:
+        """These settings with some replaced by what the search chose, by names such as ``training.sampling``."""
+        if not values:
+            return self
+        changes = {name.removeprefix("training."): value for name, value in values.items()}
+        return self.model_validate({**self.model_dump(), **changes})
+
     def steps_in_epoch(self, train_images: int) -> int:
         """Gradient steps of one epoch over a subset of `train_images` images (the last batch may be smaller)."""
         return self.steps_per_epoch or math.ceil(train_images / self.batch_size)
+
+
+class SettingRange(Settings):
+    """A range that a further setting is searched in."""
+
+    low: float = Field(description="Lowest value.")
+    high: float = Field(description="Highest value.")
+    log: bool = Field(default=False, description="Whether on a logarithmic scale.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high or (self.log and self.low <= 0):
+            raise ValueError(
+                f"found low {self.low} and high {self.high}, expected the lower first"
+                + (", above 0 on a logarithmic scale" if self.log else "")
+            )
+        return self
+
+
+Axis = tuple[bool | int | float | str, ...] | SettingRange
+"""Choices of a further setting, or its range."""
+
+_SEARCHABLE = {
+    f"training.{name}": field
+    for name, field in TrainingConfig.model_fields.items()
+    if field.json_schema_extra == SEARCHABLE
+}
 
 
 class SearchConfig(Settings):
@@ -172,11 +224,17 @@ class SearchConfig(Settings):
     grid_weight_decay: tuple[float, ...] = Field(
         default=(1e-5, 1e-4, 1e-3), min_length=1, description="Points of the grid."
     )
+    also: dict[str, Axis] = Field(
+        default={},
+        description="Further settings to search, each with choices (`training.sampling: [natural, balanced]`) or a range"
+        " (`training.effective_beta: {low: 0.9, high: 0.9999}`, with `log: true` on a logarithmic scale). A grid has every"
+        f" combination of the choices. Known: {', '.join(_SEARCHABLE)}.",
+    )
     tpe_startup: int = Field(default=4, ge=1, description="Trials of an arm before the TPE model suggests points.")
     warm_start: Path | None = Field(
         default=None,
-        description="Run directory of an earlier study. The first trial of each arm takes the learning rate and weight decay of"
-        " that study's winner of the same arm, moved into the ranges; it counts in the budget. Not in grid mode. Kept in the"
+        description="Run directory of an earlier study. The first trial of each arm takes the point of that study's"
+        " winner of the same arm, moved into the space searched here; it counts in the budget. Not in grid mode. Kept in the"
         " manifest when the study begins: what becomes of the earlier one does not matter then.",
     )
     scheduler: Literal["asha", "none"] = Field(
@@ -223,10 +281,39 @@ class SearchConfig(Settings):
     def _without_password(self, storage: str) -> str:
         return mask_password(storage)
 
+    @field_validator("also", mode="before")
+    @classmethod
+    def _dotted(cls, also: object) -> object:
+        # `--set search.also.training.sampling=[...]` nests what a file writes with a dot.
+        if not isinstance(also, dict) or not isinstance(also.get("training"), dict):
+            return also
+        nested = {f"training.{name}": axis for name, axis in also["training"].items()}
+        return {name: axis for name, axis in also.items() if name != "training"} | nested
+
+    @field_validator("also")
+    @classmethod
+    def _known_settings(cls, also: dict[str, Axis]) -> dict[str, Axis]:
+        for name in also:
+            if name not in _SEARCHABLE:
+                raise ValueError(f"found {name}, expected one of {', '.join(_SEARCHABLE)}")
+        return {name: _checked_axis(name, axis) for name, axis in also.items()}
+
     @property
-    def grid(self) -> tuple[tuple[float, float], ...]:
-        """The (learning rate, weight decay) points of the grid in order."""
-        return tuple((lr, wd) for lr in self.grid_learning_rate for wd in self.grid_weight_decay)
+    def grid(self) -> tuple[Point, ...]:
+        """The points of the grid in order: the last of the further settings by name changes fastest."""
+        choices = [
+            [(name, value) for value in axis] for name, axis in sorted(self.also.items()) if isinstance(axis, tuple)
+        ]
+        return tuple(
+            Point(lr, wd, write_settings(dict(chosen)))
+            for lr in self.grid_learning_rate
+            for wd in self.grid_weight_decay
+            for chosen in itertools.product(*choices)
+        )
+
+    def _grid_size(self) -> str:
+        axes = [self.grid_learning_rate, self.grid_weight_decay, *self.also.values()]
+        return " x ".join(str(len(axis)) for axis in axes if isinstance(axis, tuple))
 
     @property
     def budget(self) -> int:
@@ -257,14 +344,46 @@ class SearchConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _grid_has_choices(self) -> Self:
+        ranges = [name for name, axis in self.also.items() if isinstance(axis, SettingRange)]
+        if self.mode == "grid" and ranges:
+            raise ValueError(
+                f"search.also: {', '.join(ranges)} has a range, but a grid visits listed values. List some, such as"
+                f" {ranges[0]}: [0.1, 1.0], or set search.mode to tpe, random or qmc"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _grid_is_complete(self) -> Self:
         if self.mode == "grid" and self.trials_per_arm not in (None, len(self.grid)):
             raise ValueError(
-                f"search.trials_per_arm is {self.trials_per_arm}, but the grid has {len(self.grid_learning_rate)} x"
-                f" {len(self.grid_weight_decay)} = {len(self.grid)} points. Set search.trials_per_arm to {len(self.grid)} or"
-                " leave it out (null), or change search.grid_learning_rate and search.grid_weight_decay"
+                f"search.trials_per_arm is {self.trials_per_arm}, but the grid has {self._grid_size()} = {len(self.grid)} points."
+                f" Set search.trials_per_arm to {len(self.grid)} or leave it out (null), or change search.grid_learning_rate,"
+                " search.grid_weight_decay and search.also"
             )
         return self
+
+
+def _checked_axis(name: str, axis: Axis) -> Axis:
+    """An axis whose every value the setting itself would accept, in the setting's own type."""
+    field = _SEARCHABLE[name]
+    if isinstance(axis, SettingRange):
+        if field.annotation is not float:
+            raise ValueError(f"{name}: found a range, expected choices such as {name}: [...]; it is no number")
+        values: tuple[Any, ...] = (axis.low, axis.high)
+    else:
+        values = axis
+    key = name.removeprefix("training.")
+    try:
+        checked = tuple(getattr(TrainingConfig.model_validate({key: value}), key) for value in values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise ValueError(f"{name}: found {problem['input']!r}: {problem['msg']}") from None
+    if isinstance(axis, SettingRange):
+        return axis
+    if not checked or len(set(checked)) != len(checked):
+        raise ValueError(f"{name}: found {list(values)}, expected at least one choice and each once")
+    return checked
 
 
 class ConfirmConfig(Settings):

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from study.errors import UsageError
+from study.points import further_distributions, parameters
 from study.storage_urls import MASK, STORAGE_VARIABLE, mask_password
+from study.trial import recorded_point
 from study.trial_queue import score_of
 
 if TYPE_CHECKING:
@@ -51,10 +53,12 @@ def search_space(config: SearchConfig) -> dict[str, optuna.distributions.BaseDis
         return {
             "learning_rate": FloatDistribution(*config.learning_rate, log=True),
             "weight_decay": FloatDistribution(*config.weight_decay, log=True),
+            **further_distributions(config),
         }
     axes = {"learning_rate": config.grid_learning_rate, "weight_decay": config.grid_weight_decay}
     # A grid may hold a weight decay of zero, which no logarithmic scale does.
-    return {name: FloatDistribution(min(axis), max(axis), log=min(axis) > 0) for name, axis in axes.items()}
+    spanned = {name: FloatDistribution(min(axis), max(axis), log=min(axis) > 0) for name, axis in axes.items()}
+    return {**spanned, **further_distributions(config)}
 
 
 def check_storage(url: str) -> None:
@@ -307,7 +311,7 @@ class OptunaProjection:
         ended: float | None,
     ) -> None:
         """Add a trial as it stands, in one step."""
-        params = {name: float(columns[name]) for name in self._space}
+        params = parameters(recorded_point(columns))
         state = self._state(status)
         trial = self._optuna.trial.FrozenTrial(
             number=-1,  # the storage counts: trials come by their index, so the two are equal

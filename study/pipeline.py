@@ -145,12 +145,13 @@ class _Run:
             from study.optuna_projection import check_storage
 
             check_storage(self._storage)
-        if self._config.search.warm_start is not None:
+        search = self._config.search
+        if search.warm_start is not None:
             from study.warm_start import first_points
 
             names = [arm.name for arm in self._arms]
             kept = self._directory.read_manifest().get("warm_start")
-            self._first_points = first_points(self._config.search.warm_start, names, kept, self._progress.say)
+            self._first_points = first_points(search.warm_start, names, kept, self._progress.say, search.also)
         arrays = self._open_images()
         weights = self._check_weights()
         with ExitStack() as stack:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from study.points import FixedPoints, search_points
+from study.trial import recorded_point
 from study.trial_queue import ArmPlan
 
 if TYPE_CHECKING:
@@ -74,9 +75,7 @@ def confirm_plans(
     config: StudyConfig, arms: Sequence[Arm], arrays: ImageArrays, winners: pd.DataFrame
 ) -> list[ArmPlan]:
     """Every arm's winning point with every confirmation seed, to the last epoch."""
-    points = {
-        row["arm"]: (float(row["learning_rate"]), float(row["weight_decay"])) for row in winners.to_dict("records")
-    }
+    points = {row["arm"]: recorded_point(row) for row in winners.to_dict("records")}
     return [
         ArmPlan(
             phase="confirm",

@@ -1,20 +1,40 @@
-"""Where in the space of learning rate and weight decay an arm's trials lie."""
+"""Where in the searched space an arm's trials lie: learning rate, weight decay and what else the configuration searches."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from analysis.schema import NO_SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import optuna
+    from optuna.distributions import BaseDistribution
 
-    from study.config import SearchConfig
+    from study.config import Axis, SearchConfig
 
-Point = tuple[float, float]
-"""(learning rate, weight decay)"""
+
+class Point(NamedTuple):
+    """What the search chooses for a trial."""
+
+    learning_rate: float
+    weight_decay: float
+    settings: str = NO_SETTINGS
+    """Values of the settings in `search.also` by their names, as `write_settings` writes them: in the records as it is."""
+
+
+def write_settings(values: Mapping[str, Any]) -> str:
+    """The text of searched settings, the same for the same values."""
+    return json.dumps(dict(values), sort_keys=True)
+
+
+def read_settings(text: str) -> dict[str, Any]:
+    """Searched settings from their text; none from that of a record older than the column."""
+    return dict(json.loads(text or NO_SETTINGS))
 
 
 class Points(Protocol):
@@ -36,8 +56,8 @@ class Points(Protocol):
 class FixedPoints:
     """Points that follow from the index alone and ignore results: grid, random and quasi-random search, and confirmations."""
 
-    def __init__(self, points: list[Point]):
-        self._points = points
+    def __init__(self, points: Sequence[Point | tuple[float, float]]):
+        self._points = [Point(*point) for point in points]
 
     def suggest(self, index: int) -> Point:
         """The listed point."""
@@ -60,21 +80,72 @@ def _scaled(unit: float, bounds: tuple[float, float]) -> float:
     return min(max(math.exp(low + unit * (high - low)), bounds[0]), bounds[1])
 
 
+def _at(unit: float, axis: Axis) -> Any:
+    """A number in [0, 1) mapped to a choice, all equally likely, or into a range."""
+    if isinstance(axis, tuple):
+        return axis[min(int(unit * len(axis)), len(axis) - 1)]
+    if axis.log:
+        return _scaled(unit, (axis.low, axis.high))
+    return min(max(axis.low + unit * (axis.high - axis.low), axis.low), axis.high)
+
+
 def random_points(config: SearchConfig, seed: int, count: int) -> list[Point]:
-    """Log-uniform points. The first n of a longer list are the shorter list, so that a budget can grow."""
+    """Independent points, rates and decays log-uniform.
+
+    The first n of a longer list are the shorter list, so that a budget can grow. Every further setting has a stream of its own:
+    to search one more leaves the values of the others as they were.
+    """
     import numpy as np
 
     units = np.random.default_rng([seed, 1]).random((count, 2))
-    return [(_scaled(float(a), config.learning_rate), _scaled(float(b), config.weight_decay)) for a, b in units]
+    columns = {
+        name: np.random.default_rng([seed, 2, *hashlib.sha256(name.encode()).digest()[:4]]).random(count)
+        for name in config.also
+    }
+    return [
+        _point(config, units[i], {name: float(column[i]) for name, column in columns.items()}) for i in range(count)
+    ]
 
 
 def quasi_random_points(config: SearchConfig, seed: int, count: int) -> list[Point]:
     """Scrambled Sobol points (scipy), more even than random ones. A longer list begins with the shorter."""
     from scipy.stats import qmc
 
+    names = sorted(config.also)
+    sequence = qmc.Sobol(d=2 + len(names), scramble=True, rng=seed)
     # Powers of two are what the sequence is made for; scipy warns about any other count.
-    units = qmc.Sobol(d=2, scramble=True, rng=seed).random_base2(max(1, math.ceil(math.log2(max(count, 2)))))[:count]
-    return [(_scaled(float(a), config.learning_rate), _scaled(float(b), config.weight_decay)) for a, b in units]
+    units = sequence.random_base2(max(1, math.ceil(math.log2(max(count, 2)))))[:count]
+    return [_point(config, row, {name: float(row[2 + i]) for i, name in enumerate(names)}) for row in units]
+
+
+def _point(config: SearchConfig, units: Sequence[float], further: Mapping[str, float]) -> Point:
+    """A point from numbers in [0, 1)."""
+    return Point(
+        _scaled(float(units[0]), config.learning_rate),
+        _scaled(float(units[1]), config.weight_decay),
+        write_settings({name: _at(unit, config.also[name]) for name, unit in further.items()}),
+    )
+
+
+def parameters(point: Point) -> dict[str, Any]:
+    """A point as Optuna's parameters, by their names."""
+    return {
+        "learning_rate": point.learning_rate,
+        "weight_decay": point.weight_decay,
+        **read_settings(point.settings),
+    }
+
+
+def further_distributions(config: SearchConfig) -> dict[str, BaseDistribution]:
+    """Optuna's distributions of the settings in `search.also`, by name in a fixed order."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    return {
+        name: CategoricalDistribution(axis)
+        if isinstance(axis, tuple)
+        else FloatDistribution(axis.low, axis.high, log=axis.log)
+        for name, axis in sorted(config.also.items())
+    }
 
 
 class TpePoints:
@@ -105,6 +176,7 @@ class TpePoints:
         self._space: dict[str, optuna.distributions.BaseDistribution] = {
             "learning_rate": optuna.distributions.FloatDistribution(*config.learning_rate, log=True),
             "weight_decay": optuna.distributions.FloatDistribution(*config.weight_decay, log=True),
+            **further_distributions(config),
         }
         self._study = optuna.create_study(study_name=arm, direction="maximize")
         self._trials: dict[int, optuna.Trial] = {}
@@ -117,7 +189,9 @@ class TpePoints:
     def suggest(self, index: int) -> Point:
         """A quasi-random point while the model has too little to go on, then the sampler's."""
         trial = self._ask(index, self._startup[index] if index < len(self._startup) else None)
-        return float(trial.params["learning_rate"]), float(trial.params["weight_decay"])
+        params = dict(trial.params)
+        rate, decay = float(params.pop("learning_rate")), float(params.pop("weight_decay"))
+        return Point(rate, decay, write_settings(params))
 
     def observe(self, index: int, epoch: int, score: float) -> None:
         """Store an intermediate value."""
@@ -139,7 +213,7 @@ class TpePoints:
 
     def _ask(self, index: int, point: Point | None) -> optuna.Trial:
         if point is not None:
-            self._study.enqueue_trial({"learning_rate": point[0], "weight_decay": point[1]})
+            self._study.enqueue_trial(parameters(Point(*point)))
         digest = hashlib.sha256(f"{self._seed}/{self._arm}/{index}".encode()).digest()
         # constant_liar counts running trials as bad, so that workers asking at once do not get the same point.
         self._study.sampler = self._optuna.samplers.TPESampler(
@@ -149,15 +223,29 @@ class TpePoints:
         return self._trials[index]
 
 
-def clip_point(config: SearchConfig, point: Point) -> Point:
-    """The nearest point inside the ranges."""
-    return (
-        min(max(point[0], config.learning_rate[0]), config.learning_rate[1]),
-        min(max(point[1], config.weight_decay[0]), config.weight_decay[1]),
+def clip_point(config: SearchConfig, point: Point | tuple[float, float]) -> Point:
+    """The nearest point inside the space.
+
+    A setting that is not searched here is left out, it has its configured value; one that is no choice here takes the first.
+    """
+    rate, decay, settings = Point(*point)
+    known = read_settings(settings)
+
+    def clip(value: Any, axis: Axis) -> Any:
+        if isinstance(axis, tuple):
+            return value if value in axis else axis[0]
+        return axis.low if value is None else min(max(value, axis.low), axis.high)
+
+    return Point(
+        min(max(rate, config.learning_rate[0]), config.learning_rate[1]),
+        min(max(decay, config.weight_decay[0]), config.weight_decay[1]),
+        write_settings({name: clip(known.get(name), axis) for name, axis in config.also.items()}),
     )
 
 
-def search_points(config: SearchConfig, seed: int, arm: str, first: Sequence[Point] = ()) -> Points:
+def search_points(
+    config: SearchConfig, seed: int, arm: str, first: Sequence[Point | tuple[float, float]] = ()
+) -> Points:
     """The searcher of one arm. All modes but `tpe` give every arm the same points.
 
     Args:
@@ -166,10 +254,10 @@ def search_points(config: SearchConfig, seed: int, arm: str, first: Sequence[Poi
         arm: Its name.
         first: Points to begin with, part of the budget; not for the mode `grid`.
     """
-    first = [clip_point(config, point) for point in first]
+    begin = [clip_point(config, point) for point in first]
     if config.mode == "grid":
         return FixedPoints(list(config.grid))
     if config.mode == "tpe":
-        return TpePoints(config, seed, arm, config.budget, first)
+        return TpePoints(config, seed, arm, config.budget, begin)
     draw = random_points if config.mode == "random" else quasi_random_points
-    return FixedPoints([*first, *draw(config, seed, config.budget)][: config.budget])
+    return FixedPoints([*begin, *draw(config, seed, config.budget)][: config.budget])

@@ -48,7 +48,7 @@ def find_trial(directory: RunDirectory, config: StudyConfig, trial_id: str) -> T
         )
     (row,) = found
     arm = next(arm for arm in list_arms(config.arms) if arm.name == row["arm"])
-    return TrialSpec(row["phase"], arm, row["index"], row["seed"], row["learning_rate"], row["weight_decay"])
+    return TrialSpec.recorded(row, arm)
 
 
 def replay(directory: RunDirectory, trial_id: str) -> Iterator[ReplayedEpoch]:

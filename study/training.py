@@ -52,6 +52,7 @@ class TrainingRun:
             DataError: the fraction leaves a class without images.
         """
         arrays = batches.arrays
+        config = config.model_copy(update={"training": config.training.with_searched(spec.searched)})
         self._config, self.spec, self._batches, self._device = config, spec, batches, device
         self._labels = torch.from_numpy(np.asarray(arrays.labels)).to(device)
         self._classes = len(arrays.classes)

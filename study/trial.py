@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from analysis.schema import NO_SETTINGS
 from study.arms import Arm
+from study.points import Point, read_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """One training of one arm with one learning rate, weight decay and seed."""
+    """One training of one arm at one point of the searched space with one seed."""
 
     phase: str
     """``search`` or ``confirm``."""
@@ -27,24 +31,47 @@ class TrialSpec:
     seed: int
     learning_rate: float
     weight_decay: float
+    settings: str = NO_SETTINGS
+    """What else the search chose, as `points.write_settings` writes it."""
+
+    @classmethod
+    def at(cls, phase: str, arm: Arm, index: int, seed: int, point: Point) -> TrialSpec:
+        """The trial of an arm at a point."""
+        return cls(phase, arm, index, seed, point.learning_rate, point.weight_decay, point.settings)
+
+    @classmethod
+    def recorded(cls, row: Mapping[Any, Any], arm: Arm) -> TrialSpec:
+        """The trial of a row of the table ``trials``."""
+        return cls.at(row["phase"], arm, row["index"], row["seed"], recorded_point(row))
+
+    @property
+    def point(self) -> Point:
+        """Where it lies."""
+        return Point(self.learning_rate, self.weight_decay, self.settings)
+
+    @property
+    def searched(self) -> dict[str, Any]:
+        """What else the search chose, by the settings' names."""
+        return read_settings(self.settings)
 
     @cached_property
     def trial_id(self) -> str:
         """Our own id, a hash of everything above: the same trial has the same id in every run and after every restart."""
-        text = json.dumps(
-            [
-                self.phase,
-                self.arm.fraction,
-                self.arm.fusion,
-                self.arm.encoders,
-                self.arm.control,
-                self.index,
-                self.seed,
-                self.learning_rate,
-                self.weight_decay,
-            ]
-        )
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        values: list[Any] = [
+            self.phase,
+            self.arm.fraction,
+            self.arm.fusion,
+            self.arm.encoders,
+            self.arm.control,
+            self.index,
+            self.seed,
+            self.learning_rate,
+            self.weight_decay,
+        ]
+        # What came later is part of the id where it says something: earlier trials keep theirs.
+        if self.settings != NO_SETTINGS:
+            values.append(self.settings)
+        return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 
     def columns(self) -> dict[str, Any]:
         """The specification as columns of the table ``trials``."""
@@ -60,7 +87,13 @@ class TrialSpec:
             "seed": self.seed,
             "learning_rate": self.learning_rate,
             "weight_decay": self.weight_decay,
+            "settings": self.settings,
         }
+
+
+def recorded_point(row: Mapping[Any, Any]) -> Point:
+    """Where the trial of a row of the table ``trials`` lies."""
+    return Point(float(row["learning_rate"]), float(row["weight_decay"]), row["settings"] or NO_SETTINGS)
 
 
 @dataclass(frozen=True)

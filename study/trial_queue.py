@@ -15,7 +15,7 @@ import pandas as pd
 
 from analysis.metrics import confusion_metrics
 from study.errors import StudyFailed
-from study.trial import EpochReport, TrialSpec
+from study.trial import EpochReport, TrialSpec, recorded_point
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -155,9 +155,7 @@ class TrialQueue:
                 # The study ended between the last epoch's row and the trial's own.
                 self._write_trial(trial, _STATUS[decision])
             spec = trial.spec
-            trial.plan.points.replay(
-                spec.index, (spec.learning_rate, spec.weight_decay), history[trial_id], trial.status
-            )
+            trial.plan.points.replay(spec.index, spec.point, history[trial_id], trial.status)
             if trial.status == "running":
                 self._unfinished.append(trial_id)
             else:
@@ -169,17 +167,12 @@ class TrialQueue:
             plan = self._plans.get(row["arm"])
             if plan is None or plan.phase != row["phase"]:
                 continue
-            if plan.phase == "confirm" and plan.points.suggest(row["index"]) != (
-                row["learning_rate"],
-                row["weight_decay"],
-            ):
+            if plan.phase == "confirm" and plan.points.suggest(row["index"]) != recorded_point(row):
                 # Of an earlier winner: the search was extended and found a better one.
                 continue
             trial_id = row["trial_id"]
             if trial_id not in self._trials:
-                spec = TrialSpec(
-                    plan.phase, plan.arm, row["index"], row["seed"], row["learning_rate"], row["weight_decay"]
-                )
+                spec = TrialSpec.recorded(row, plan.arm)
                 if spec.trial_id != trial_id:
                     raise StudyFailed(
                         f"the record of trial {trial_id} of arm {row['arm']} has the settings of trial {spec.trial_id}; the"
@@ -248,8 +241,7 @@ class TrialQueue:
             return None
         plan = min(waiting, key=lambda plan: (-plan.cost, self._handed_out[plan.arm.name]))
         index = self._handed_out[plan.arm.name]
-        learning_rate, weight_decay = plan.points.suggest(index)
-        spec = TrialSpec(plan.phase, plan.arm, index, plan.seeds[index], learning_rate, weight_decay)
+        spec = TrialSpec.at(plan.phase, plan.arm, index, plan.seeds[index], plan.points.suggest(index))
         trial = _Trial(spec, plan, tune_id=tune_id)
         self._write_trial(trial, "running")
         self._trials[spec.trial_id] = trial

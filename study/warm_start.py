@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.errors import StudyError
 from study.errors import UsageError
+from study.points import Point, read_settings, write_settings
+from study.trial import recorded_point
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
-    from study.points import Point
 
-
-def earlier_winners(folder: Path, arms: Collection[str]) -> dict[str, Point]:
+def earlier_winners(folder: Path, arms: Collection[str], searched: Collection[str] = ()) -> dict[str, Point]:
     """The winning points of an earlier study.
 
     Args:
         folder: Its run directory. It need not be finished.
         arms: Names of the arms that are searched now.
+        searched: Names of the further settings that are searched now, such as ``training.sampling``.
 
     Returns:
-        Learning rate and weight decay by the arm's name; arms without a winner there are missing.
+        Points by the arm's name; arms without a winner there are missing. Further settings have the value that the winner was
+        trained with, chosen by the earlier search or configured for all its trials.
 
     Raises:
         UsageError: there is no study, or no arm of it has the name of one of ours and a winner.
@@ -30,14 +32,19 @@ def earlier_winners(folder: Path, arms: Collection[str]) -> dict[str, Point]:
     from analysis import load_study
 
     try:
-        winners = load_study(folder).winners()
+        study = load_study(folder)
+        winners = study.winners()
     except StudyError as error:
         raise UsageError(f"search.warm_start: {error}") from error
-    points = {
-        str(row["arm"]): (float(row["learning_rate"]), float(row["weight_decay"]))
-        for row in winners.to_dict("records")
-        if row["arm"] in arms
-    }
+    training = study.config.get("training")
+    configured = {f"training.{name}": value for name, value in (training if isinstance(training, dict) else {}).items()}
+
+    def point_of(row: Mapping[Any, Any]) -> Point:
+        point = recorded_point(row)
+        values = {**configured, **read_settings(point.settings)}
+        return point._replace(settings=write_settings({name: values[name] for name in searched if name in values}))
+
+    points = {str(row["arm"]): point_of(row) for row in winners.to_dict("records") if row["arm"] in arms}
     if not points:
         raise UsageError(
             f"search.warm_start: {folder} has winners of the arms {', '.join(winners['arm']) or 'none'}, expected one at least of"
@@ -47,7 +54,11 @@ def earlier_winners(folder: Path, arms: Collection[str]) -> dict[str, Point]:
 
 
 def first_points(
-    folder: Path, arms: Collection[str], kept: Mapping[str, Sequence[float]] | None, say: Callable[[str], None]
+    folder: Path,
+    arms: Collection[str],
+    kept: Mapping[str, Sequence[Any]] | None,
+    say: Callable[[str], None],
+    searched: Collection[str] = (),
 ) -> dict[str, Point]:
     """Where each arm begins: as kept when this study began, whatever became of the earlier one since.
 
@@ -56,13 +67,14 @@ def first_points(
         arms: Names of the arms that are searched now.
         kept: What the manifest of this study has; None when it begins.
         say: Prints a line.
+        searched: Names of the further settings that are searched now.
 
     Raises:
         UsageError: as `earlier_winners`, when this study begins.
     """
     if kept is not None:
-        return {arm: (float(point[0]), float(point[1])) for arm, point in kept.items()}
-    points = earlier_winners(folder, arms)
+        return {arm: Point(float(point[0]), float(point[1]), *point[2:]) for arm, point in kept.items()}
+    points = earlier_winners(folder, arms, searched)
     missing = [arm for arm in arms if arm not in points]
     say(f"Beginning with the winners of {folder}" + (f"; it has none of {', '.join(missing)}" if missing else ""))
     return points

@@ -59,6 +59,7 @@ class RunDirectory:
         control: str = "",
         error: str = "",
         learning_rate: float = 1e-3,
+        **more: Any,
     ) -> None:
         """A trial with one epoch per entry of ``correct``, the number of correct answers among 40 images."""
         correct = correct or []
@@ -80,6 +81,7 @@ class RunDirectory:
             "tune_id": f"t{self.sequence}",
             "host": "here",
             "time": 1.0e9,
+            **more,
         }
         self.add("trials", **row, status="running", epochs=0, error="")
         for position, (right, loss) in enumerate(zip(correct, losses, strict=True)):

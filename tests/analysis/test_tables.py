@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -127,6 +129,52 @@ def test_several_fusions_have_a_column_each(run_directory: Make) -> None:
         "Difference (gated)",
         "Difference (sum)",
     ]
+
+
+def test_further_settings_of_the_winners_are_shown_and_a_winner_is_confirmed_with_its_own(run_directory: Make) -> None:
+    directory = run_directory()
+    balanced, natural = (
+        json.dumps({"training.effective_beta": beta, "training.sampling": sampling})
+        for beta, sampling in ((0.98765, "balanced"), (0.5, "natural"))
+    )
+    directory.trial("a", correct=[20], settings=natural)
+    directory.trial("b", correct=[30], settings=balanced, index=1)
+    directory.trial("old", phase="confirm", seed=1, correct=[10], settings=natural)
+    directory.trial("new", phase="confirm", seed=2, correct=[28], settings=balanced)
+    path = directory.save()
+    shown = named(path)["winners"].display().iloc[0]
+    assert shown[["Sampling", "Effective beta"]].tolist() == ["balanced", "0.988"]
+    study = load_study(path)
+    assert study.trials.set_index("trial_id")["training.sampling"].to_dict() == {
+        "a": "natural",
+        "b": "balanced",
+        "old": "natural",
+        "new": "balanced",
+    }
+    assert study.confirmed["trial_id"].tolist() == ["new"]
+
+
+def test_records_from_before_further_settings_were_searched_are_read(run_directory: Make) -> None:
+    directory = run_directory()
+    directory.trial("a", correct=[20])
+    directory.trial("b", phase="confirm", correct=[20])
+    study = load_study(directory.save())
+    assert study.searched_settings == []
+    assert study.confirmed["settings"].tolist() == ["{}"]
+
+
+@pytest.mark.parametrize(("metric", "words"), [("val_accuracy", "accuracy"), ("val_macro_f1", "macro F1")])
+def test_every_table_with_chosen_runs_names_the_metric_of_the_choice(
+    run_directory: Make, fill_directory: Make, metric: str, words: str
+) -> None:
+    directory = fill_directory(run_directory())
+    directory.trial("c", fusion="sum", phase="confirm", control="shuffled", correct=[36])
+    directory.config["search"]["metric"] = metric
+    made = named(directory.save())
+    chosen = {name for name in made if not name.startswith("budget")}
+    assert len(chosen) == 8
+    for name in chosen:
+        assert re.search(rf"(by|best) validation {words}", made[name].caption), name
 
 
 def test_only_failed_trials_are_listed_with_their_reason(run_directory: Make) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,11 @@ def records_of(folder: Path, arms: Iterable[Arm]) -> dict[str, list[tuple[Any, .
         shown[f"pilot/{row['arm']}"].append(
             (
                 STATES[row["status"]],
-                {"learning_rate": row["learning_rate"], "weight_decay": row["weight_decay"]},
+                {
+                    "learning_rate": row["learning_rate"],
+                    "weight_decay": row["weight_decay"],
+                    **json.loads(row["settings"]),
+                },
                 values,
                 value,
                 {"trial_id": row["trial_id"], "arm": row["arm"], "seed": row["seed"]},

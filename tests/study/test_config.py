@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from study.config import ArmsConfig, PretrainConfig, ResourcesConfig, SearchConfig, StudyConfig, TrainingConfig
+from study.points import Point
 
 
 def test_an_epoch_is_a_pass_over_the_subset_unless_steps_are_given() -> None:
@@ -28,7 +29,33 @@ def test_the_budget_is_the_grid_in_grid_mode_and_eight_otherwise() -> None:
 
 def test_the_grid_lists_all_pairs_in_order() -> None:
     search = SearchConfig(grid_learning_rate=(0.1, 0.2), grid_weight_decay=(0.0, 1.0))
-    assert search.grid == ((0.1, 0.0), (0.1, 1.0), (0.2, 0.0), (0.2, 1.0))
+    assert search.grid == (Point(0.1, 0.0), Point(0.1, 1.0), Point(0.2, 0.0), Point(0.2, 1.0))
+
+
+def test_the_grid_takes_every_combination_of_further_choices() -> None:
+    also = {"training.sampling": ["natural", "balanced"], "training.effective_beta": [0, 0.9]}
+    search = SearchConfig.model_validate({"mode": "grid", "also": also, "grid_weight_decay": [0.0]})
+    settings = [
+        f'{{"training.effective_beta": {beta}, "training.sampling": "{sampling}"}}'
+        for beta in (0.0, 0.9)
+        for sampling in ("natural", "balanced")
+    ]
+    assert search.grid == tuple(Point(lr, 0.0, text) for lr in (3e-4, 1e-3, 3e-3) for text in settings)
+    assert search.budget == 12
+
+
+def test_further_settings_may_be_written_with_dots_or_nested() -> None:
+    axis = {"low": 0.9, "high": 0.99}
+    dotted = SearchConfig.model_validate({"also": {"training.effective_beta": axis}})
+    assert dotted == SearchConfig.model_validate({"also": {"training": {"effective_beta": axis}}})
+    assert SearchConfig.model_validate_json(dotted.model_dump_json()) == dotted
+
+
+def test_what_the_search_chose_replaces_what_is_configured() -> None:
+    training = TrainingConfig(loss_weights="inverse", epochs=3)
+    assert training.with_searched({}) is training
+    chosen = training.with_searched({"training.loss_weights": "none", "training.effective_beta": 0.5})
+    assert chosen == TrainingConfig(loss_weights="none", effective_beta=0.5, epochs=3)
 
 
 @given(seed=st.integers(0, 10_000), count=st.integers(0, 20))
@@ -73,6 +100,23 @@ def test_a_name_that_cannot_be_one_folder_is_refused(name: str) -> None:
         ({"search": {"grid_weight_decay": [float("nan")]}}, "finite"),
         ({"search": {"reduction_factor": 1}}, "greater than 1"),
         ({"search": {"mode": "grid", "trials_per_arm": 8}}, "3 x 3 = 9 points"),
+        ({"search": {"also": {"training.epochs": [1, 2]}}}, "found training.epochs, expected one of training.loss"),
+        ({"search": {"also": {"model.width": [8, 16]}}}, "found model.width, expected one of training.loss"),
+        ({"search": {"also": {"training.sampling": ["natural", "even"]}}}, "training.sampling: found 'even'"),
+        ({"search": {"also": {"training.sampling": ["natural", "natural"]}}}, "each once"),
+        ({"search": {"also": {"training.sampling": []}}}, "at least one choice"),
+        ({"search": {"also": {"training.sampling": {"low": 0, "high": 1}}}}, "it is no number"),
+        ({"search": {"also": {"training.effective_beta": {"low": 0, "high": 1}}}}, "found 1.0: .*less than 1"),
+        ({"search": {"also": {"training.effective_beta": {"low": 0.9, "high": 0.1}}}}, "the lower first"),
+        ({"search": {"also": {"training.effective_beta": {"low": 0, "high": 0.1, "log": True}}}}, "above 0"),
+        (
+            {"search": {"mode": "grid", "also": {"training.effective_beta": {"low": 0, "high": 0.9}}}},
+            "effective_beta has a range, but a grid visits listed values",
+        ),
+        (
+            {"search": {"mode": "grid", "trials_per_arm": 9, "also": {"training.sampling": ["natural", "balanced"]}}},
+            "3 x 3 x 2 = 18 points",
+        ),
         ({"resources": {"gpu": -1}}, "0 or more"),
         ({"resources": {"workers": "many"}}, "auto"),
         ({"training": {"epochs": 0}}, "greater than or equal to 1"),

@@ -62,6 +62,9 @@ def test_the_published_preset_is_the_published_recipe() -> None:
             "schedule": "plateau",
             "plateau_patience": 5,
             "plateau_factor": 0.5,
+            "loss_weights": "none",
+            "effective_beta": 0.999,
+            "sampling": "natural",
         },
         "data": {
             "image_size": 224,

@@ -49,7 +49,8 @@ def search(mode: str) -> SearchConfig:
             "tpe_startup": 2,
             "trials_per_arm": 4,
             "grid_learning_rate": [1e-3, 1e-2],
-            "grid_weight_decay": [0, 1e-4],
+            "grid_weight_decay": [0],
+            "also": {"training.sampling": ["natural", "balanced"]},
         }
     )
 
@@ -174,7 +175,7 @@ def test_another_process_follows_while_trials_run(
     trial = process.take()
     ((state, params, value, values),) = second_process()["pilot/WBC_100/off"]
     assert (state, value, values) == ("RUNNING", None, {})
-    assert set(params) == {"learning_rate", "weight_decay"}
+    assert set(params) == {"learning_rate", "weight_decay", "training.sampling"}
     process.queue.report(trial, make_report(1, correct=12))
     process.queue.report(trial, make_report(2, correct=9))
     assert second_process()["pilot/WBC_100/off"][0][3] == {"1": 0.6, "2": 0.45}

@@ -10,6 +10,7 @@ from data_utils.fractions import select_fraction
 from study.arms import Arm, list_arms
 from study.config import StudyConfig
 from study.plans import confirm_plans, grace_epochs, search_plans, steps_in_epoch
+from study.points import Point
 
 
 def configured(**groups: object) -> StudyConfig:
@@ -86,15 +87,16 @@ def test_every_winner_is_confirmed_with_every_seed_to_the_last_epoch(small_array
             "arm": [arm.name for arm in reversed(arms)],
             "learning_rate": [1e-3, 2e-3, 3e-3, 4e-3],
             "weight_decay": [0.0, 1e-5, 1e-4, 1e-3],
+            "settings": ['{"training.sampling": "balanced"}', "{}", "{}", "{}"],
         }
     )
     plans = confirm_plans(config, arms, small_arrays, winners)
     assert [plan.arm for plan in plans] == list(arms)
     assert [[plan.points.suggest(index) for index in range(3)] for plan in plans] == [
-        [(4e-3, 1e-3)] * 3,
-        [(3e-3, 1e-4)] * 3,
-        [(2e-3, 1e-5)] * 3,
-        [(1e-3, 0.0)] * 3,
+        [Point(4e-3, 1e-3)] * 3,
+        [Point(3e-3, 1e-4)] * 3,
+        [Point(2e-3, 1e-5)] * 3,
+        [Point(1e-3, 0.0, '{"training.sampling": "balanced"}')] * 3,
     ]
     # Compared arms share their seeds, so that differences are paired; none was used in the search.
     assert [list(plan.seeds) for plan in plans] == [[6, 7, 8]] * 4

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from study.config import SearchConfig
-from study.points import FixedPoints, Point, TpePoints, quasi_random_points, random_points, search_points
+from study.points import (
+    FixedPoints,
+    Point,
+    Points,
+    TpePoints,
+    quasi_random_points,
+    random_points,
+    read_settings,
+    search_points,
+    write_settings,
+)
 
 BOUNDS = st.tuples(st.floats(1e-8, 10), st.floats(1e-8, 10)).map(lambda pair: (min(pair), max(pair)))
 
@@ -19,7 +29,7 @@ def test_the_grid_visits_every_point_once_in_every_arm() -> None:
     config = SearchConfig(mode="grid", grid_learning_rate=(1e-3, 3e-3), grid_weight_decay=(0.0, 1e-4, 1e-2))
     points = search_points(config, seed=0, arm="WBC_1/off")
     visited = [points.suggest(index) for index in range(config.budget)]
-    assert sorted(visited) == sorted(itertools.product((1e-3, 3e-3), (0.0, 1e-4, 1e-2)))
+    assert sorted(visited) == sorted(Point(*pair) for pair in itertools.product((1e-3, 3e-3), (0.0, 1e-4, 1e-2)))
     other = search_points(config, seed=5, arm="WBC_100/sum")
     assert [other.suggest(index) for index in range(config.budget)] == visited
 
@@ -32,7 +42,8 @@ def test_points_lie_inside_the_bounds_even_where_rounding_would_leave_them(
     config = SearchConfig(learning_rate=rates, weight_decay=decays)
     points: list[Point] = draw(config, seed, count)  # type: ignore[operator]  # parametrised
     assert len(points) == count
-    for learning_rate, weight_decay in points:
+    for learning_rate, weight_decay, further in points:
+        assert further == "{}"
         assert rates[0] <= learning_rate <= rates[1]
         assert decays[0] <= weight_decay <= decays[1]
 
@@ -66,14 +77,14 @@ def test_quasi_random_points_cover_the_space_more_evenly_than_chance() -> None:
     # Of any 2**k scrambled Sobol points exactly one falls into each of 2**k equal intervals of each dimension.
     config = SearchConfig(learning_rate=(1.0, 2.0**8), weight_decay=(1.0, 2.0**8))
     points = quasi_random_points(config, seed=11, count=8)
-    for values in zip(*points, strict=True):
+    for values in list(zip(*points, strict=True))[:2]:
         assert sorted(int(value.bit_length() - 1) for value in map(int, values)) == list(range(8))
 
 
 def test_fixed_points_are_handed_out_by_index() -> None:
     points = FixedPoints([(1.0, 2.0), (3.0, 4.0)])
-    assert points.suggest(1) == (3.0, 4.0)
-    assert points.suggest(0) == (1.0, 2.0)
+    assert points.suggest(1) == Point(3.0, 4.0)
+    assert points.suggest(0) == Point(1.0, 2.0)
 
 
 CONFIG = SearchConfig(mode="tpe", trials_per_arm=8, tpe_startup=2)
@@ -204,7 +215,7 @@ def test_a_warm_start_begins_with_the_earlier_winner_inside_the_budget_and_the_r
     cold = search_points(config, 3, "WBC_1/off")
     expected = [cold.suggest(index) for index in range(4)]
     warm = search_points(config, 3, "WBC_1/off", [(0.5, 1e-9)])
-    assert [warm.suggest(index) for index in range(4)] == [(1e-2, 1e-6), *expected[:3]]
+    assert [warm.suggest(index) for index in range(4)] == [Point(1e-2, 1e-6), *expected[:3]]
     if mode != "tpe":
         with pytest.raises(IndexError):
             warm.suggest(4)
@@ -212,4 +223,90 @@ def test_a_warm_start_begins_with_the_earlier_winner_inside_the_budget_and_the_r
 
 def test_a_warm_start_is_used_even_where_it_is_the_only_start() -> None:
     config = SearchConfig(mode="tpe", trials_per_arm=3, tpe_startup=1)
-    assert search_points(config, 0, "WBC_1/off", [(1e-3, 1e-3)]).suggest(0) == (1e-3, 1e-3)
+    assert search_points(config, 0, "WBC_1/off", [(1e-3, 1e-3)]).suggest(0) == Point(1e-3, 1e-3)
+
+
+ALSO = {
+    "training.loss_weights": ["none", "inverse", "effective"],
+    "training.effective_beta": {"low": 0.5, "high": 0.9},
+    "training.sampling": ["natural", "balanced"],
+}
+
+
+def searching(mode: str, also: object = None, **more: object) -> SearchConfig:
+    values = {"mode": mode, "trials_per_arm": 12, "tpe_startup": 6, **more}
+    return SearchConfig.model_validate(values | {"also": ALSO if also is None else also})
+
+
+def suggest_all(points: Points, count: int = 12, score: float = 0.5) -> list[Point]:
+    found = []
+    for index in range(count):
+        found.append(points.suggest(index))
+        points.end(index, "completed", score)
+    return found
+
+
+def test_points_without_further_settings_are_those_of_version_one() -> None:
+    # Literals from before further settings could be searched: finished studies must be extended, not restarted.
+    config = SearchConfig()
+    assert random_points(config, 3, 2)[1] == Point(0.00048165399195769146, 5.126034159872909e-05)
+    assert quasi_random_points(config, 3, 2)[1] == Point(0.006045488317315226, 2.2420733615239504e-06)
+
+
+@pytest.mark.parametrize("mode", ["random", "qmc", "tpe"])
+def test_further_settings_are_drawn_from_their_choices_and_ranges(mode: str) -> None:
+    drawn = [read_settings(point.settings) for point in suggest_all(search_points(searching(mode), 1, "WBC_1/off"))]
+    assert {frozenset(values) for values in drawn} == {frozenset(ALSO)}
+    assert {values["training.loss_weights"] for values in drawn} == {"none", "inverse", "effective"}
+    assert {values["training.sampling"] for values in drawn} == {"natural", "balanced"}
+    betas = [values["training.effective_beta"] for values in drawn]
+    assert all(0.5 <= beta <= 0.9 for beta in betas) and len(set(betas)) > 6
+
+
+@pytest.mark.parametrize("mode", ["random", "qmc"])
+def test_further_settings_are_the_same_in_every_arm_and_a_larger_budget_begins_with_the_smaller(mode: str) -> None:
+    few = suggest_all(search_points(searching(mode), 1, "WBC_1/off"))
+    many = suggest_all(search_points(searching(mode, trials_per_arm=30), 1, "WBC_50/sum", ()), 30)
+    assert many[:12] == few
+
+
+def test_one_more_setting_leaves_random_values_of_the_others_as_they_were() -> None:
+    both, one = (
+        random_points(searching("random", {name: ALSO[name] for name in names}), 5, 8)
+        for names in (["training.loss_weights", "training.sampling"], ["training.sampling"])
+    )
+    assert [point[:2] for point in both] == [point[:2] for point in one] == [p[:2] for p in random_points(CONFIG, 5, 8)]
+    name = "training.sampling"
+    assert [read_settings(p.settings)[name] for p in both] == [read_settings(p.settings)[name] for p in one]
+
+
+def test_choices_of_the_quasi_random_points_are_taken_equally_often() -> None:
+    config = searching("qmc", {"training.sampling": ["natural", "balanced"]})
+    drawn = [read_settings(point.settings)["training.sampling"] for point in quasi_random_points(config, 2, 16)]
+    assert drawn.count("natural") == 8
+
+
+def test_a_replayed_tpe_with_further_settings_goes_on_as_it_would_have() -> None:
+    config = searching("tpe")
+    whole, restarted = (search_points(config, 2, "WBC_1/off") for _ in range(2))
+    for index in range(8):
+        point = whole.suggest(index)
+        status = "running" if index == 7 else "completed"
+        if status == "completed":
+            whole.observe(index, 1, index / 10)
+            whole.end(index, status, index / 10)
+        restarted.replay(index, point, {1: index / 10} if status == "completed" else {}, status)
+    assert restarted.suggest(8) == whole.suggest(8)
+
+
+def test_a_warm_start_brings_further_settings_into_the_space() -> None:
+    config = searching("random")
+    known = {"training.sampling": "balanced", "training.effective_beta": 0.99, "training.plateau_factor": 0.1}
+    first = search_points(config, 0, "WBC_1/off", [Point(1e-3, 1e-3, write_settings(known))]).suggest(0)
+    assert read_settings(first.settings) == {
+        "training.effective_beta": 0.9,
+        "training.loss_weights": "none",
+        "training.sampling": "balanced",
+    }
+    plain = search_points(SearchConfig(mode="random"), 0, "WBC_1/off", [Point(1e-3, 1e-3, write_settings(known))])
+    assert plain.suggest(0) == Point(1e-3, 1e-3)

@@ -10,6 +10,7 @@ import pytest
 
 from analysis.schema import EPOCH_COLUMNS, TRIAL_COLUMNS
 from study.arms import Arm
+from study.points import Point
 from study.trial import EpochReport, TrialSpec
 
 SPEC = TrialSpec("search", Arm(0.1, "sum", ("prcc", "cam16")), 3, 7, 1e-3, 1e-4)
@@ -32,6 +33,7 @@ def test_a_trial_id_never_changes_between_versions() -> None:
         {"seed": 8},
         {"learning_rate": 1.0000000000000002e-3},
         {"weight_decay": 0.0},
+        {"settings": '{"training.sampling": "balanced"}'},
     ],
     ids=str,
 )
@@ -52,8 +54,21 @@ def test_a_specification_fills_the_columns_of_the_schema() -> None:
         "seed": 7,
         "learning_rate": 1e-3,
         "weight_decay": 1e-4,
+        "settings": "{}",
     }
     assert set(SPEC.columns()) < set(TRIAL_COLUMNS)
+
+
+@pytest.mark.parametrize("settings", ["{}", '{"training.sampling": "balanced"}'])
+def test_a_recorded_trial_is_the_trial_that_was_recorded(settings: str) -> None:
+    spec = replace(SPEC, settings=settings)
+    assert TrialSpec.recorded(spec.columns(), spec.arm) == spec
+    assert spec.point == Point(1e-3, 1e-4, settings)
+
+
+def test_a_record_from_before_further_settings_were_searched_is_still_the_same_trial() -> None:
+    row = {**SPEC.columns(), "settings": ""}
+    assert TrialSpec.recorded(row, SPEC.arm).trial_id == SPEC.trial_id
 
 
 def test_a_row_of_an_epoch_has_no_volatile_column(make_report: Callable[..., EpochReport]) -> None:

@@ -32,7 +32,7 @@ from study.arms import Arm
 from study.config import SearchConfig
 from study.errors import StudyFailed
 from study.optuna_projection import JOURNAL, OptunaProjection, open_journal, search_space
-from study.points import FixedPoints, search_points
+from study.points import FixedPoints, Point, search_points
 from study.records import RecordWriter
 from study.rungs import Rungs
 from study.trial import EpochReport, Predictions, TrialSpec
@@ -65,8 +65,8 @@ class HearingPoints:
     def __init__(self) -> None:
         self.heard: list[tuple[Any, ...]] = []
 
-    def suggest(self, index: int) -> tuple[float, float]:
-        return 1e-3, 1e-4 * (index + 1)
+    def suggest(self, index: int) -> Point:
+        return Point(1e-3, 1e-4 * (index + 1))
 
     def observe(self, index: int, epoch: int, score: float) -> None:
         self.heard.append(("observe", index, epoch, score))
@@ -74,7 +74,7 @@ class HearingPoints:
     def end(self, index: int, status: str, score: float | None) -> None:
         self.heard.append(("end", index, status, score))
 
-    def replay(self, index: int, point: tuple[float, float], scores: dict[int, float], status: str) -> None:
+    def replay(self, index: int, point: Point, scores: dict[int, float], status: str) -> None:
         self.heard.append(("replay", index, scores, status))
 
 
@@ -503,11 +503,14 @@ ARMS = (
 )
 
 
+ALSO = {"training.sampling": ["natural", "balanced"], "training.effective_beta": {"low": 0.1, "high": 0.9}}
+
+
 def make_plans(mode: str) -> list[ArmPlan]:
     """Three arms with a searcher and rungs of their own; their points and rungs are those of a real study."""
     plans = []
     for arm, cost, budget in ARMS:
-        search = SearchConfig.model_validate({"mode": mode, "trials_per_arm": budget, "tpe_startup": 2})
+        search = SearchConfig.model_validate({"mode": mode, "trials_per_arm": budget, "tpe_startup": 2, "also": ALSO})
         points = search_points(search, 0, arm.name)
         plans.append(ArmPlan("search", arm, points, [0] * budget, EPOCHS, cost, Rungs(1, EPOCHS, 2)))
     return plans
@@ -570,7 +573,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.folder,
             study="pilot",
             owner="this run",
-            space=search_space(SearchConfig()),
+            space=search_space(SearchConfig.model_validate({"also": ALSO})),
             metric="val_accuracy",
             warn=pytest.fail,
         )

@@ -11,6 +11,7 @@ import pytest
 from analysis import load_study
 from study.config import SearchConfig
 from study.errors import UsageError
+from study.points import Point, read_settings
 from study.warm_start import earlier_winners, first_points
 from tests.study.tiny import command, write_tiny
 
@@ -19,7 +20,11 @@ def test_the_winners_of_the_same_arms_are_found(calm: Path) -> None:
     winners = load_study(calm).winners().set_index("arm")
     assert len(winners) == 4
     found = earlier_winners(calm, ["WBC_10/sum", "WBC_50/off"])
-    assert found == {"WBC_10/sum": (winners.loc["WBC_10/sum", "learning_rate"], 0.0001)}
+    assert found == {"WBC_10/sum": Point(winners.loc["WBC_10/sum", "learning_rate"], 0.0001)}
+    # What the earlier study did not search was the same for all its trials.
+    found = earlier_winners(calm, ["WBC_10/sum"], ["training.sampling", "training.loss_weights"])
+    values = {"training.loss_weights": "none", "training.sampling": "natural"}
+    assert read_settings(found["WBC_10/sum"].settings) == values
 
 
 def test_an_earlier_study_that_cannot_help_is_refused(calm: Path, tmp_path: Path) -> None:
@@ -55,4 +60,4 @@ def test_a_study_begins_with_the_winners_of_another(calm: Path, tmp_path: Path) 
     trials = load_study(folder).trials.sort_values("index")
     assert len(trials) == 2
     assert trials.iloc[0][["learning_rate", "weight_decay"]].tolist() == winner.tolist()
-    assert json.loads((folder / "manifest.json").read_text())["warm_start"] == {"WBC_100/off": winner.tolist()}
+    assert json.loads((folder / "manifest.json").read_text())["warm_start"] == {"WBC_100/off": [*winner.tolist(), "{}"]}
