@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.metrics import confusion_metrics
 from analysis.published import published_values
+from analysis.schema import MASKS_SUFFIX
 
 if TYPE_CHECKING:
     from analysis.study import Study
@@ -24,8 +25,10 @@ def setting_of(arm: str) -> str:
 
 
 def setting_title(setting: str) -> str:
-    """Words for a setting: "without" or e.g. "with (sum)"."""
-    return "without" if setting == OFF else f"with ({setting})"
+    """Words for a setting: "without" or e.g. "with (sum)"; "with (sum) + masks" where it learns from masks too."""
+    pretraining = setting.removesuffix(MASKS_SUFFIX)
+    title = "without" if pretraining == OFF else f"with ({pretraining})"
+    return title + (" + masks" if pretraining != setting else "")
 
 
 def compared_settings(study: Study) -> list[str]:

@@ -30,6 +30,7 @@ TRIAL_COLUMNS = {
     "fusion": "string",  # "off", "sum", ...
     "encoders": "string",  # names joined by "+", empty without fusion
     "control": "string",  # empty, or the name of the control
+    "segmentation": "string",  # "masks" for an arm that learns from masks too, else empty
     "index": "int64",  # 0-based: position in the arm's search, or the number of the confirmation
     "seed": "int64",  # subset, initial weights, order and crops follow from it
     "learning_rate": "float64",
@@ -96,11 +97,15 @@ CURVE_COLUMNS = {
 """``pretrain/<encoder>/curve.parquet``; ``val_accuracy`` is missing for the autoencoder."""
 
 
+MASKS_SUFFIX = "+masks"
+"""Ends the names of arms in which an auxiliary head learns from masks."""
+
+
 def subset_name(fraction: float) -> str:
     """Name of a fraction as in the published report: 0.01 -> ``WBC_1``, 0.125 -> ``WBC_12.5``."""
     return f"WBC_{fraction * 100:.10g}"
 
 
-def arm_name(fraction: float, fusion: str, control: str = "") -> str:
-    """Name of an arm, e.g. ``WBC_10/sum`` or, for a control, ``WBC_10/sum-random``."""
-    return f"{subset_name(fraction)}/{fusion}{'-' + control if control else ''}"
+def arm_name(fraction: float, fusion: str, control: str = "", segmentation: bool = False) -> str:
+    """Name of an arm, e.g. ``WBC_10/sum``; ``WBC_10/sum-random`` is a control, ``WBC_10/sum+masks`` learns from masks too."""
+    return f"{subset_name(fraction)}/{fusion}{'-' + control if control else ''}{MASKS_SUFFIX if segmentation else ''}"

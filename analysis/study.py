@@ -26,7 +26,7 @@ from analysis.schema import (
 )
 from analysis.segments import read_parquet, read_segments
 
-ARM_COLUMNS = ["arm", "fraction", "subset", "fusion", "encoders", "control"]
+ARM_COLUMNS = ["arm", "fraction", "subset", "fusion", "encoders", "control", "segmentation"]
 SELECTION_METRICS = ("val_accuracy", "val_macro_f1")
 """Values of ``search.metric``; the first one holds where the configuration says nothing."""
 
@@ -144,8 +144,8 @@ class Study:
 
         Returns:
             The columns of `analysis.schema.EPOCH_COLUMNS`, val_accuracy, val_macro_f1, val_weighted_f1,
-            val_recall_<class>, and the trial's phase, arm, fraction, subset, fusion, encoders, control, index, seed and
-            status. ``learning_rate`` is the one in force during the epoch.
+            val_recall_<class>, and the trial's phase, arm, fraction, subset, fusion, encoders, control, segmentation, index,
+            seed and status. ``learning_rate`` is the one in force during the epoch.
         """
         columns = ["trial_id", "phase", *ARM_COLUMNS, "index", "seed", "status"]
         return self._epochs.merge(self.trials[columns], on="trial_id", how="inner")
@@ -157,8 +157,8 @@ class Study:
         A search that was extended may have found another winner; confirmations of an earlier one do not count.
 
         Returns:
-            trial_id, arm, fraction, subset, fusion, encoders, control, seed, learning_rate, weight_decay, settings,
-            best_epoch, val_loss, val_accuracy, val_macro_f1, val_weighted_f1, val_recall_<class>, the same with
+            trial_id, arm, fraction, subset, fusion, encoders, control, segmentation, seed, learning_rate, weight_decay,
+            settings, best_epoch, val_loss, val_accuracy, val_macro_f1, val_weighted_f1, val_recall_<class>, the same with
             ``test_`` (missing without a test split; no test loss), train_images, parameters. Ordered by fraction, arm, seed.
         """
         trials = self.trials

@@ -108,6 +108,12 @@ class ImageArrays:
             images[row, : image.shape[0], : image.shape[1]] = image
         return images, sizes
 
+    @property
+    def masked(self) -> NDArray[np.bool_]:
+        """Which images have a mask, bool (N,)."""
+        masked: NDArray[np.bool_] = self._mask_offsets >= 0
+        return masked
+
     def has_mask(self, i: int) -> bool:
         """Say whether image i has a mask."""
         return bool(self._mask_offsets[i] >= 0)

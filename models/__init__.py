@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from models.errors import WeightsError
     from models.fusion import FusedClassifier
     from models.initialisation import initialise, stream
+    from models.segmentation import SegmentationTask
 
 __all__ = [
     "Autoencoder",
     "Encoder",
     "FusedClassifier",
     "ResidualClassifier",
+    "SegmentationTask",
     "WeightsError",
     "initialise",
     "load_published",
@@ -37,6 +39,7 @@ _MODULE_OF = {
     "Encoder": "encoders",
     "FusedClassifier": "fusion",
     "ResidualClassifier": "classifier",
+    "SegmentationTask": "segmentation",
     "WeightsError": "errors",
     "initialise": "initialisation",
     "load_published": "checkpoints",

@@ -23,17 +23,20 @@ class Arm:
     """Names of the encoders, empty without fusion."""
     control: str = ""
     """Name of the control that this arm is, empty for the compared arms."""
+    segmentation: bool = False
+    """Whether an auxiliary head learns from masks."""
 
     @property
     def name(self) -> str:
         """Unique within a study, e.g. ``WBC_10/sum``."""
-        return arm_name(self.fraction, self.fusion, self.control)
+        return arm_name(self.fraction, self.fusion, self.control, self.segmentation)
 
 
 def list_arms(config: ArmsConfig) -> tuple[Arm, ...]:
-    """Every fraction with every fusion mode: fractions ascending, modes in the configured order."""
+    """Every fraction with every fusion mode, without and with masks: fractions ascending, the others in the configured order."""
     return tuple(
-        Arm(fraction, fusion, config.encoders if fusion != "off" else ())
+        Arm(fraction, fusion, config.encoders if fusion != "off" else (), segmentation=segmentation)
         for fraction in sorted(config.fractions)
         for fusion in config.fusion
+        for segmentation in config.segmentation
     )

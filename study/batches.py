@@ -22,6 +22,9 @@ _SCORED_AT_ONCE = 128
 _PIXELS_AT_ONCE = 12 * 224 * 224
 """Pixels of such a batch at most: at width 32 one feature map of the first stage then takes 77 MB."""
 
+MASK_VALUES = (0, 128, 255)
+"""Background, cytoplasm and nucleus in stored masks, in the order of the planes."""
+
 
 class ImageBatches:
     """Images of one domain as float batches in [0, 1] on one device."""
@@ -43,9 +46,48 @@ class ImageBatches:
             float32 (B, 3, image_size, image_size) in [0, 1].
         """
         pixels, sizes = self._pixels(rows)
-        boxes = draw_crops(sizes, generator, self._config.crop_scale, self._config.crop_ratio)
-        flips = draw_flips(len(rows), generator, self._config.flip)
+        boxes, flips = self._draw(sizes, generator)
         return resample(pixels, boxes, flips, self._config.image_size)
+
+    def crops_and_masks(
+        self, rows: NDArray[np.int64], generator: torch.Generator, downsampling: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The same crops as `crops`, and the masks that some of the images have, cropped and flipped with them.
+
+        Args:
+            rows: (B,) positions in the arrays.
+            generator: CPU generator that crops and flips are drawn from.
+            downsampling: Pixels of a crop's side for one of its mask, rounded up.
+
+        Returns:
+            Crops, float32 (B, 3, image_size, image_size) in [0, 1]; positions in the batch of the M images with a mask, int64
+            (M,); and the share of background, cytoplasm and nucleus in each pixel of their masks, float32 (M, 3, side, side),
+            antialiased as the crops are.
+        """
+        pixels, sizes = self._pixels(rows)
+        boxes, flips = self._draw(sizes, generator)
+        crops = resample(pixels, boxes, flips, self._config.image_size)
+        chosen = torch.from_numpy(np.flatnonzero(self.arrays.masked[rows]))
+        side = -(-self._config.image_size // downsampling)
+        if not len(chosen):
+            return crops, chosen.to(self._device), torch.zeros((0, len(MASK_VALUES), side, side), device=self._device)
+        masks = self._masks(rows[chosen.numpy()])
+        return crops, chosen.to(self._device), resample(masks, boxes[chosen], flips[chosen], side)
+
+    def _draw(self, sizes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Boxes and flips of a batch, in this order from the generator."""
+        boxes = draw_crops(sizes, generator, self._config.crop_scale, self._config.crop_ratio)
+        return boxes, draw_flips(len(sizes), generator, self._config.flip)
+
+    def _masks(self, rows: NDArray[np.int64]) -> Tensor:
+        """Masks as planes of 0 and 255, uint8 (M, height, width, 3), padded at the bottom and right."""
+        masks = [self.arrays.mask(row) for row in rows.tolist()]
+        height, width = int(self.arrays.heights[rows].max()), int(self.arrays.widths[rows].max())
+        planes = np.zeros((len(masks), height, width, len(MASK_VALUES)), dtype=np.uint8)
+        for plane, mask in zip(planes, masks, strict=True):
+            if mask is not None:
+                plane[: mask.shape[0], : mask.shape[1]] = 255 * (mask[:, :, None] == np.array(MASK_VALUES))
+        return torch.from_numpy(planes).to(self._device)
 
     def whole(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """Whole images at `data.validation_size`, in batches of one size.

@@ -64,7 +64,14 @@ class ArmsConfig(Settings):
         # YAML 1.1 reads a bare `off` as false; nobody who writes it here means that.
         return ["off" if mode is False else mode for mode in modes] if isinstance(modes, list | tuple) else modes
 
-    @field_validator("fractions", "fusion", "encoders")
+    segmentation: tuple[bool, ...] = Field(
+        default=(False,),
+        min_length=1,
+        description="`true`: an auxiliary head learns from the masks that some training images have, with the weight"
+        " training.segmentation_weight; the arm's name ends in `+masks`. `[false, true]` compares both.",
+    )
+
+    @field_validator("fractions", "fusion", "encoders", "segmentation")
     @classmethod
     def _no_repetition(cls, values: tuple[object, ...]) -> tuple[object, ...]:
         if len(set(values)) != len(values):
@@ -98,6 +105,12 @@ class EncoderConfig(Settings):
     batch_size: int = Field(default=32, ge=1, description="Images in a gradient step.")
     learning_rate: float = Field(default=1e-3, gt=0, description="Of Adam.")
     weight_decay: float = Field(default=1e-4, ge=0, description="Of Adam (L2, as published).")
+    segmentation_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="Only of cam16: weight of the loss of an auxiliary head that learns from masks, as"
+        " training.segmentation_weight. 0: no head.",
+    )
 
 
 class PretrainConfig(Settings):
@@ -111,6 +124,16 @@ class PretrainConfig(Settings):
         default=EncoderConfig(epochs=50, batch_size=32),
         description="Residual classifier of lymph-node patches, normal or tumor. The defaults are the published recipe.",
     )
+
+    @field_validator("prcc")
+    @classmethod
+    def _has_no_masks(cls, prcc: EncoderConfig) -> EncoderConfig:
+        if prcc.segmentation_weight:
+            raise ValueError(
+                f"segmentation_weight: found {prcc.segmentation_weight}, expected 0: kidney tissue has no masks. Only"
+                " pretrain.cam16.segmentation_weight may be more"
+            )
+        return prcc
 
     def of(self, encoder: str) -> EncoderConfig:
         """Settings of one encoder by its name."""
@@ -160,6 +183,15 @@ class TrainingConfig(Settings):
         json_schema_extra=SEARCHABLE,
         description="`natural`: a pass shows every image once. `balanced`: as many images, of each class equally many: those of"
         " a rare class repeat.",
+    )
+
+    segmentation_weight: float = Field(
+        default=0.0,
+        ge=0,
+        json_schema_extra=SEARCHABLE,
+        description="Weight of the segmentation loss in arms that learn from masks (arms.segmentation): what an image's mask"
+        " counts against its label. Cross-entropy, mean over the mask; images without one add nothing. Recorded losses leave it"
+        " out.",
     )
 
     def with_searched(self, values: Mapping[str, Any]) -> Self:
@@ -440,6 +472,22 @@ class StudyConfig(Settings):
         if not name or name in (".", "..") or "/" in name or "\\" in name or "\0" in name or name.startswith("-"):
             raise ValueError(f"found {name!r}, expected a name that can be one folder, such as `pilot`")
         return name
+
+    @model_validator(mode="after")
+    def _masks_have_a_weight(self) -> Self:
+        name = "training.segmentation_weight"
+        weighted = self.training.segmentation_weight > 0 or name in self.search.also
+        if any(self.arms.segmentation) and not weighted:
+            raise ValueError(
+                f"arms.segmentation is {list(self.arms.segmentation)}, but {name} is 0. Set it, for example to 0.3, list"
+                f" values in search.also ({name}: [0.1, 0.3, 1.0]), or set arms.segmentation to [false]"
+            )
+        if weighted and not any(self.arms.segmentation):
+            raise ValueError(
+                f"{name} is set or searched, but arms.segmentation is {list(self.arms.segmentation)}: no arm learns from masks."
+                " Set arms.segmentation to [true] or [false, true]"
+            )
+        return self
 
     @property
     def uses_fusion(self) -> bool:

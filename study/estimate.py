@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from study.arms import list_arms
+from study.masks import check_masks
 from study.plans import grace_epochs, steps_in_epoch
 from study.progress import format_duration
 
@@ -121,6 +122,7 @@ def print_estimate(config: StudyConfig, root: Path, console: Console | None = No
     check_same_study(directory, config)
     trained = [n for n in config.arms.encoders if config.uses_fusion and config.pretrain.of(n).weights is None]
     arrays = {domain: prepare(config.data, domain) for domain in ("wbc", *trained)}
+    notes = check_masks(config, arrays)
     for name in config.arms.encoders if config.uses_fusion else ():
         given = config.pretrain.of(name).weights
         if given is not None:
@@ -158,3 +160,5 @@ def print_estimate(config: StudyConfig, root: Path, console: Console | None = No
         f" {stored / 2**20:,.0f} MiB of images that they share",
         markup=False,
     )
+    for note in notes:
+        console.print(f"Note: {note}", markup=False, soft_wrap=True)

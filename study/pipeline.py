@@ -16,6 +16,7 @@ from study.config import StudyConfig
 from study.configuration import check_config, compare_configs, grown_settings, read_yaml
 from study.durable import write_durably
 from study.errors import StudyFailed, UsageError
+from study.masks import check_masks
 from study.progress import Progress
 from study.records import RecordWriter, write_table
 from study.run_directory import RunDirectory
@@ -195,6 +196,8 @@ class _Run:
             tell(f"{len(cells):,} blood cells ({splits})")
             for domain in trained:
                 tell(f"{len(arrays[domain]):,} {domain}")
+            for line in check_masks(self._config, arrays):
+                tell(line)
         return arrays
 
     def _check_weights(self) -> dict[str, str]:

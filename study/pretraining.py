@@ -22,6 +22,7 @@ from models.classifier import ResidualClassifier
 from models.encoders import CAM16_MEAN, CAM16_STD, Encoder
 from models.errors import WeightsError
 from models.initialisation import initialise, stream
+from models.segmentation import DOWNSAMPLING, SegmentationTask
 from study.batches import ImageBatches, choose_device
 from study.config import StudyConfig
 from study.errors import StudyFailed
@@ -120,9 +121,13 @@ class _Pretraining:
             network = initialise(Autoencoder(config.model.width), generator)
         else:
             network = ResidualClassifier(len(self._arrays.classes), config.model.width, generator=generator)
+        self._segmentation = None
+        if self._settings.segmentation_weight > 0 and isinstance(network, ResidualClassifier):
+            self._segmentation = SegmentationTask(network, stream(config.seed, "pretrain", encoder, "segmentation"))
+            self._segmentation.head.to(self._device)
         self._network = network.to(self._device)
         self._optimiser = torch.optim.Adam(
-            network.parameters(),
+            [*network.parameters(), *(self._segmentation.head.parameters() if self._segmentation else ())],
             lr=self._settings.learning_rate,
             weight_decay=self._settings.weight_decay,
             foreach=True,
@@ -168,9 +173,15 @@ class _Pretraining:
         total = 0.0
         for start in range(0, len(order), self._settings.batch_size):
             rows = order[start : start + self._settings.batch_size]
-            loss, _ = self._loss(self._batches.crops(rows, crops), rows)
+            if self._segmentation is None:
+                loss, _ = self._loss(self._batches.crops(rows, crops), rows)
+                objective = loss
+            else:
+                images, masked, shares = self._batches.crops_and_masks(rows, crops, DOWNSAMPLING)
+                loss, _ = self._loss(images, rows)
+                objective = loss + self._settings.segmentation_weight * self._segmentation.loss(masked, shares)
             self._optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            objective.backward()
             self._optimiser.step()
             total += float(loss.detach()) * len(rows)
         val_loss, val_accuracy = self._validate()
@@ -219,6 +230,7 @@ class _Pretraining:
                 "curve": self._curve,
                 "best_loss": self._best_loss,
                 "best": self._best,
+                **({"segmentation": self._segmentation.head.state_dict()} if self._segmentation else {}),
             },
         )
         write_table(self._folder / CURVE, self._curve, CURVE_COLUMNS)
@@ -226,6 +238,8 @@ class _Pretraining:
     def _restore(self, checkpoint: Path) -> None:
         state, _ = load_state(checkpoint)
         self._network.load_state_dict(state["network"])
+        if self._segmentation is not None:
+            self._segmentation.head.load_state_dict(state["segmentation"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._schedule.load_state_dict(state["schedule"])
         self._curve, self._best_loss = state["curve"], state["best_loss"]

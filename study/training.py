@@ -19,6 +19,7 @@ from models.checkpoints import load_state, save_state
 from models.classifier import ResidualClassifier
 from models.fusion import FusedClassifier
 from models.initialisation import stream
+from models.segmentation import DOWNSAMPLING, SegmentationTask
 from study.batches import ImageBatches
 from study.config import StudyConfig
 from study.imbalance import balanced_order, natural_order, subset_weights
@@ -68,12 +69,17 @@ class TrainingRun:
         if sizes:
             train = torch.from_numpy(self._train).to(device)
             model.set_statistics({name: latent[train] for name, latent in self._latents.items()})
+        self._segmentation = None
+        if spec.arm.segmentation and config.training.segmentation_weight > 0:
+            self._segmentation = SegmentationTask(classifier, stream(spec.seed, "segmentation"))
+            self._segmentation.head.to(device).to(memory_format=torch.channels_last)
         # Channels last: the convolutions run a tenth faster on the CPU, and tensor cores want it. Not for networks with
         # layers of fewer than 8 channels: torch 2.14.1 then writes outside its buffers in the backward pass on the CPU.
         self._model = model.to(device).to(memory_format=torch.channels_last)
-        self._parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+        parameters = [*model.parameters(), *(self._segmentation.head.parameters() if self._segmentation else ())]
+        self._parameters = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
         self._optimiser = torch.optim.Adam(
-            model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay, foreach=True
+            parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay, foreach=True
         )
         self._schedule = (
             torch.optim.lr_scheduler.ReduceLROnPlateau(
@@ -157,6 +163,7 @@ class TrainingRun:
                 "reports": [{**vars(report), "predictions": None} for report in self.reports],
                 "best": self._best,
                 "best_weights": self._best_weights,
+                **({"segmentation": self._segmentation.head.state_dict()} if self._segmentation else {}),
             },
             {"trial_id": self.spec.trial_id},
         )
@@ -169,6 +176,8 @@ class TrainingRun:
         """
         state, _ = load_state(path)
         self._model.load_state_dict(state["model"])
+        if self._segmentation is not None:
+            self._segmentation.head.load_state_dict(state["segmentation"])
         self._optimiser.load_state_dict(state["optimiser"])
         if self._schedule is not None:
             self._schedule.load_state_dict(state["schedule"])
@@ -193,7 +202,11 @@ class TrainingRun:
                 done = (epoch - 1 + steps / len(batches)) / self._config.training.epochs
                 for group in self._optimiser.param_groups:
                     group["lr"] = self.spec.learning_rate * (1 + math.cos(math.pi * done)) / 2
-            inputs = self._batches.crops(rows, crops).contiguous(memory_format=torch.channels_last)
+            if self._segmentation is None:
+                inputs = self._batches.crops(rows, crops)
+            else:
+                inputs, masked, shares = self._batches.crops_and_masks(rows, crops, DOWNSAMPLING)
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
             at = torch.from_numpy(rows).to(self._device)
             target = self._labels[at]
             logits = self._model(inputs, {name: latent[at] for name, latent in self._latents.items()})
@@ -203,6 +216,8 @@ class TrainingRun:
                 # Not cross_entropy's own weighted mean: divided by the weights of the batch, a batch of one class would lose
                 # its weight.
                 loss = (losses * self._class_weights[target]).mean()
+            if self._segmentation is not None:
+                loss = loss + self._config.training.segmentation_weight * self._segmentation.loss(masked, shares)
             self._optimiser.zero_grad(set_to_none=True)
             loss.backward()
             self._optimiser.step()

@@ -71,6 +71,8 @@ class TrialSpec:
         # What came later is part of the id where it says something: earlier trials keep theirs.
         if self.settings != NO_SETTINGS:
             values.append(self.settings)
+        if self.arm.segmentation:
+            values.append("masks")
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 
     def columns(self) -> dict[str, Any]:
@@ -83,6 +85,7 @@ class TrialSpec:
             "fusion": self.arm.fusion,
             "encoders": "+".join(self.arm.encoders),
             "control": self.arm.control,
+            "segmentation": "masks" if self.arm.segmentation else "",
             "index": self.index,
             "seed": self.seed,
             "learning_rate": self.learning_rate,

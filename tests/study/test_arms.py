@@ -36,6 +36,12 @@ def test_a_control_is_another_arm_than_the_one_it_controls() -> None:
     assert Arm(0.1, "sum", ("prcc",), "random").name == "WBC_10/sum-random"
 
 
+def test_arms_with_masks_stand_beside_those_without() -> None:
+    arms = list_arms(ArmsConfig(fractions=(0.5,), segmentation=(False, True)))
+    assert [arm.name for arm in arms] == ["WBC_50/off", "WBC_50/off+masks", "WBC_50/sum", "WBC_50/sum+masks"]
+    assert [arm.segmentation for arm in arms] == [False, True, False, True]
+
+
 def test_an_arm_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         Arm(0.1, "off").fraction = 1.0  # type: ignore[misc]  # what the test is about

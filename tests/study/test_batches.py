@@ -70,6 +70,45 @@ def test_large_splits_are_not_kept_in_memory_and_come_out_the_same(open_batches,
     assert fresh._kept == {}
 
 
+def test_masks_are_cropped_and_flipped_with_their_images(open_batches, tmp_path):
+    # The image is drawn in the colours of its mask: one crop must show the other.
+    colours = {0: (255, 0, 0), 128: (0, 255, 0), 255: (0, 0, 255)}
+    for name in CLASSES:
+        for i, size in enumerate(((40, 48), (48, 48), (60, 36))):
+            mask = np.random.default_rng(i).choice(np.array([0, 128, 255], dtype=np.uint8), (5, 4))
+            mask = np.asarray(Image.fromarray(mask).resize(size[::-1], Image.Resampling.NEAREST))
+            painted = np.zeros((*size, 3), dtype=np.uint8)
+            for value, colour in colours.items():
+                painted[mask == value] = colour
+            # Every image differs in one corner pixel: identical ones would count as duplicates.
+            painted[0, 0, 0] = 40 * CLASSES.index(name) + i
+            for part, pixels in (("data", painted), ("mask", mask)):
+                path = tmp_path / "data" / "wbc" / "train" / part / name / f"{i}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if part == "data" or i > 0:
+                    Image.fromarray(pixels).save(path)
+    batches = open_batches(leaks="drop")
+    rows = batches.arrays.indices("train")
+    crops, masked, shares = batches.crops_and_masks(rows, stream(0, "crops", 1), 4)
+    assert torch.equal(crops, batches.crops(rows, stream(0, "crops", 1)))
+    assert masked.tolist() == np.flatnonzero(batches.arrays.masked[rows]).tolist()
+    assert len(masked) == 10
+    assert shares.shape == (10, 3, 4, 4)
+    assert torch.allclose(shares.sum(dim=1), torch.ones(10, 4, 4), atol=1e-5)
+    whole = batches.crops_and_masks(rows, stream(0, "crops", 1), 1)[2]
+    # Red, green and blue are background, cytoplasm and nucleus, but for the one corner pixel.
+    difference = (whole - crops[masked]).abs().amax(dim=1).flatten(1)
+    assert (difference > 1e-4).float().mean() < 0.05
+
+
+def test_a_batch_without_masks_has_none(open_batches):
+    batches = open_batches()
+    rows = batches.arrays.indices("train")
+    crops, masked, shares = batches.crops_and_masks(rows, stream(0, "crops", 1), 4)
+    assert torch.equal(crops, batches.crops(rows, stream(0, "crops", 1)))
+    assert (len(masked), shares.shape) == (0, (0, 3, 4, 4))
+
+
 def test_crops_follow_the_generator_alone(open_batches):
     batches = open_batches()
     rows = batches.arrays.indices("train")

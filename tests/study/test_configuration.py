@@ -12,6 +12,7 @@ from study.arms import list_arms
 from study.config import StudyConfig
 from study.configuration import check_config, compare_configs, list_presets, load_config, read_yaml
 from study.errors import UsageError
+from study.points import Point
 from study.run_directory import RunDirectory
 
 
@@ -53,7 +54,12 @@ def test_the_published_preset_is_the_published_recipe() -> None:
             "pretrain": True,
         }
     ) == {
-        "arms": {"fractions": (0.01, 0.1, 0.5, 1.0), "fusion": ("off", "sum"), "encoders": ("prcc", "cam16")},
+        "arms": {
+            "fractions": (0.01, 0.1, 0.5, 1.0),
+            "fusion": ("off", "sum"),
+            "encoders": ("prcc", "cam16"),
+            "segmentation": (False,),
+        },
         "model": {"width": 32, "norm_momentum": 0.1},
         "training": {
             "epochs": 25,
@@ -65,6 +71,7 @@ def test_the_published_preset_is_the_published_recipe() -> None:
             "loss_weights": "none",
             "effective_beta": 0.999,
             "sampling": "natural",
+            "segmentation_weight": 0.0,
         },
         "data": {
             "image_size": 224,
@@ -75,11 +82,25 @@ def test_the_published_preset_is_the_published_recipe() -> None:
             "flip": 0.5,
         },
         "pretrain": {
-            "prcc": {"weights": None, "epochs": 10, "batch_size": 4, "learning_rate": 0.001, "weight_decay": 1e-5},
-            "cam16": {"weights": None, "epochs": 50, "batch_size": 32, "learning_rate": 0.001, "weight_decay": 1e-4},
+            "prcc": {
+                "weights": None,
+                "epochs": 10,
+                "batch_size": 4,
+                "learning_rate": 0.001,
+                "weight_decay": 1e-5,
+                "segmentation_weight": 0.0,
+            },
+            "cam16": {
+                "weights": None,
+                "epochs": 50,
+                "batch_size": 32,
+                "learning_rate": 0.001,
+                "weight_decay": 1e-4,
+                "segmentation_weight": 0.0,
+            },
         },
     }
-    assert (0.001, 0.0001) in config.search.grid
+    assert Point(0.001, 0.0001) in config.search.grid
     assert (config.search.mode, config.search.scheduler, config.search.metric) == ("grid", "none", "val_accuracy")
 
 

@@ -29,9 +29,9 @@ def configure(cache: str, **changes) -> StudyConfig:
     return StudyConfig.model_validate(merged(merged(TINY, {"data": {"cache_dir": cache}}), changes))
 
 
-@pytest.mark.parametrize("encoder", ["prcc", "cam16"])
-def test_interrupted_pretraining_equals_uninterrupted(cache, tmp_path, encoder):
-    config = configure(cache, pretrain={encoder: {"epochs": 3}})
+@pytest.mark.parametrize(("encoder", "weight"), [("prcc", 0), ("cam16", 0), ("cam16", 0.5)])
+def test_interrupted_pretraining_equals_uninterrupted(cache, tmp_path, encoder, weight):
+    config = configure(cache, pretrain={encoder: {"epochs": 3, "segmentation_weight": weight}})
     pretrain(config, encoder, tmp_path / "calm")
     interrupted = _Pretraining(config, encoder, tmp_path / "again")
     interrupted._epoch()
@@ -50,6 +50,17 @@ def test_pretraining_learns_and_leaves_its_curve(cache, tmp_path, encoder):
     assert curve["train_loss"].iloc[-1] < curve["train_loss"].iloc[0]
     assert curve["val_accuracy"].isna().all() == (encoder == "prcc")
     assert (tmp_path / RECONSTRUCTIONS).is_file() == (encoder == "prcc")
+
+
+def test_cam16_learns_from_masks_when_asked_and_its_weights_are_those_of_the_same_network(cache, tmp_path):
+    more = {"synthetic": {"cam16_train": 40}}
+    for name, weight in (("without", 0), ("with", 1.0)):
+        config = configure(cache, data=more, pretrain={"cam16": {"segmentation_weight": weight}})
+        pretrain(config, "cam16", tmp_path / name)
+    without, learnt = (load_tensors(tmp_path / name / WEIGHTS)[0] for name in ("without", "with"))
+    assert list(without) == list(learnt)
+    assert not torch.equal(without["conv1.weight"], learnt["conv1.weight"])
+    load_encoder(tmp_path / "with", "cam16")
 
 
 def test_finished_pretraining_is_not_repeated(cache, tmp_path):

@@ -22,6 +22,7 @@ from tests.study.tiny import TINY, merged
 CPU = torch.device("cpu")
 OFF = Arm(1.0, "off")
 SUM = Arm(1.0, "sum", ("prcc", "cam16"))
+MASKS = Arm(1.0, "sum", ("prcc", "cam16"), segmentation=True)
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +36,16 @@ def start(cache):
     torch.set_num_threads(1)
 
     def make(
-        arm: Arm = OFF, seed: int = 0, phase: str = "search", learning_rate: float = 1e-3, **changes
+        arm: Arm = OFF, seed: int = 0, phase: str = "search", learning_rate: float = 1e-3, settings="{}", **changes
     ) -> TrainingRun:
+        if arm.segmentation:
+            weight = {"segmentation_weight": 0.5} if "search" not in changes else {}
+            changes = merged({"arms": {"segmentation": [False, True]}, "training": weight}, changes)
         config = StudyConfig.model_validate(merged(merged(TINY, {"data": {"cache_dir": cache}}), changes))
         arrays = prepare(config.data, "wbc")
         rng = np.random.default_rng(5)
         latents = {name: rng.normal(size=(len(arrays), 6)).astype(np.float32) for name in ("prcc", "cam16")}
-        spec = TrialSpec(phase, arm, 0, seed, learning_rate, 1e-4)
+        spec = TrialSpec(phase, arm, 0, seed, learning_rate, 1e-4, settings)
         return TrainingRun(config, spec, ImageBatches(arrays, config.data, CPU), latents, CPU)
 
     return make
@@ -51,7 +55,7 @@ def weights(run: TrainingRun) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in run._model.state_dict().items()}
 
 
-@pytest.mark.parametrize("arm", [OFF, SUM])
+@pytest.mark.parametrize("arm", [OFF, SUM, MASKS])
 @pytest.mark.parametrize(
     "changes",
     [
@@ -197,6 +201,40 @@ def test_balanced_sampling_shows_every_class_equally_often_in_as_many_steps_to_a
     assert np.bincount(labels).tolist() == [12] * 5
     assert len(batches) == len(start(training={"steps_per_epoch": None})._ordered_batches(1))
     assert [b.tolist() for b in batches] == [b.tolist() for b in fused._ordered_batches(1)]
+
+
+def test_masks_are_learnt_from_without_changing_anything_else_that_arms_share(start):
+    plain, masked = start(SUM), start(MASKS)
+    assert masked._batches.arrays.masked[masked._train].sum() > 0
+    assert [b.tolist() for b in plain._ordered_batches(1)] == [b.tolist() for b in masked._ordered_batches(1)]
+    assert all(torch.equal(tensor, weights(masked)[name]) for name, tensor in weights(plain).items())
+    first, second = (run.train_epoch() for run in (plain, masked))
+    # The recorded loss is the classification's alone: before the first step it is the same number.
+    one, other = (start(arm, training={"steps_per_epoch": 1}).train_epoch().train_loss for arm in (SUM, MASKS))
+    assert one == other
+    assert first.val_loss != second.val_loss
+    assert second.parameters > first.parameters
+    # What predicts is the network without the head.
+    assert list(weights(masked)) == list(weights(plain))
+
+
+def test_a_weight_of_zero_is_the_arm_without_masks_bit_for_bit(start, tmp_path):
+    also = {"search": {"also": {"training.segmentation_weight": [0, 1]}}}
+    plain = start(SUM)
+    zero = start(MASKS, settings='{"training.segmentation_weight": 0.0}', **also)
+    assert [zero.train_epoch().row() for _ in range(2)] == [plain.train_epoch().row() for _ in range(2)]
+    plain.save(tmp_path / "plain")
+    zero.save(tmp_path / "zero")
+    assert (tmp_path / "plain").stat().st_size == (tmp_path / "zero").stat().st_size
+    one = start(MASKS, settings='{"training.segmentation_weight": 1.0}', **also)
+    assert one.train_epoch().row() != plain.reports[0].row()
+
+
+def test_what_the_search_chose_for_a_trial_is_what_it_is_trained_with(start):
+    changes = {"search": {"also": {"training.sampling": ["natural", "balanced"]}}}
+    chosen = start(settings='{"training.sampling": "balanced"}', **changes)
+    configured = start(training={"sampling": "balanced"})
+    assert chosen.train_epoch().row() == configured.train_epoch().row() != start().train_epoch().row()
 
 
 def test_predictions_are_those_of_the_epoch_chosen_on_validation(start):
