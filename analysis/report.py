@@ -13,7 +13,7 @@ import plotly.offline
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from analysis.comparison import OFF, compared_settings, control_settings, majority_floor
+from analysis.comparison import compared_settings, control_settings, majority_floor, setting_title
 from analysis.errors import StudyError
 from analysis.export import write_tables
 from analysis.figures.gallery import CaptionedFigure, gallery
@@ -111,7 +111,7 @@ def summary(study: Study) -> list[str]:
     """The study in words, one paragraph each: question, data, arms, budget, what is shown and what is not."""
     trials, images = study.trials, study.images
     data = study.config.get("data")
-    source = str(data.get("source", "")) if isinstance(data, Mapping) else ""
+    source = str(data.get("wbc_source") or data.get("source", "")) if isinstance(data, Mapping) else ""
     told = {"synthetic": " The images are generated: results on them say that the program works, nothing about cells."}
     paragraphs = [
         "Question: how much do features pretrained on histology (PRCC, CAM16) help to classify white blood cells, at "
@@ -127,7 +127,7 @@ def summary(study: Study) -> list[str]:
             words += f" The most frequent validation class is {floor['class']}: always answering it is the floor."
         paragraphs.append(words + told.get(source, ""))
     settings = [
-        "without pretraining" if setting == OFF else f"with pretraining ({setting})"
+        setting_title(setting).replace("without", "without pretraining").replace("with (", "with pretraining (")
         for setting in compared_settings(study)
     ]
     controls = control_settings(study)

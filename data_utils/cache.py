@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_utils.arrays import VERSION, ImageArrays, open_arrays
-from data_utils.config import DataConfig
+from data_utils.config import DataConfig, cache_root
 from data_utils.decoding import content_hash, reduce_image
 from data_utils.errors import DataError, UnreadableImage
 from data_utils.sources import Item, Source, Split, open_source
@@ -82,12 +82,6 @@ def prepare(config: DataConfig, domain: str, progress: Progress | None = None) -
     return published
 
 
-def cache_root(config: DataConfig) -> Path:
-    """Return the folder of all caches: data.cache_dir, else $WBC_STUDY_CACHE, else ~/.cache/wbc-study."""
-    chosen = config.cache_dir or os.environ.get("WBC_STUDY_CACHE") or Path("~/.cache/wbc-study")
-    return Path(chosen).expanduser().absolute()
-
-
 @dataclass
 class _Decoded:
     image: NDArray[np.uint8] | None = None
@@ -113,7 +107,7 @@ class _Index:
 def _key(config: DataConfig, source: Source) -> str:
     settings = {
         "version": VERSION,
-        "source": config.source,
+        "source": config.source_of(source.domain),
         "domain": source.domain,
         "identity": source.identity,
         "stored_size": config.stored_size,
@@ -354,7 +348,7 @@ def _decode(config: DataConfig, source: Source, i: int) -> _Decoded:
     if mask is not None and mask.shape != image.shape[:2]:
         raise DataError(
             f"{source.items[i].path}: its mask is {mask.shape[1]}x{mask.shape[0]} px, the image {image.shape[1]}x"
-            f"{image.shape[0]} px; expected equal sizes. Replace or remove the mask of that name."
+            f"{image.shape[0]} px; expected equal sizes. Replace or remove the mask {source.mask_name(i)}."
         )
     decoded.content = content_hash(image)
     if config.stored_size != "original":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +29,29 @@ class SyntheticConfig(BaseModel):
     prcc_validation: int = Field(default=40, ge=1, description="Number of unlabelled kidney tiles to validate on.")
 
 
+class BloodMnistConfig(BaseModel):
+    """White blood cells of BloodMNIST: five of its eight classes, official splits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: Literal[28, 64, 128, 224] = Field(
+        default=64, description="Side of the images, px; 64 is a download of 0.2 GB, 224 of 1.5 GB."
+    )
+
+
+class PcamConfig(BaseModel):
+    """Lymph-node patches of PatchCamelyon, 96 px, official splits for training and validation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train: int | None = Field(
+        default=4000, ge=2, description="Patches to pretrain on, as many of each class; empty: all 262,144."
+    )
+    validation: int | None = Field(
+        default=1000, ge=2, description="Patches to validate on, as many of each class; empty: all 32,768."
+    )
+
+
 class DataConfig(BaseModel):
     """Images of a study: source, sizes, augmentation and splits."""
 
@@ -36,6 +60,22 @@ class DataConfig(BaseModel):
     source: Literal["synthetic", "folder"] = Field(
         default="synthetic", description="`synthetic` generates images; `folder` reads the data sets below `root`."
     )
+    wbc_source: Literal["synthetic", "folder", "bloodmnist"] | None = Field(
+        default=None,
+        description="Source of the blood cells where it is another than `source`; `bloodmnist` downloads with medmnist.",
+    )
+    cam16_source: Literal["synthetic", "folder", "pcam"] | None = Field(
+        default=None,
+        description="Source of the lymph-node patches where it is another than `source`; `pcam` downloads with torchvision.",
+    )
+    prcc_source: Literal["synthetic", "folder"] | None = Field(
+        default=None, description="Source of the kidney tissue where it is another than `source`."
+    )
+    downloads: Path | None = Field(
+        default=None, description="Folder of downloaded data sets; default `downloads` in the cache's folder."
+    )
+    bloodmnist: BloodMnistConfig = Field(default=BloodMnistConfig(), description="Settings of bloodmnist.")
+    pcam: PcamConfig = Field(default=PcamConfig(), description="Settings of pcam.")
     root: Path | None = Field(
         default=None, description="Folder that holds the data sets (wbc or WBC_100, cam16*, prcc*); folder source only."
     )
@@ -81,12 +121,18 @@ class DataConfig(BaseModel):
     )
     synthetic: SyntheticConfig = Field(default_factory=SyntheticConfig, description="Settings of the generated images.")
 
+    def source_of(self, domain: str) -> str:
+        """The source of a domain's images: its own, else `source`."""
+        own = {"wbc": self.wbc_source, "cam16": self.cam16_source, "prcc": self.prcc_source}
+        return own.get(domain) or self.source
+
     @model_validator(mode="after")
     def _check(self) -> DataConfig:
-        if self.source == "folder" and self.root is None:
+        from_folder = [domain for domain in ("wbc", "cam16", "prcc") if self.source_of(domain) == "folder"]
+        if from_folder and self.root is None:
             raise ValueError(
-                "data.root is missing: data.source is `folder`, which needs the folder that holds the data sets "
-                "(wbc or WBC_100, cam16, prcc). Set data.root, or data.source: synthetic."
+                f"data.root is missing: the source of {', '.join(from_folder)} is `folder`, which needs the folder that holds "
+                "the data sets (wbc or WBC_100, cam16, prcc). Set data.root, or data.source: synthetic."
             )
         for name in ("validation_size", "stored_size"):
             size = getattr(self, name)
@@ -101,3 +147,9 @@ class DataConfig(BaseModel):
         if not 0 < low <= high:
             raise ValueError(f"data.crop_ratio is ({low}, {high}); expected 0 < low <= high, width divided by height.")
         return self
+
+
+def cache_root(config: DataConfig) -> Path:
+    """Return the folder of all caches: data.cache_dir, else $WBC_STUDY_CACHE, else ~/.cache/wbc-study."""
+    chosen = config.cache_dir or os.environ.get("WBC_STUDY_CACHE") or Path("~/.cache/wbc-study")
+    return Path(chosen).expanduser().absolute()

@@ -88,6 +88,10 @@ class FolderSource:
         mask = self._masks[i]
         return None if mask is None else decode_mask(mask)
 
+    def mask_name(self, i: int) -> str:
+        """Return the file of the mask of image i, empty when it has none."""
+        return str(self._masks[i] or "")
+
     def has_mask(self, i: int) -> bool:
         """Say whether image i has a mask file."""
         return self._masks[i] is not None

@@ -69,6 +69,10 @@ class Source(Protocol):
         """Return the mask of image i as uint8 (height, width): nucleus 255, cytoplasm 128, background 0."""
         ...
 
+    def mask_name(self, i: int) -> str:
+        """Return the name of the mask of image i, for messages; empty without one."""
+        ...
+
     def has_mask(self, i: int) -> bool:
         """Say whether image i has a mask, without decoding it."""
         ...
@@ -86,7 +90,16 @@ def open_source(config: DataConfig, domain: str) -> Source:
     """
     if domain not in CLASSES:
         raise DataError(f"domain {domain!r} is unknown; expected one of {', '.join(CLASSES)}.")
-    if config.source == "synthetic":
+    source = config.source_of(domain)
+    if source == "bloodmnist":
+        from data_utils.downloaded import BloodMnistSource
+
+        return BloodMnistSource(config)
+    if source == "pcam":
+        from data_utils.downloaded import PcamSource
+
+        return PcamSource(config)
+    if source == "synthetic":
         from data_utils.synthetic import SyntheticSource
 
         return SyntheticSource(config.synthetic, domain)

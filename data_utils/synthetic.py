@@ -75,6 +75,10 @@ class SyntheticSource:
         """Whether image `i` has a mask: a tenth of the labelled images."""
         return bool(self.classes) and self._numbers[i] % MASK_PERIOD == MASK_OFFSET
 
+    def mask_name(self, i: int) -> str:
+        """Name of the mask of image `i`: that of the image."""
+        return self.items[i].path if self.has_mask(i) else ""
+
     def read_mask(self, i: int) -> NDArray[np.uint8] | None:
         """Draw the mask of image `i`, (size, size) uint8 in {0, 128, 255}, or None where it has none."""
         return self._draw(i)[1] if self.has_mask(i) else None

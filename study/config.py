@@ -501,7 +501,7 @@ class StudyConfig(Settings):
             return None if path is None else path.expanduser().absolute()
 
         data = self.data.model_copy(
-            update={name: absolute(getattr(self.data, name)) for name in ("root", "groups", "cache_dir")}
+            update={name: absolute(getattr(self.data, name)) for name in ("root", "groups", "cache_dir", "downloads")}
         )
         encoders = {
             name: self.pretrain.of(name).model_copy(update={"weights": absolute(self.pretrain.of(name).weights)})

@@ -89,7 +89,15 @@ def check_config(values: Mapping[str, Any], origin: str) -> StudyConfig:
 def compare_configs(old: StudyConfig, new: StudyConfig) -> list[str]:
     """Settings that differ, one line each. What only says where and how fast a study runs is left out."""
     before, after = _flatten(old.model_dump(mode="json")), _flatten(new.model_dump(mode="json"))
-    ignored = {"name", "about", "resources.workers", "resources.gpu", "data.cache_dir", "search.storage"}
+    ignored = {
+        "name",
+        "about",
+        "resources.workers",
+        "resources.gpu",
+        "data.cache_dir",
+        "data.downloads",
+        "search.storage",
+    }
     # Images and given weights are compared by their fingerprints, wherever they lie; what an earlier study gives is kept.
     moved = {"data.root", "data.groups", "pretrain.prcc.weights", "pretrain.cam16.weights", "search.warm_start"}
     ignored |= {key for key in moved if before.get(key) is not None and after.get(key) is not None}

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from data_utils.config import DataConfig, SyntheticConfig
+from data_utils.config import BloodMnistConfig, DataConfig, PcamConfig, SyntheticConfig
 
 
 def test_defaults_need_no_download() -> None:
@@ -13,7 +13,7 @@ def test_defaults_need_no_download() -> None:
 
 
 def test_every_field_is_documented() -> None:
-    for model in (DataConfig, SyntheticConfig):
+    for model in (DataConfig, SyntheticConfig, BloodMnistConfig, PcamConfig):
         assert all(field.description for field in model.model_fields.values())
 
 
@@ -28,6 +28,11 @@ def test_configuration_survives_a_round_trip_through_json() -> None:
     ("settings", "named"),
     [
         ({"source": "folder"}, "data.root"),
+        ({"prcc_source": "folder"}, "the source of prcc is `folder`"),
+        ({"wbc_source": "pcam"}, "wbc_source"),
+        ({"source": "bloodmnist"}, "source"),
+        ({"bloodmnist": {"size": 96}}, "bloodmnist.size"),
+        ({"pcam": {"train": 1}}, "pcam.train"),
         ({"image_size": 0}, "image_size"),
         ({"validation_size": 2}, "data.validation_size"),
         ({"stored_size": -1}, "data.stored_size"),
