@@ -7,6 +7,8 @@ row that is found twice (a compacted segment beside the ones it was made of) cou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 SCHEMA_VERSION = 1
 """Raised whenever a column changes its meaning; `analysis` refuses records of a newer version."""
 
@@ -27,8 +29,8 @@ TRIAL_COLUMNS = {
     "phase": "string",  # "search" or "confirm"
     "arm": "string",  # e.g. "WBC_10/sum"
     "fraction": "float64",  # of the labelled training images, in (0, 1]
-    "fusion": "string",  # "off", "sum", ...
-    "encoders": "string",  # names joined by "+", empty without fusion
+    "fusion": "string",  # "off", "sum", "concat", "gated" or "finetune"
+    "encoders": "string",  # names joined by "+", empty without pretraining
     "control": "string",  # empty, or the name of the control
     "segmentation": "string",  # "masks" for an arm that learns from masks too, else empty
     "index": "int64",  # 0-based: position in the arm's search, or the number of the confirmation
@@ -106,6 +108,18 @@ def subset_name(fraction: float) -> str:
     return f"WBC_{fraction * 100:.10g}"
 
 
-def arm_name(fraction: float, fusion: str, control: str = "", segmentation: bool = False) -> str:
-    """Name of an arm, e.g. ``WBC_10/sum``; ``WBC_10/sum-random`` is a control, ``WBC_10/sum+masks`` learns from masks too."""
-    return f"{subset_name(fraction)}/{fusion}{'-' + control if control else ''}{MASKS_SUFFIX if segmentation else ''}"
+def arm_name(
+    fraction: float, fusion: str, control: str = "", encoders: Sequence[str] = (), segmentation: bool = False
+) -> str:
+    """Name of an arm, e.g. ``WBC_10/sum``; ``WBC_10/sum-random`` is a control, ``WBC_10/sum+masks`` learns from masks too.
+
+    Args:
+        fraction: Of the labelled training images.
+        fusion: Its mode.
+        control: Empty for a compared arm.
+        encoders: Named only where a study compares several sets of them: ``WBC_10/sum(prcc)``.
+        segmentation: Whether it learns from masks.
+    """
+    chosen = f"({'+'.join(encoders)})" if encoders else ""
+    masks = MASKS_SUFFIX if segmentation else ""
+    return f"{subset_name(fraction)}/{fusion}{chosen}{'-' + control if control else ''}{masks}"

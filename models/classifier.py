@@ -79,6 +79,34 @@ class ResidualClassifier(nn.Module):
                 module.momentum = norm_momentum
         initialise(self, stream(0, "classifier") if generator is None else generator)
 
+    def start_from(self, trained: ResidualClassifier) -> None:
+        """Take over the weights and statistics of a trained network of the same width, all but those of the head.
+
+        Args:
+            trained: A network of any number of classes; copied, not shared.
+
+        Raises:
+            ValueError: The widths differ.
+        """
+        if trained.width != self.width:
+            raise ValueError(
+                f"a classifier of width {self.width} cannot start from one of width {trained.width}; give both the same"
+            )
+        trunk = {name: tensor for name, tensor in trained.state_dict().items() if not name.startswith("fc.")}
+        self.load_state_dict(trunk | {f"fc.{name}": tensor for name, tensor in self.fc.state_dict().items()})
+
+    def freeze_trunk(self, frozen: bool) -> None:
+        """Train the head alone, or everything.
+
+        A frozen trunk is in evaluation mode, so that batch norm keeps its statistics; call this after `train`, which would
+        set it back.
+        """
+        for name, layer in self.named_children():
+            if name != "fc":
+                layer.requires_grad_(not frozen)
+                if frozen:
+                    layer.eval()
+
     def feature_maps(self, x: Tensor) -> Tensor:
         """Last feature maps, after a ReLU: float (B, 3, H, W) to (B, 4 * width, ceil(H / 4), ceil(W / 4))."""
         stem = self.relu(self.bn1(self.conv1(x)))

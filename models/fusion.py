@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from models.classifier import ResidualClassifier
+from models.initialisation import initialise, stream
 
-FusionMode = Literal["off", "sum"]
-"""``off``: the classifier alone; ``sum``: linear maps of the latents are added to its logits.
+FusionMode = Literal["off", "sum", "concat", "gated"]
+"""How latents z_e (standardised, of encoder e) join the classifier's pooled features f and logits W f + b.
+
+- ``off``: not at all.
+- ``sum``: logits = W f + b + sum_e A_e z_e (the published equation).
+- ``concat``: f' = f + V relu(U [f; z_1; ...; z_E] + c), logits = W f' + b.
+- ``gated``: f' = f + sum_e sigmoid(G_e [f; z_e] + d_e) * (A_e z_e), logits = W f' + b.
+
+In each of them the last map of the latents (A_e, V) starts at zero: a fused model starts as the ``off`` model of the same
+seed, bit for bit, so that the two differ by what training makes of the latents and not by a second random draw.
 
 To add a mode: name it here, write a module with the signature of `SumFusion.forward` and build it in `_build_fusion`.
 """
@@ -57,10 +66,9 @@ class Standardisation(nn.Module):
 class SumFusion(nn.Module):
     """Logits of the classifier plus one linear map of each encoder's latents (the published equation).
 
-    The maps start at zero: the fused model starts as the very ``off`` model with the same seed, so that the two differ
-    by what training makes of the latents and not by a second random draw. A linear layer learns from zero: its gradient
-    is the product of the logits' gradient and the latents. The maps have no bias: latents are standardised, and one
-    more constant for each class would only double the step of the classifier's own bias.
+    The maps start at zero. A linear layer learns from zero: its gradient is the product of the logits' gradient and the
+    latents. The maps have no bias: latents are standardised, and one more constant for each class would only double the
+    step of the classifier's own bias.
 
     Args:
         classes: Number of logits.
@@ -71,39 +79,97 @@ class SumFusion(nn.Module):
         super().__init__()
         self.maps = nn.ModuleDict()
         for name, size in latent_sizes.items():
-            with torch.random.fork_rng(devices=[]):  # the constructor draws weights that are not kept
-                linear = nn.Linear(size, classes, bias=False)
-            nn.init.zeros_(linear.weight)
-            self.maps[name] = linear
+            self.maps[name] = _zero_linear(size, classes)
 
-    def forward(self, features: Tensor, logits: Tensor, latents: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002
+    def forward(self, features: Tensor, head: nn.Module, latents: Mapping[str, Tensor]) -> Tensor:
         """Join the classifier with standardised latents.
 
         Args:
-            features: (B, feature_size), the classifier's pooled features. Unused here; the ARG002 above is for them:
-                modes that join at the penultimate layer need them.
-            logits: (B, classes) of the classifier.
+            features: (B, feature_size), the classifier's pooled features.
+            head: The classifier's last layer, from features to logits (B, classes).
             latents: (B, L) of each encoder, standardised.
 
         Returns:
             (B, classes).
         """
+        logits: Tensor = head(features)
         for name, linear in self.maps.items():
             logits = logits + linear(latents[name])
+        return logits
+
+
+class ConcatFusion(nn.Module):
+    """Features and latents, concatenated, pass one hidden layer whose output corrects the features.
+
+    A linear layer on the concatenation would be `SumFusion` again, written differently: [W; A] [f; z] = W f + A z. The
+    hidden layer lets features and latents interact. Its output map starts at zero, as the last layer of a residual branch
+    does in Goyal et al. 2017 (arXiv:1706.02677, section 5.1) and Zhang et al. 2019 (Fixup, arXiv:1901.09321).
+
+    Args:
+        feature_size: F, length of the classifier's pooled features, and of the hidden layer.
+        latent_sizes: Length of the latent vector of each encoder.
+        generator: Where the hidden layer's weights are drawn from.
+    """
+
+    def __init__(self, feature_size: int, latent_sizes: Mapping[str, int], generator: torch.Generator) -> None:
+        super().__init__()
+        self.names = list(latent_sizes)
+        with torch.random.fork_rng(devices=[]):  # the constructor draws weights that are not kept
+            self.hidden = nn.Linear(feature_size + sum(latent_sizes.values()), feature_size)
+        initialise(self.hidden, generator)
+        self.correction = _zero_linear(feature_size, feature_size)
+
+    def forward(self, features: Tensor, head: nn.Module, latents: Mapping[str, Tensor]) -> Tensor:
+        """As `SumFusion.forward`."""
+        joined = torch.cat([features, *(latents[name] for name in self.names)], dim=1)
+        logits: Tensor = head(features + self.correction(self.hidden(joined).relu()))
+        return logits
+
+
+class GatedFusion(nn.Module):
+    """Each encoder's latents, mapped to the size of the features, are let through a gate that both sides decide on.
+
+    The gate of the gated multimodal unit (Arevalo et al. 2017, arXiv:1702.01992, section 3.1), z = sigmoid(W [x_v; x_t]), one
+    for each feature and encoder; here on a correction of the features instead of a choice between two inputs, so that the
+    model can start as the classifier alone. Gates start half open (sigmoid(0)), the maps behind them at zero.
+
+    Args:
+        feature_size: F, length of the classifier's pooled features.
+        latent_sizes: Length of the latent vector of each encoder.
+    """
+
+    def __init__(self, feature_size: int, latent_sizes: Mapping[str, int]) -> None:
+        super().__init__()
+        self.maps = nn.ModuleDict({name: _zero_linear(size, feature_size) for name, size in latent_sizes.items()})
+        self.gates = nn.ModuleDict(
+            {name: _zero_linear(feature_size + size, feature_size, bias=True) for name, size in latent_sizes.items()}
+        )
+
+    def forward(self, features: Tensor, head: nn.Module, latents: Mapping[str, Tensor]) -> Tensor:
+        """As `SumFusion.forward`."""
+        corrected = features
+        for name, linear in self.maps.items():
+            gate = self.gates[name](torch.cat([features, latents[name]], dim=1)).sigmoid()
+            corrected = corrected + gate * linear(latents[name])
+        logits: Tensor = head(corrected)
         return logits
 
 
 class FusedClassifier(nn.Module):
     """A classifier that also uses latent vectors of the same images.
 
-    The state dict holds ``classifier.*``, and with fusion ``standardisation.<encoder>.{mean,std}`` and
-    ``fusion.maps.<encoder>.weight``. Building one draws no random number.
+    The state dict holds ``classifier.*``, and with fusion ``standardisation.<encoder>.{mean,std}`` and ``fusion.*``. Building
+    one leaves torch's global generator as it was.
 
     Args:
         classifier: Used as it is, not copied.
         latent_sizes: Length of the latent vector of each encoder, by its name. Encoders are added in the order
             of their names, so the order of the mapping does not change a bit of the result.
         mode: How to join; ``off``, like an empty `latent_sizes`, gives the plain classifier.
+        generator: Where ``concat`` draws its hidden layer from; ``stream(0, "fusion")`` where None. Never the classifier's
+            own: compared arms of one seed start from the same classifier.
+        normalisation: Mean and standard deviation of each colour channel that images are brought to, for a classifier whose
+            weights were trained so; None leaves images as they are.
 
     Attributes:
         classifier: The plain classifier.
@@ -114,8 +180,16 @@ class FusedClassifier(nn.Module):
         ValueError: The mode is unknown, or a name or size cannot be used.
     """
 
+    image_mean: Tensor
+    image_std: Tensor
+
     def __init__(
-        self, classifier: ResidualClassifier, latent_sizes: Mapping[str, int], mode: FusionMode = "sum"
+        self,
+        classifier: ResidualClassifier,
+        latent_sizes: Mapping[str, int],
+        mode: FusionMode = "sum",
+        generator: torch.Generator | None = None,
+        normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
     ) -> None:
         super().__init__()
         if mode not in get_args(FusionMode):
@@ -125,9 +199,16 @@ class FusedClassifier(nn.Module):
                 raise ValueError(f"an encoder needs a name without dots and a positive size, got {name!r}: {size}")
         self.classifier = classifier
         self.mode: FusionMode = mode
+        self.normalises = normalisation is not None
+        if normalisation is not None:
+            for name, values in zip(("image_mean", "image_std"), normalisation, strict=True):
+                # Constants of the construction, not weights: they move with the module and stay out of its state dict.
+                self.register_buffer(name, torch.tensor(values).reshape(3, 1, 1), persistent=False)
         self.latent_sizes = dict(sorted(latent_sizes.items())) if mode != "off" else {}
         self.standardisation = nn.ModuleDict({name: Standardisation(n) for name, n in self.latent_sizes.items()})
-        self.fusion = _build_fusion(classifier, self.latent_sizes, mode)
+        self.fusion = _build_fusion(
+            classifier, self.latent_sizes, mode, stream(0, "fusion") if generator is None else generator
+        )
 
     def set_statistics(self, latents: Mapping[str, Tensor]) -> None:
         """Standardise latents from now on as measured on the training subset.
@@ -162,6 +243,8 @@ class FusedClassifier(nn.Module):
         Raises:
             ValueError: Latents of an encoder in use are missing or have another shape.
         """
+        if self.normalises:
+            images = (images - self.image_mean) / self.image_std
         if self.fusion is None:
             logits: Tensor = self.classifier(images)
             return logits
@@ -169,7 +252,7 @@ class FusedClassifier(nn.Module):
         self._check(given, rows=len(images))
         features = self.classifier.features(images)
         standardised = {name: layer(given[name]) for name, layer in self.standardisation.items()}
-        fused: Tensor = self.fusion(features, self.classifier.fc(features), standardised)
+        fused: Tensor = self.fusion(features, self.classifier.fc, standardised)
         return fused
 
     def _check(self, latents: Mapping[str, Tensor], rows: int | None = None, exactly: bool = False) -> None:
@@ -190,9 +273,23 @@ class FusedClassifier(nn.Module):
 
 
 def _build_fusion(
-    classifier: ResidualClassifier, latent_sizes: Mapping[str, int], mode: FusionMode
-) -> SumFusion | None:
+    classifier: ResidualClassifier, latent_sizes: Mapping[str, int], mode: FusionMode, generator: torch.Generator
+) -> SumFusion | ConcatFusion | GatedFusion | None:
     """Build the module that joins, or None where there is nothing to join."""
     if mode == "off" or not latent_sizes:
         return None
+    if mode == "concat":
+        return ConcatFusion(classifier.feature_size, latent_sizes, generator)
+    if mode == "gated":
+        return GatedFusion(classifier.feature_size, latent_sizes)
     return SumFusion(classifier.classes, latent_sizes)
+
+
+def _zero_linear(inputs: int, outputs: int, bias: bool = False) -> nn.Linear:
+    """A linear layer that starts at zero."""
+    with torch.random.fork_rng(devices=[]):  # the constructor draws weights that are not kept
+        linear = nn.Linear(inputs, outputs, bias=bias)
+    nn.init.zeros_(linear.weight)
+    if bias:
+        nn.init.zeros_(linear.bias)
+    return linear

@@ -91,5 +91,6 @@ class SegmentationTask:
         return loss
 
     def _keep(self, stage: nn.Module, inputs: Any, maps: Tensor) -> None:  # noqa: ARG002 - torch's signature of a hook
-        if stage.training and torch.is_grad_enabled():
+        # Not asked whether the stage is in training mode: a trunk that is frozen for some epochs is not, and the head learns.
+        if torch.is_grad_enabled():
             self._maps = maps

@@ -225,14 +225,13 @@ def data_audit(config: ConfigArgument, overrides: SetOption = None) -> None:
 
     from data_utils.audit import audit
     from data_utils.cache import prepare
+    from study.arms import trained_encoders
     from study.audit_tables import audit_tables
     from study.configuration import load_config
     from study.progress import Progress
 
     settings = load_config(config, [*(overrides or ()), "data.unreadable=skip"])
-    encoders = [
-        name for name in settings.arms.encoders if settings.uses_fusion and settings.pretrain.of(name).weights is None
-    ]
+    encoders = trained_encoders(settings)
     with Progress().phase("images") as tell:
         arrays = {domain: prepare(settings.data, domain) for domain in ("wbc", *encoders)}
         tell(", ".join(f"{len(images):,} {domain}" for domain, images in arrays.items()))
@@ -250,13 +249,13 @@ def data_preview(
     """Write a contact sheet of each image set."""
     from data_utils.preview import preview
     from data_utils.sources import open_source
+    from study.arms import trained_encoders
     from study.configuration import load_config
 
     settings = load_config(config, overrides or ())
     out.mkdir(parents=True, exist_ok=True)
-    for domain in ("wbc", *(settings.arms.encoders if settings.uses_fusion else ())):
-        if domain == "wbc" or settings.pretrain.of(domain).weights is None:
-            typer.echo(preview(open_source(settings.data, domain), out / f"{domain}.png"))
+    for domain in ("wbc", *trained_encoders(settings)):
+        typer.echo(preview(open_source(settings.data, domain), out / f"{domain}.png"))
 
 
 @config_app.command("show")

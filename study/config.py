@@ -25,7 +25,8 @@ from study.storage_urls import mask_password
 
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 EncoderName = Literal["prcc", "cam16"]
-FusionMode = Literal["off", "sum"]
+FusionMode = Literal["off", "sum", "concat", "gated", "finetune"]
+ControlName = Literal["random", "shuffled", "published", "twin"]
 LossWeights = Literal["none", "inverse", "effective"]
 Sampling = Literal["natural", "balanced"]
 
@@ -50,12 +51,25 @@ class ArmsConfig(Settings):
         default=("off", "sum"),
         min_length=1,
         description="`off`: the classifier alone. `sum`: a trainable linear map of each encoder's pooled latent vector is added"
-        " to the classifier's logits.",
+        " to the classifier's logits. `concat`: features and latent vectors pass one hidden layer, which corrects the features."
+        " `gated`: latent vectors correct the features through gates. `finetune`: the classifier starts from the weights of the"
+        " CAM16 network, all but the head, and sees images normalised as that network did; no latent vectors. All but"
+        " `finetune` start as the classifier of `off` with the same seed.",
     )
     encoders: tuple[EncoderName, ...] = Field(
         default=("prcc", "cam16"),
         min_length=1,
         description="Frozen pretrained networks that a fusion adds to the classifier.",
+    )
+    encoder_sets: tuple[tuple[EncoderName, ...], ...] = Field(
+        default=(),
+        description="Further sets of encoders to compare, each in arms of its own: [[prcc], [cam16]] adds e.g. WBC_10/sum(prcc)"
+        " and WBC_10/sum(cam16) to WBC_10/sum.",
+    )
+    features: Literal["cached", "live"] = Field(
+        default="cached",
+        description="`cached`: latent vectors of whole images, computed once. `live`: in training the encoders see the augmented"
+        " crop of every step, as the classifier does (slower); they stay frozen. Images are scored whole either way.",
     )
 
     @field_validator("fusion", mode="before")
@@ -78,6 +92,18 @@ class ArmsConfig(Settings):
             raise ValueError(f"found {list(values)}, expected each value once")
         return values
 
+    @model_validator(mode="after")
+    def _sets_differ(self) -> Self:
+        seen = {frozenset(self.encoders)}
+        for chosen in self.encoder_sets:
+            if not chosen or len(set(chosen)) != len(chosen) or frozenset(chosen) in seen:
+                raise ValueError(
+                    f"arms.encoder_sets: found {list(chosen)}, expected at least one encoder, each once, and another set than"
+                    f" arms.encoders ({', '.join(self.encoders)}) and the others"
+                )
+            seen.add(frozenset(chosen))
+        return self
+
 
 class ModelConfig(Settings):
     """The residual classifier."""
@@ -99,7 +125,8 @@ class EncoderConfig(Settings):
 
     weights: Path | None = Field(
         default=None,
-        description="A `.pth` or `.safetensors` file of the same network. When given, nothing is trained.",
+        description="A `.pth` or `.safetensors` file of the same network, such as the published one, or the run directory of an"
+        " earlier study that pretrained this encoder. When given, nothing is trained.",
     )
     epochs: int = Field(default=10, ge=1, description="Passes over the pretraining images.")
     batch_size: int = Field(default=32, ge=1, description="Images in a gradient step.")
@@ -164,6 +191,12 @@ class TrainingConfig(Settings):
     plateau_factor: float = Field(
         default=0.5, gt=0, lt=1, description="What the plateau schedule multiplies the rate with."
     )
+    frozen_epochs: int = Field(
+        default=0,
+        ge=0,
+        description="For arms with `finetune` only: first epochs in which the trunk keeps the CAM16 weights and the head alone"
+        " learns.",
+    )
     loss_weights: LossWeights = Field(
         default="none",
         json_schema_extra=SEARCHABLE,
@@ -184,7 +217,6 @@ class TrainingConfig(Settings):
         description="`natural`: a pass shows every image once. `balanced`: as many images, of each class equally many: those of"
         " a rare class repeat.",
     )
-
     segmentation_weight: float = Field(
         default=0.0,
         ge=0,
@@ -457,6 +489,13 @@ class StudyConfig(Settings):
     data: DataConfig = Field(default=DataConfig(), description="Images.")
     model: ModelConfig = Field(default=ModelConfig(), description="Classifier.")
     arms: ArmsConfig = Field(default=ArmsConfig(), description="What is compared.")
+    controls: dict[ControlName, Literal["all"] | tuple[Fraction, ...]] = Field(
+        default={},
+        description="Control arms, as a list such as [random, twin] or with fractions such as {random: [0.01, 0.1], twin: all}."
+        " `random`: the same encoders with random weights, which transfer has to beat. `shuffled`: features of another image of"
+        " the same split. `published`: what the published code did, noise from one fixed batch added in training and left out"
+        " when scoring. `twin`: `off` once more, tuned and confirmed on its own. Each has the budget of a compared arm.",
+    )
     pretrain: PretrainConfig = Field(default=PretrainConfig(), description="Encoders.")
     training: TrainingConfig = Field(default=TrainingConfig(), description="One trial.")
     search: SearchConfig = Field(default=SearchConfig(), description="Hyperparameter search.")
@@ -489,10 +528,47 @@ class StudyConfig(Settings):
             )
         return self
 
-    @property
-    def uses_fusion(self) -> bool:
-        """Whether any arm needs encoders."""
-        return any(mode != "off" for mode in self.arms.fusion)
+    @field_validator("controls", mode="before")
+    @classmethod
+    def _listed_controls(cls, controls: object) -> object:
+        if isinstance(controls, list | tuple):
+            if len({str(name) for name in controls}) != len(controls):
+                raise ValueError(f"found {list(controls)}, expected each control once")
+            return dict.fromkeys(controls, "all")
+        return controls
+
+    @field_validator("controls")
+    @classmethod
+    def _ascending(
+        cls, controls: dict[ControlName, Literal["all"] | tuple[float, ...]]
+    ) -> dict[ControlName, Literal["all"] | tuple[float, ...]]:
+        return {name: chosen if chosen == "all" else tuple(sorted(set(chosen))) for name, chosen in controls.items()}
+
+    @model_validator(mode="after")
+    def _controls_have_something_to_control(self) -> Self:
+        for name, fractions in self.controls.items():
+            if fractions != "all" and not (fractions and set(fractions) <= set(self.arms.fractions)):
+                raise ValueError(
+                    f"controls.{name}: found {list(fractions)}, expected `all` or some of arms.fractions"
+                    f" {list(self.arms.fractions)}: a control is compared with arms of the same fraction"
+                )
+            needed = {
+                "twin": ("off",),
+                "random": ("sum", "concat", "gated", "finetune"),
+                "shuffled": ("sum", "concat", "gated"),
+                "published": ("off",),
+            }[name]
+            if not set(needed) & set(self.arms.fusion):
+                raise ValueError(
+                    f"controls.{name} is compared with arms whose fusion is {' or '.join(needed)}, but arms.fusion is"
+                    f" [{', '.join(self.arms.fusion)}]. Add one of them, or leave the control out"
+                )
+        return self
+
+    def has_control(self, name: str, fraction: float) -> bool:
+        """Whether a control is switched on at a fraction."""
+        fractions = {str(control): chosen for control, chosen in self.controls.items()}.get(name, ())
+        return fractions == "all" or fraction in fractions
 
     def with_absolute_paths(self) -> Self:
         """The same configuration for processes with another working directory."""

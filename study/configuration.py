@@ -126,10 +126,23 @@ def grown_settings(old: StudyConfig, new: StudyConfig) -> dict[str, str]:
     for key, earlier, later in (
         ("arms.fractions", set(old.arms.fractions), set(new.arms.fractions)),
         ("arms.fusion", set(old.arms.fusion), set(new.arms.fusion)),
+        ("arms.encoder_sets", set(old.arms.encoder_sets), set(new.arms.encoder_sets)),
     ):
         if later > earlier:
-            grown[key] = f"{key}: {', '.join(str(value) for value in sorted(later - earlier))} added"
+            grown[key] = f"{key}: {', '.join(_shown_value(value) for value in sorted(later - earlier))} added"
+    for name, fractions in new.controls.items():
+        arms_before, arms_after = (
+            {fraction for fraction in config.arms.fractions if config.has_control(name, fraction)}
+            for config in (old, new)
+        )
+        if fractions != old.controls.get(name) and arms_after >= arms_before:
+            added = ", ".join(str(fraction) for fraction in sorted(arms_after - arms_before))
+            grown[f"controls.{name}"] = f"controls.{name}: {f'added at {added}' if added else 'the same arms'}"
     return grown
+
+
+def _shown_value(value: Any) -> str:
+    return "+".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _shown(value: Any) -> str:

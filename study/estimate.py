@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from study.arms import list_arms
+from study.arms import list_arms, pretrained_encoders, trained_encoders
 from study.masks import check_masks
 from study.plans import grace_epochs, steps_in_epoch
 from study.progress import format_duration
@@ -54,7 +54,7 @@ def estimate_arms(config: StudyConfig, arrays: ImageArrays) -> list[ArmEstimate]
 
     trials = config.search.budget + config.confirm.seeds
     estimates = []
-    for arm in list_arms(config.arms):
+    for arm in list_arms(config):
         images = len(select_fraction(arrays, arm.fraction, config.seed))
         steps = steps_in_epoch(config, arm, arrays)
         shown = steps * config.training.batch_size if config.training.steps_per_epoch else images
@@ -76,7 +76,7 @@ def pretraining_image_steps(config: StudyConfig, arrays: dict[str, ImageArrays])
     """Training images shown while pretraining the encoders in `arrays`."""
     return sum(
         len(arrays[name].indices("train")) * config.pretrain.of(name).epochs
-        for name in config.arms.encoders
+        for name in trained_encoders(config)
         if name in arrays
     )
 
@@ -113,20 +113,17 @@ def print_estimate(config: StudyConfig, root: Path, console: Console | None = No
     """Print arms, trials, and estimated time and memory on this machine."""
     from data_utils.cache import prepare
     from study.pipeline import check_same_study
-    from study.pretraining import load_given
+    from study.pretraining import check_given
     from study.run_directory import RunDirectory
 
     console = console or Console(highlight=False)
     config = config.with_absolute_paths()
     directory = RunDirectory(root / config.name)
     check_same_study(directory, config)
-    trained = [n for n in config.arms.encoders if config.uses_fusion and config.pretrain.of(n).weights is None]
-    arrays = {domain: prepare(config.data, domain) for domain in ("wbc", *trained)}
+    arrays = {domain: prepare(config.data, domain) for domain in ("wbc", *trained_encoders(config))}
     notes = check_masks(config, arrays)
-    for name in config.arms.encoders if config.uses_fusion else ():
-        given = config.pretrain.of(name).weights
-        if given is not None:
-            load_given(given, name)
+    for name in pretrained_encoders(list_arms(config)):
+        check_given(config, name, list_arms(config))
     arms = estimate_arms(config, arrays["wbc"])
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("arm", no_wrap=True)

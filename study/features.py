@@ -32,8 +32,22 @@ def write_latents(folder: Path, latents: NDArray[np.float32], arrays: ImageArray
     write_durably(folder / _FINGERPRINT, json.dumps({"images": arrays.fingerprint}).encode())
 
 
+def has_latents(folder: Path, arrays: ImageArrays) -> bool:
+    """Whether the latent vectors of exactly these images are stored."""
+    try:
+        stored = json.loads((folder / _FINGERPRINT).read_text())
+    except (FileNotFoundError, ValueError):
+        return False
+    return bool(stored["images"] == arrays.fingerprint) and (folder / LATENTS).is_file()
+
+
 def open_latents(run_folder: Path, encoders: Sequence[str], arrays: ImageArrays) -> dict[str, NDArray[np.float32]]:
-    """Map the latent vectors of a study's encoders into memory.
+    """Map the latent vectors of a study's networks into memory.
+
+    Args:
+        run_folder: The study's.
+        encoders: Folders below ``pretrain/``.
+        arrays: The images that they must belong to.
 
     Raises:
         StudyFailed: they were computed from other images than `arrays`.

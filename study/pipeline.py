@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.schema import IMAGE_COLUMNS, SCHEMA_VERSION, TABLES
-from study.arms import list_arms
+from study.arms import encoded_networks, list_arms, networks_of, pretrained_encoders, trained_encoders
 from study.config import StudyConfig
 from study.configuration import check_config, compare_configs, grown_settings, read_yaml
 from study.durable import write_durably
@@ -66,7 +66,7 @@ def run_study(
     with directory.lock():
         grown = check_same_study(directory, config)
         if grown:
-            directory.reopen(("audit", "search", "confirm", "report"))
+            directory.reopen(("audit", "pretrain", "features", "search", "confirm", "report"))
         # From here on no other module sees the password.
         storage = resolve_storage(config.search.storage)
         masked = config.search.model_copy(update={"storage": mask_password(storage)})
@@ -82,7 +82,7 @@ def shortfalls(study: Study) -> list[str]:
     winners = set(study.winners()["arm"])
     confirmed = study.confirmed.groupby("arm").size().to_dict()
     lines = []
-    for arm in list_arms(config.arms):
+    for arm in list_arms(config):
         if arm.name not in winners:
             lines.append(f"{arm.name}: no trial of the search was trained to its last epoch, so nothing was confirmed")
         elif confirmed.get(arm.name, 0) < config.confirm.seeds:
@@ -137,8 +137,8 @@ class _Run:
         self._storage = storage
         self._first_points: dict[str, Point] = {}
         self._config, self._directory, self._address, self._progress = config, directory, address, progress
-        self._arms = list_arms(config.arms)
-        self._encoders = config.arms.encoders if config.uses_fusion else ()
+        self._arms = list_arms(config)
+        self._encoders = pretrained_encoders(self._arms)
 
     def run(self) -> None:
         # Bad input must end before anything is written: images, weights and resources are checked first.
@@ -180,7 +180,7 @@ class _Run:
         from data_utils.cache import prepare
         from data_utils.fractions import select_fraction
 
-        trained = [name for name in self._encoders if self._config.pretrain.of(name).weights is None]
+        trained = trained_encoders(self._config)
         done: dict[str, str] = {}
 
         def follow(domain: str) -> Callable[[int, int], None]:
@@ -202,14 +202,14 @@ class _Run:
 
     def _check_weights(self) -> dict[str, str]:
         """Load the given weights once; returns their fingerprints."""
-        given = {name: self._config.pretrain.of(name).weights for name in self._encoders}
-        fingerprints = {}
-        for encoder, path in given.items():
-            if path is not None:
-                from study.pretraining import load_given
+        from study.pretraining import check_given, find_weights
 
-                load_given(path, encoder)
-                fingerprints[f"{encoder} weights"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        fingerprints = {}
+        for encoder in self._encoders:
+            path = self._config.pretrain.of(encoder).weights
+            if path is not None:
+                check_given(self._config, encoder, self._arms)
+                fingerprints[f"{encoder} weights"] = _fingerprint(find_weights(path, encoder))
         return fingerprints
 
     def _describe(self, arrays: dict[str, ImageArrays], weights: dict[str, str]) -> None:
@@ -269,15 +269,29 @@ class _Run:
             tell(_summarise_audit(arrays))
 
     def _pretrain(self) -> None:
-        if not self._encoders or self._directory.is_complete("pretrain"):
+        networks = networks_of(self._arms)
+        if not networks or self._directory.is_complete("pretrain"):
             return
-        from study.pretraining import pretrain
+        from study.pretraining import WEIGHTS, pretrain
 
         with self._directory.phase("pretrain"), self._progress.phase("pretrain", self._pretraining_epochs) as tell:
-            self._as_tasks(pretrain)
-            for encoder in self._encoders:
-                settings = self._config.pretrain.of(encoder)
-                tell(f"{encoder} {f'from {settings.weights}' if settings.weights else f'{settings.epochs} epochs'}")
+            self._as_tasks(pretrain, networks)
+            manifest = self._directory.read_manifest()
+            origins = {network: self._origin(network) for network in networks}
+            manifest["networks"] = {
+                network: {"origin": origin, "sha256": _fingerprint(self._directory.encoder(network) / WEIGHTS)}
+                for network, origin in origins.items()
+            }
+            self._directory.write_manifest(manifest)
+            for network, origin in origins.items():
+                tell(f"{network} {origin}")
+
+    def _origin(self, network: str) -> str:
+        """Where a network's weights come from, in words."""
+        if network not in self._encoders:
+            return f"random weights, seed {self._config.seed}"
+        settings = self._config.pretrain.of(network)
+        return f"from {settings.weights}" if settings.weights else f"{settings.epochs} epochs"
 
     def _pretraining_epochs(self) -> str:
         """How far the encoders are, from the curves that they write."""
@@ -287,21 +301,21 @@ class _Run:
         return ", ".join(
             f"{name} {len(read_parquet(self._directory.encoder(name) / 'curve.parquet', CURVE_COLUMNS))}"
             f"/{self._config.pretrain.of(name).epochs} epochs"
-            for name in self._encoders
-            if self._config.pretrain.of(name).weights is None
+            for name in trained_encoders(self._config)
         )
 
     def _compute_features(self) -> None:
-        if not self._encoders or self._directory.is_complete("features"):
+        networks = encoded_networks(self._arms)
+        if not networks or self._directory.is_complete("features"):
             return
         from study.pretraining import compute_latents
 
         with self._directory.phase("features"), self._progress.phase("features") as tell:
-            self._as_tasks(compute_latents)
-            tell("latent vectors of all blood cells from " + " and ".join(self._encoders))
+            self._as_tasks(compute_latents, networks)
+            tell("latent vectors of all blood cells from " + " and ".join(networks))
 
-    def _as_tasks(self, function: Any) -> None:
-        """Run a function for every encoder at once as Ray tasks."""
+    def _as_tasks(self, function: Any, networks: Sequence[str]) -> None:
+        """Run a function for every network at once as Ray tasks."""
         import ray
 
         from study.ray_session import gpus_per_trial
@@ -309,7 +323,7 @@ class _Run:
         resources = self._config.resources
         remote = ray.remote(num_cpus=resources.cpu, num_gpus=gpus_per_trial(resources), max_retries=2)(function)
         folder = self._directory.folder.resolve()
-        tasks = [remote.remote(self._config, encoder, folder / "pretrain" / encoder) for encoder in self._encoders]
+        tasks = [remote.remote(self._config, network, folder / "pretrain" / network) for network in networks]
         try:
             ray.get(tasks)
         except ray.exceptions.RayTaskError as error:
@@ -439,6 +453,10 @@ class _Run:
             tell(str(write_report(load_study(self._directory.folder))))
         # The manifest is part of the report: say there too that the study is complete.
         write_report(load_study(self._directory.folder))
+
+
+def _fingerprint(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _check_finished(queue: TrialQueue) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -33,13 +34,20 @@ def grace_epochs(config: StudyConfig, steps: int) -> int:
     return max(config.search.grace_epochs, math.ceil(config.search.grace_steps / steps))
 
 
+def _points_seed(config: StudyConfig, arm: Arm) -> int:
+    """Seed of an arm's points: the study's; the twin draws its own, since it is tuned on its own (a grid is a grid)."""
+    if arm.control != "twin":
+        return config.seed
+    return int.from_bytes(hashlib.sha256(f"{config.seed}/twin".encode()).digest()[:4], "big")
+
+
 def search_plans(
     config: StudyConfig,
     arms: Sequence[Arm],
     arrays: ImageArrays,
     first_points: Mapping[str, Point] = MappingProxyType({}),
 ) -> list[ArmPlan]:
-    """The same budget over the same space for every arm, each with a searcher and rungs of its own.
+    """The same budget over the same space for every arm, controls too, each with a searcher and rungs of its own.
 
     Args:
         config: Of the study.
@@ -60,7 +68,10 @@ def search_plans(
                 phase="search",
                 arm=arm,
                 points=search_points(
-                    config.search, config.seed, arm.name, [first_points[arm.name]] if arm.name in first_points else ()
+                    config.search,
+                    _points_seed(config, arm),
+                    arm.name,
+                    [first_points[arm.name]] if arm.name in first_points else (),
                 ),
                 seeds=[config.seed] * config.search.budget,
                 epochs=config.training.epochs,

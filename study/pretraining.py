@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ from models.encoders import CAM16_MEAN, CAM16_STD, Encoder
 from models.errors import WeightsError
 from models.initialisation import initialise, stream
 from models.segmentation import DOWNSAMPLING, SegmentationTask
+from study.arms import RANDOM_SUFFIX, Arm
 from study.batches import ImageBatches, choose_device
 from study.config import StudyConfig
 from study.errors import StudyFailed
-from study.features import write_latents
+from study.features import has_latents, write_latents
 from study.records import write_table
 
 logger = logging.getLogger(__name__)
@@ -40,16 +42,16 @@ _PATIENCE, _FACTOR, _SMALLEST_RATE = 3, 0.1, 1e-5
 """The published autoencoder's plateau schedule (on validation loss)."""
 
 
-def pretrain(config: StudyConfig, encoder: str, folder: Path) -> None:
-    """Train one encoder, or take its weights from the file that the configuration names.
+def pretrain(config: StudyConfig, network: str, folder: Path) -> None:
+    """Train one encoder, or take its weights from where the configuration says, or draw them for a control.
 
     Leaves `WEIGHTS` and, when trained, `CURVE` in the folder (and `RECONSTRUCTIONS` for the autoencoder). Continues from its own
     checkpoint when it was interrupted; does nothing when the weights are there.
 
     Args:
         config: The study's.
-        encoder: ``prcc`` or ``cam16``.
-        folder: The encoder's folder in the run directory.
+        network: ``prcc`` or ``cam16``; with ``-random`` a network of the same architecture and width with random weights.
+        folder: The network's folder in the run directory.
 
     Raises:
         DataError: the pretraining images are not as expected.
@@ -59,20 +61,52 @@ def pretrain(config: StudyConfig, encoder: str, folder: Path) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(config.resources.cpu)
+    encoder = network.removesuffix(RANDOM_SUFFIX)
     given = config.pretrain.of(encoder).weights
-    if given is not None:
-        network = load_given(given, encoder)
-        save_tensors(folder / WEIGHTS, network.state_dict(), {"encoder": encoder, "origin": given.name})
-        return
-    _Pretraining(config, encoder, folder).run()
+    if network != encoder:
+        drawn = _draw_weights(config, encoder)
+        save_tensors(folder / WEIGHTS, drawn.state_dict(), {"encoder": encoder, "origin": "random, as a control"})
+    elif given is not None:
+        loaded = load_given(given, encoder)
+        save_tensors(folder / WEIGHTS, loaded.state_dict(), {"encoder": encoder, "origin": given.name})
+    else:
+        _Pretraining(config, encoder, folder).run()
 
 
-def load_given(path: Path, encoder: str) -> nn.Module:
-    """The network of an encoder from a weights file.
+def _draw_weights(config: StudyConfig, encoder: str) -> Autoencoder | ResidualClassifier:
+    """A network as before its first gradient step, of the architecture and width of the study's pretrained one."""
+    given = config.pretrain.of(encoder).weights
+    width = config.model.width if given is None else load_given(given, encoder).width
+    generator = stream(config.seed, "random encoder", encoder)
+    if encoder == "prcc":
+        return Autoencoder(width, generator)
+    return ResidualClassifier(2, width, generator)
+
+
+def find_weights(path: Path, encoder: str) -> Path:
+    """The weights file that `pretrain.<encoder>.weights` means: a file, or that of an earlier study's run directory.
+
+    Raises:
+        WeightsError: a folder without the weights of this encoder.
+    """
+    if not path.is_dir():
+        return path
+    file = path / "pretrain" / encoder / WEIGHTS
+    if not file.is_file():
+        raise WeightsError(
+            f"pretrain.{encoder}.weights: {path} is a folder without pretrain/{encoder}/{WEIGHTS}. Give a weights file, or the"
+            f" run directory of a study that pretrained {encoder}"
+        )
+    return file
+
+
+def load_given(path: Path, encoder: str) -> Autoencoder | ResidualClassifier:
+    """The network of an encoder from a weights file or an earlier study.
 
     Raises:
         WeightsError: not a file of this network, or a classifier of something else than two kinds of tissue.
     """
+    path = find_weights(path, encoder)
     if encoder == "prcc":
         return load_published(path, "autoencoder")
     network = load_published(path, "classifier")
@@ -84,23 +118,51 @@ def load_given(path: Path, encoder: str) -> nn.Module:
     return network
 
 
-def compute_latents(config: StudyConfig, encoder: str, folder: Path) -> None:
-    """Encode every blood-cell image, un-augmented, at validation size, in fixed batches, and store the latent vectors."""
+def check_given(config: StudyConfig, encoder: str, arms: Sequence[Arm]) -> None:
+    """Check given weights before anything is written: readable, of the right network, and of the width that arms need.
+
+    Raises:
+        WeightsError: as `load_given`; or arms start from the CAM16 network and the classifier has another width.
+    """
+    given = config.pretrain.of(encoder).weights
+    if given is None:
+        return
+    width = load_given(given, encoder).width
+    tuned = [arm.name for arm in arms if arm.fusion == "finetune" and encoder in arm.encoders]
+    if tuned and width != config.model.width:
+        raise WeightsError(
+            f"pretrain.{encoder}.weights: {given} has width {width}, but model.width is {config.model.width}, and {tuned[0]}"
+            f" starts the classifier from these weights. Set model.width to {width}, or leave finetune out of arms.fusion"
+        )
+
+
+def compute_latents(config: StudyConfig, network: str, folder: Path) -> None:
+    """Encode every blood-cell image, un-augmented, at validation size, in fixed batches, and store the latent vectors.
+
+    Does nothing where they are: latents of a study that is extended stay as they are.
+    """
+    arrays = prepare(config.data, "wbc")
+    if has_latents(folder, arrays):
+        return
     torch.set_num_threads(config.resources.cpu)
     device = choose_device()
-    arrays = prepare(config.data, "wbc")
-    network = load_encoder(folder, encoder).to(device)
-    latents = np.empty((len(arrays), network.latent_size), dtype=np.float32)
+    encoder = load_encoder(folder, network).to(device)
+    latents = np.empty((len(arrays), encoder.latent_size), dtype=np.float32)
     for chunk, images in ImageBatches(arrays, config.data, device).whole(np.arange(len(arrays))):
-        latents[chunk] = network(images).cpu().numpy()
+        latents[chunk] = encoder(images).cpu().numpy()
     write_latents(folder, latents, arrays)
 
 
-def load_encoder(folder: Path, encoder: str) -> Encoder:
-    """The frozen encoder of a study."""
-    if encoder == "prcc":
-        return Encoder.from_autoencoder(load_published(folder / WEIGHTS, "autoencoder"), encoder)
-    return Encoder.from_classifier(load_published(folder / WEIGHTS, "classifier"), encoder)
+def load_encoder(folder: Path, network: str) -> Encoder:
+    """A frozen encoder of a study: pretrained, or with random weights."""
+    if network.removesuffix(RANDOM_SUFFIX) == "prcc":
+        return Encoder.from_autoencoder(load_published(folder / WEIGHTS, "autoencoder"), network)
+    return Encoder.from_classifier(load_classifier(folder), network)
+
+
+def load_classifier(folder: Path) -> ResidualClassifier:
+    """The whole network of which the CAM16 encoder is the trunk."""
+    return load_published(folder / WEIGHTS, "classifier")
 
 
 class _Pretraining:

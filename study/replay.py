@@ -47,7 +47,7 @@ def find_trial(directory: RunDirectory, config: StudyConfig, trial_id: str) -> T
             f"{trial_id!r}: {len(found)} trials of {directory.folder} have that id; some that it has: {some or 'none'}"
         )
     (row,) = found
-    arm = next(arm for arm in list_arms(config.arms) if arm.name == row["arm"])
+    arm = next(arm for arm in list_arms(config) if arm.name == row["arm"])
     return TrialSpec.recorded(row, arm)
 
 
@@ -74,8 +74,8 @@ def replay(directory: RunDirectory, trial_id: str) -> Iterator[ReplayedEpoch]:
     if not recorded:
         raise UsageError(f"trial {spec.trial_id} of {directory.folder} has no recorded epoch to compare with")
     torch.set_num_threads(config.resources.cpu)
-    batches, latents, device = open_inputs(config, directory.folder)
-    run = TrainingRun(config, spec, batches, latents, device)
+    batches, features, device = open_inputs(config, directory.folder)
+    run = TrainingRun(config, spec, batches, features, device)
     for row in recorded:
         replayed = run.train_epoch().row()
         yield ReplayedEpoch(row["epoch"], {key: _plain(row[key]) for key in replayed}, replayed)

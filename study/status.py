@@ -32,7 +32,7 @@ def arm_progress(study: Study, phase: str) -> list[ArmProgress]:
         return []
     planned = config.search.budget if phase == "search" else config.confirm.seeds
     lines = []
-    for arm in list_arms(config.arms):
+    for arm in list_arms(config):
         own = trials[trials["arm"] == arm.name]
         count = own["status"].value_counts()
         running = own[own["status"] == "running"]

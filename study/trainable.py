@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
-from study.arms import Arm
+from study.arms import Arm, encoded_networks, list_arms, networks_of
 from study.config import StudyConfig
 from study.trial import EpochReport, TrialSpec
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import torch
 
     from study.batches import ImageBatches
-    from study.training import Latents, TrainingRun
+    from study.training import TrainingRun
+    from study.trial_latents import StudyFeatures
 
 logger = logging.getLogger(__name__)
 
@@ -79,12 +80,12 @@ class TrialTrainable(tune.Trainable):
         folder = Path(config["run_folder"])
         if self._study is None:
             self._study = StudyConfig.model_validate_json(config["settings"])
-            self._batches, self._latents, self._device = open_inputs(self._study, folder)
+            self._batches, self._features, self._device = open_inputs(self._study, folder)
         spec, recorded_epochs = _read_trial(config["trial"])
         # Threads are part of what makes a trial reproducible.
         torch.set_num_threads(self._study.resources.cpu)
         self._folder = folder / "checkpoints" / spec.trial_id
-        self._run: TrainingRun = TrainingRun(self._study, spec, self._batches, self._latents, self._device)
+        self._run: TrainingRun = TrainingRun(self._study, spec, self._batches, self._features, self._device)
         self._unrecorded: list[EpochReport] = load_or_start(
             self._run, self._folder / CHECKPOINT, recorded_epochs, warn=logger.warning
         )
@@ -102,16 +103,28 @@ def _read_trial(text: str) -> tuple[TrialSpec, int]:
     return TrialSpec(arm=Arm(**{**arm, "encoders": tuple(arm["encoders"])}), **fields), recorded_epochs
 
 
-def open_inputs(config: StudyConfig, folder: Path) -> tuple[ImageBatches, Latents, torch.device]:
-    """Everything that all trials of a process share: images, latent vectors of the encoders, and the device.
+def open_inputs(config: StudyConfig, folder: Path) -> tuple[ImageBatches, StudyFeatures, torch.device]:
+    """Everything that all trials of a process share: images, what the pretrained networks give, and the device.
 
     Builds the image cache on a node that has none yet; opens it where it exists.
     """
     from data_utils.cache import prepare
     from study.batches import ImageBatches, choose_device
     from study.features import open_latents
+    from study.pretraining import load_classifier, load_encoder
+    from study.trial_latents import StudyFeatures
 
     device = choose_device()
     arrays = prepare(config.data, "wbc")
-    encoders = config.arms.encoders if config.uses_fusion else ()
-    return ImageBatches(arrays, config.data, device), open_latents(folder, encoders, arrays), device
+    arms = list_arms(config)
+    encoded, pretrained = encoded_networks(arms), folder / "pretrain"
+    live = encoded if config.arms.features == "live" else ()
+    features = StudyFeatures(
+        latents=open_latents(folder, encoded, arrays),
+        encoders={network: load_encoder(pretrained / network, network).to(device) for network in live},
+        classifiers={
+            network: load_classifier(pretrained / network)
+            for network in networks_of(arm for arm in arms if arm.fusion == "finetune")
+        },
+    )
+    return ImageBatches(arrays, config.data, device), features, device

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from analysis.metrics import confusion_metrics
 from data_utils.fractions import select_fraction
 from models.checkpoints import load_state, save_state
 from models.classifier import ResidualClassifier
+from models.encoders import CAM16_MEAN, CAM16_STD
 from models.fusion import FusedClassifier
 from models.initialisation import stream
 from models.segmentation import DOWNSAMPLING, SegmentationTask
@@ -24,9 +25,7 @@ from study.batches import ImageBatches
 from study.config import StudyConfig
 from study.imbalance import balanced_order, natural_order, subset_weights
 from study.trial import EpochReport, Predictions, TrialSpec
-
-Latents = Mapping[str, NDArray[np.float32]]
-"""Encoder name -> latent vectors (N, L) of every image of the arrays."""
+from study.trial_latents import PublishedNoise, StudyFeatures, TrialLatents
 
 
 class TrainingRun:
@@ -34,11 +33,12 @@ class TrainingRun:
 
     Everything random is a function of the trial's seed and the epoch: the subset, the initial weights, the order of the images
     and the crops have streams of their own, so that arms with the same seed share them, and a run that continues from a
-    checkpoint draws what it would have drawn.
+    checkpoint draws what it would have drawn. The control ``twin`` shares the subset alone: with all of them it would be ``off``
+    itself, bit for bit, and a comparison that always finds zero could not show how far two arms without a difference differ.
     """
 
     def __init__(
-        self, config: StudyConfig, spec: TrialSpec, batches: ImageBatches, latents: Latents, device: torch.device
+        self, config: StudyConfig, spec: TrialSpec, batches: ImageBatches, features: StudyFeatures, device: torch.device
     ):
         """Prepare the first epoch.
 
@@ -46,7 +46,7 @@ class TrainingRun:
             config: The study's.
             spec: The trial.
             batches: Blood-cell images.
-            latents: Of the arm's encoders.
+            features: What the pretrained networks give.
             device: Where to train.
 
         Raises:
@@ -60,18 +60,19 @@ class TrainingRun:
         self._train = select_fraction(arrays, spec.arm.fraction, spec.seed)
         weights = subset_weights(arrays.labels[self._train], self._classes, config.training)
         self._class_weights = None if weights is None else torch.tensor(weights, dtype=torch.float32, device=device)
-        self._latents = {name: torch.tensor(latents[name], device=device) for name in spec.arm.encoders}
-        classifier = ResidualClassifier(
-            self._classes, config.model.width, stream(spec.seed, "classifier"), config.model.norm_momentum
+        self._latents = TrialLatents(spec.arm, spec.seed, features, batches, device)
+        self._noise = (
+            PublishedNoise(spec.arm, spec.seed, features, self._train, config.training.batch_size)
+            if spec.arm.control == "published"
+            else None
         )
-        sizes = {name: latent.shape[1] for name, latent in self._latents.items()}
-        model = FusedClassifier(classifier, sizes, spec.arm.fusion)
-        if sizes:
-            train = torch.from_numpy(self._train).to(device)
-            model.set_statistics({name: latent[train] for name, latent in self._latents.items()})
+        model = self._build_model(features)
+        if self._latents.sizes:
+            # Of whole images, also where crops are encoded: statistics of the crops would need a pass over them first.
+            model.set_statistics(self._latents.of_images(torch.from_numpy(self._train).to(device)))
         self._segmentation = None
         if spec.arm.segmentation and config.training.segmentation_weight > 0:
-            self._segmentation = SegmentationTask(classifier, stream(spec.seed, "segmentation"))
+            self._segmentation = SegmentationTask(model.classifier, self._stream("segmentation"))
             self._segmentation.head.to(device).to(memory_format=torch.channels_last)
         # Channels last: the convolutions run a tenth faster on the CPU, and tensor cores want it. Not for networks with
         # layers of fewer than 8 channels: torch 2.14.1 then writes outside its buffers in the backward pass on the CPU.
@@ -95,6 +96,22 @@ class TrainingRun:
         """Of every epoch so far, without predictions."""
         self._best: tuple[float, float, int] | None = None
         self._best_weights: dict[str, Tensor] = {}
+
+    def _stream(self, *names: str | int) -> torch.Generator:
+        """A random stream of the trial, the same for compared arms of one seed; the twin has its own."""
+        own = ("twin",) if self.spec.arm.control == "twin" else ()
+        return stream(self.spec.seed, *own, *names)
+
+    def _build_model(self, features: StudyFeatures) -> FusedClassifier:
+        arm, model = self.spec.arm, self._config.model
+        classifier = ResidualClassifier(self._classes, model.width, self._stream("classifier"), model.norm_momentum)
+        if arm.fusion == "finetune":
+            (network,) = arm.networks.values()
+            classifier.start_from(features.classifiers[network])
+            return FusedClassifier(classifier, {}, "off", normalisation=(CAM16_MEAN, CAM16_STD))
+        return FusedClassifier(
+            classifier, self._latents.sizes, arm.fusion if arm.fuses_latents else "off", self._stream("fusion")
+        )
 
     @property
     def epoch(self) -> int:
@@ -192,7 +209,10 @@ class TrainingRun:
     def _train_steps(self, epoch: int) -> tuple[int, float, int, int]:
         """One epoch of gradient steps; returns images, summed unweighted loss, correct answers, steps."""
         self._model.train()
-        crops = stream(self.spec.seed, "crops", epoch)
+        if self.spec.arm.fusion == "finetune":
+            self._model.classifier.freeze_trunk(epoch <= self._config.training.frozen_epochs)
+        crops = self._stream("crops", epoch)
+        before = self.reports[-1].steps if self.reports else 0
         loss_sum = torch.zeros((), device=self._device, dtype=torch.float64)
         correct = torch.zeros((), device=self._device, dtype=torch.int64)
         images = steps = 0
@@ -209,7 +229,9 @@ class TrainingRun:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
             at = torch.from_numpy(rows).to(self._device)
             target = self._labels[at]
-            logits = self._model(inputs, {name: latent[at] for name, latent in self._latents.items()})
+            logits = self._model(inputs, self._latents.of_crops(rows, at, inputs, before + steps))
+            if self._noise is not None:
+                logits = logits + self._noise.logits(before + steps, len(rows), self._classes).to(self._device)
             loss = unweighted = cross_entropy(logits, target)
             if self._class_weights is not None:
                 losses = cross_entropy(logits, target, reduction="none")
@@ -243,7 +265,7 @@ class TrainingRun:
         """Rows of one pass. A pass has a stream of its own: training can continue at any of them."""
         draw = balanced_order if self._config.training.sampling == "balanced" else natural_order
         labels = self._batches.arrays.labels[self._train]
-        shuffled: NDArray[np.int64] = self._train[draw(labels, stream(self.spec.seed, "order", number))]
+        shuffled: NDArray[np.int64] = self._train[draw(labels, self._stream("order", number))]
         return shuffled
 
     def _validate(self) -> tuple[NDArray[np.int64], float]:
@@ -265,7 +287,7 @@ class TrainingRun:
         for chunk, inputs in self._batches.whole(rows):
             at = torch.from_numpy(rows[chunk]).to(self._device)
             ordered = inputs.contiguous(memory_format=torch.channels_last)
-            scored.append((chunk, self._model(ordered, {name: latent[at] for name, latent in self._latents.items()})))
+            scored.append((chunk, self._model(ordered, self._latents.of_images(at))))
         return scored
 
     def _keep_best(self, confusion: NDArray[np.int64], val_loss: float) -> None:

@@ -12,3 +12,5 @@ def test_names_are_those_of_the_report() -> None:
     assert subset_name(0.07) == "WBC_7"
     assert arm_name(0.1, "sum") == "WBC_10/sum"
     assert arm_name(0.1, "sum", "random") == "WBC_10/sum-random"
+    assert arm_name(0.1, "sum", encoders=("prcc",)) == "WBC_10/sum(prcc)"
+    assert arm_name(0.1, "gated", "shuffled", ("prcc", "cam16")) == "WBC_10/gated(prcc+cam16)-shuffled"

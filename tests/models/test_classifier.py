@@ -77,3 +77,41 @@ def test_impossible_sizes_are_refused() -> None:
         ResidualClassifier(classes=0)
     with pytest.raises(ValueError, match="width=0"):
         ResidualClassifier(width=0)
+
+
+def test_a_classifier_starts_from_a_trained_trunk_and_keeps_its_own_head() -> None:
+    tissue = ResidualClassifier(classes=2, width=4, generator=stream(1, "cam16"))
+    with torch.no_grad():
+        tissue(torch.rand(4, 3, 16, 16, generator=stream(1, "images")))  # running statistics of its own
+    cells = ResidualClassifier(classes=5, width=4, generator=stream(2, "classifier"))
+    head = {name: tensor.clone() for name, tensor in cells.fc.state_dict().items()}
+    cells.start_from(tissue)
+    for name, tensor in cells.state_dict().items():
+        expected = head[name.removeprefix("fc.")] if name.startswith("fc.") else tissue.state_dict()[name]
+        assert torch.equal(tensor, expected), name
+    with torch.no_grad():
+        tissue.conv1.weight.zero_()
+    assert cells.conv1.weight.abs().max() > 0  # a copy
+
+
+def test_a_trunk_of_another_width_is_refused_with_both() -> None:
+    with pytest.raises(ValueError, match="width 4 cannot start from one of width 8"):
+        ResidualClassifier(width=4).start_from(ResidualClassifier(width=8))
+
+
+def test_a_frozen_trunk_keeps_weights_and_statistics_and_the_head_learns() -> None:
+    network = ResidualClassifier(classes=3, width=4).train()
+    network.freeze_trunk(True)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.1, weight_decay=0.1)
+
+    def step() -> set[str]:
+        optimiser.zero_grad(set_to_none=True)
+        network(torch.rand(4, 3, 16, 16, generator=stream(0, "images"))).square().sum().backward()
+        optimiser.step()
+        return {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
+
+    assert step() == {"fc.weight", "fc.bias"}
+    network.train()
+    network.freeze_trunk(False)
+    assert step() == set(before)

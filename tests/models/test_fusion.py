@@ -27,22 +27,27 @@ def latents(count: int = 5, seed: int = 0) -> dict[str, Tensor]:
     return {n: 3 + 2 * torch.randn(count, size, generator=stream(seed, "latents", n)) for n, size in SIZES.items()}
 
 
+FUSED: list[FusionMode] = ["sum", "concat", "gated"]
+
+
 def test_the_modes_are_those_that_exist() -> None:
-    assert get_args(FusionMode) == ("off", "sum")
+    assert get_args(FusionMode) == ("off", *FUSED)
 
 
-def test_a_fused_model_starts_as_the_off_model_with_the_same_seed() -> None:
+@pytest.mark.parametrize("mode", FUSED)
+def test_a_fused_model_starts_as_the_off_model_with_the_same_seed(mode: FusionMode) -> None:
     off = FusedClassifier(classifier(), SIZES, mode="off").eval()
-    fused = FusedClassifier(classifier(), SIZES).eval()
+    fused = FusedClassifier(classifier(), SIZES, mode).eval()
     fused.set_statistics(latents(20, seed=1))
     assert torch.equal(fused(images(), latents()), off(images()))
     for name, value in off.classifier.state_dict().items():
         assert torch.equal(value, fused.classifier.state_dict()[name]), name
 
 
-def test_building_fusion_draws_no_random_number() -> None:
+@pytest.mark.parametrize("mode", FUSED)
+def test_building_fusion_leaves_the_global_generator_alone(mode: FusionMode) -> None:
     before = torch.get_rng_state()
-    FusedClassifier(classifier(), SIZES)
+    FusedClassifier(classifier(), SIZES, mode)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -61,17 +66,72 @@ def test_logits_are_the_published_sum() -> None:
     torch.testing.assert_close(fused(images(), latents()), expected)
 
 
-def test_the_maps_learn_from_zero_and_the_classifier_learns_beside_them() -> None:
-    fused = FusedClassifier(classifier(), SIZES)
-    fused.set_statistics(latents())
-    loss = torch.nn.functional.cross_entropy(fused(images(), latents()), torch.tensor([0, 1, 2, 0, 1]))
-    loss.backward()
-    for name, parameter in fused.named_parameters():
-        assert parameter.grad is not None, name
+def test_concatenation_passes_one_hidden_layer() -> None:
+    """logits = W (f + V relu(U [f; z_cam16; z_prcc] + c)) + b, by hand."""
+    fused = FusedClassifier(classifier(), SIZES, "concat").eval()
+    fused.set_statistics(latents(50, seed=1))
+    state = fused.state_dict()
+    correction = torch.randn(16, 16, generator=stream(2))
+    fused.load_state_dict(state | {"fusion.correction.weight": correction})
+    features = fused.classifier.features(images())
+    z = [fused.standardisation[name](latents()[name]) for name in sorted(SIZES)]
+    hidden = (torch.cat([features, *z], dim=1) @ state["fusion.hidden.weight"].T + state["fusion.hidden.bias"]).clamp(
+        min=0
+    )
+    expected = fused.classifier.fc(features + hidden @ correction.T)
+    torch.testing.assert_close(fused(images(), latents()), expected)
+
+
+def test_gates_let_mapped_latents_through() -> None:
+    """logits = W (f + sum_e sigmoid(G_e [f; z_e] + d_e) * (A_e z_e)) + b, by hand."""
+    fused = FusedClassifier(classifier(), SIZES, "gated").eval()
+    fused.set_statistics(latents(50, seed=1))
+    drawn = {
+        name: torch.randn(tensor.shape, generator=stream(2, name))
+        for name, tensor in fused.state_dict().items()
+        if name.startswith("fusion")
+    }
+    fused.load_state_dict(fused.state_dict() | drawn)
+    features = corrected = fused.classifier.features(images())
     for name in SIZES:
-        gradient = fused.get_parameter(f"fusion.maps.{name}.weight").grad
-        assert gradient is not None
-        assert gradient.abs().max() > 0
+        z = fused.standardisation[name](latents()[name])
+        joined = torch.cat([features, z], dim=1)
+        gate = torch.sigmoid(joined @ drawn[f"fusion.gates.{name}.weight"].T + drawn[f"fusion.gates.{name}.bias"])
+        corrected = corrected + gate * (z @ drawn[f"fusion.maps.{name}.weight"].T)
+    torch.testing.assert_close(fused(images(), latents()), fused.classifier.fc(corrected))
+
+
+@pytest.mark.parametrize("mode", FUSED)
+def test_every_weight_learns_although_the_last_maps_start_at_zero(mode: FusionMode) -> None:
+    fused = FusedClassifier(classifier(), SIZES, mode)
+    fused.set_statistics(latents())
+    before = {name: parameter.clone() for name, parameter in fused.named_parameters()}
+    optimiser = torch.optim.SGD(fused.parameters(), lr=0.1)
+    losses = []
+    for _ in range(3):
+        loss = torch.nn.functional.cross_entropy(fused(images(), latents()), torch.tensor([0, 1, 2, 0, 1]))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
+    for name, parameter in fused.named_parameters():
+        assert not torch.equal(parameter, before[name]), name
+
+
+def test_hidden_weights_come_from_the_stream_that_is_given() -> None:
+    one, same, other = (FusedClassifier(classifier(), SIZES, "concat", stream(seed, "fusion")) for seed in (1, 1, 2))
+    weights = [model.get_parameter("fusion.hidden.weight") for model in (one, same, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_images_are_normalised_as_the_weights_were_trained() -> None:
+    model = FusedClassifier(classifier(), {}, "off", normalisation=((0.5, 0.4, 0.3), (0.5, 0.25, 0.2))).eval()
+    shift, scale = torch.tensor([0.5, 0.4, 0.3]).reshape(3, 1, 1), torch.tensor([0.5, 0.25, 0.2]).reshape(3, 1, 1)
+    assert torch.equal(model(images()), classifier().eval()((images() - shift) / scale))
+    # Constants, not weights.
+    assert set(model.state_dict()) == {f"classifier.{name}" for name in classifier().state_dict()}
 
 
 def test_state_dict_names_say_what_they_hold() -> None:

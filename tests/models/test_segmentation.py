@@ -85,7 +85,8 @@ def test_scoring_keeps_no_feature_maps_and_the_state_dict_stays_the_published_on
     keys = list(classifier.state_dict())
     task = SegmentationTask(classifier)
     assert list(classifier.state_dict()) == keys
-    classifier.eval()(images())
+    with torch.inference_mode():
+        classifier.eval()(images())
     with pytest.raises(RuntimeError, match="before the classifier has seen a training batch"):
         task.loss(torch.tensor([0]), shares(1))
 

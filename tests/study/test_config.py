@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from study.arms import trained_encoders
 from study.config import ArmsConfig, PretrainConfig, ResourcesConfig, SearchConfig, StudyConfig, TrainingConfig
 from study.points import Point
 
@@ -66,8 +67,8 @@ def test_winners_are_confirmed_with_other_seeds_than_they_were_chosen_with(seed:
 
 
 def test_encoders_are_needed_by_fusion_only() -> None:
-    assert StudyConfig().uses_fusion
-    assert not StudyConfig(arms=ArmsConfig(fusion=("off",))).uses_fusion
+    assert trained_encoders(StudyConfig()) == ("prcc", "cam16")
+    assert trained_encoders(StudyConfig(arms=ArmsConfig(fusion=("off",)))) == ()
 
 
 def test_pretraining_settings_are_found_by_name() -> None:
@@ -91,7 +92,7 @@ def test_a_name_that_cannot_be_one_folder_is_refused(name: str) -> None:
     [
         ({"arms": {"fractions": [0.1, 0.1]}}, "each value once"),
         ({"arms": {"fusion": []}}, "at least 1 item"),
-        ({"arms": {"fusion": ["sum", "product"]}}, "'off' or 'sum'"),
+        ({"arms": {"fusion": ["sum", "product"]}}, "'off', 'sum', 'concat', 'gated' or 'finetune'"),
         ({"search": {"learning_rate": [1e-2, 1e-4]}}, "the lower first"),
         ({"search": {"weight_decay": [0, 1e-4]}}, "two positive numbers"),
         ({"search": {"weight_decay": [1e-4, float("inf")]}}, "finite"),
@@ -162,3 +163,38 @@ def test_a_configuration_survives_json() -> None:
 def test_workers_may_be_counted_or_left_to_the_cluster() -> None:
     assert ResourcesConfig().workers == "auto"
     assert ResourcesConfig(workers=3).workers == 3
+
+
+def test_controls_are_a_list_or_name_their_fractions() -> None:
+    listed = StudyConfig.model_validate({"controls": ["random", "twin"]})
+    assert listed.controls == {"random": "all", "twin": "all"}
+    some = StudyConfig.model_validate({"controls": {"random": [0.1, 0.01], "twin": "all"}})
+    assert some.controls == {"random": (0.01, 0.1), "twin": "all"}
+    assert some.has_control("random", 0.1) and not some.has_control("random", 0.5)
+    assert some.has_control("twin", 0.5) and not some.has_control("shuffled", 0.1)
+    assert StudyConfig.model_validate(some.model_dump(mode="json")) == some
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"controls": ["random", "random"]}, "each control once"),
+        ({"controls": ["placebo"]}, "'random', 'shuffled', 'published' or 'twin'"),
+        (
+            {"controls": {"random": [0.2]}},
+            r"controls\.random: found \[0\.2\], expected `all` or some of arms\.fractions",
+        ),
+        ({"controls": {"twin": []}}, r"controls\.twin: found \[\]"),
+        (
+            {"controls": ["twin"], "arms": {"fusion": ["sum"]}},
+            "controls.twin is compared with arms whose fusion is off",
+        ),
+        ({"controls": ["shuffled"], "arms": {"fusion": ["off", "finetune"]}}, "sum or concat or gated"),
+        ({"arms": {"encoder_sets": [["cam16", "prcc"]]}}, "another set than arms.encoders"),
+        ({"arms": {"encoder_sets": [["prcc"], ["prcc"]]}}, r"found \['prcc'\]"),
+        ({"arms": {"encoder_sets": [[]]}}, "at least one encoder"),
+    ],
+)
+def test_a_control_or_set_that_compares_with_nothing_is_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        StudyConfig.model_validate(values)

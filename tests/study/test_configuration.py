@@ -10,7 +10,7 @@ import yaml
 
 from study.arms import list_arms
 from study.config import StudyConfig
-from study.configuration import check_config, compare_configs, list_presets, load_config, read_yaml
+from study.configuration import check_config, compare_configs, grown_settings, list_presets, load_config, read_yaml
 from study.errors import UsageError
 from study.points import Point
 from study.run_directory import RunDirectory
@@ -33,7 +33,7 @@ def test_every_preset_loads_and_says_what_it_is_for() -> None:
         config = load_config(preset, ["data.root=/somewhere"])
         assert config.name == preset
         assert len(config.about) > 50
-        assert len(list_arms(config.arms)) == 8
+        assert len(list_arms(config)) == 8
 
 
 @pytest.mark.parametrize("preset", ["local", "published"])
@@ -59,6 +59,8 @@ def test_the_published_preset_is_the_published_recipe() -> None:
             "fusion": ("off", "sum"),
             "encoders": ("prcc", "cam16"),
             "segmentation": (False,),
+            "encoder_sets": (),
+            "features": "cached",
         },
         "model": {"width": 32, "norm_momentum": 0.1},
         "training": {
@@ -72,6 +74,7 @@ def test_the_published_preset_is_the_published_recipe() -> None:
             "effective_beta": 0.999,
             "sampling": "natural",
             "segmentation_weight": 0.0,
+            "frozen_epochs": 0,
         },
         "data": {
             "image_size": 224,
@@ -114,7 +117,7 @@ def test_the_quick_preset_stays_quick() -> None:
         * config.training.epochs
         * config.training.steps_in_epoch(math.ceil(arm.fraction * images.train))
         * config.training.batch_size
-        for arm in list_arms(config.arms)
+        for arm in list_arms(config)
     )
     seen += config.pretrain.prcc.epochs * images.prcc + config.pretrain.cam16.epochs * images.cam16_train
     assert seen <= 50_000
@@ -327,3 +330,35 @@ def test_a_wrong_storage_is_refused_without_its_password(override: str) -> None:
     with pytest.raises(UsageError, match=r"://ann:\*\*\*@host/db") as caught:
         load_config("quick", [override])
     assert "s3cret" not in str(caught.value)
+
+
+def test_controls_sets_and_modes_extend_a_study() -> None:
+    old = load_config("quick", ["controls={random: [0.01]}"])
+    new = load_config(
+        "quick",
+        [
+            "controls={random: [0.1, 0.01], twin: all}",
+            "arms.encoder_sets=[[prcc], [cam16]]",
+            "arms.fusion=[off, sum, gated]",
+        ],
+    )
+    assert compare_configs(old, new) == []
+    assert grown_settings(old, new) == {
+        "arms.fusion": "arms.fusion: gated added",
+        "arms.encoder_sets": "arms.encoder_sets: cam16, prcc added",
+        "controls.random": "controls.random: added at 0.1",
+        "controls.twin": "controls.twin: added at 0.01, 0.1, 0.5, 1.0",
+    }
+    # Backwards it would leave records of arms that the study does not have.
+    assert {line.partition(":")[0] for line in compare_configs(new, old)} == {
+        "arms.fusion",
+        "arms.encoder_sets",
+        "controls.random",
+        "controls.twin",
+    }
+
+
+def test_the_same_control_arms_are_the_same_study_however_they_are_written() -> None:
+    listed = load_config("quick", ["controls=[twin]"])
+    named = load_config("quick", ["controls={twin: [1.0, 0.5, 0.1, 0.01]}"])
+    assert compare_configs(listed, named) == compare_configs(named, listed) == []

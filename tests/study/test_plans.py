@@ -41,7 +41,7 @@ def test_the_first_rung_waits_for_epochs_and_gradient_steps(
 @pytest.mark.parametrize("mode", ["grid", "random", "qmc", "tpe"])
 def test_every_arm_has_the_same_budget_seeds_and_first_points(small_arrays: ImageArrays, mode: str) -> None:
     config = configured(search={"mode": mode, "tpe_startup": 3}, seed=5)
-    arms = list_arms(config.arms)
+    arms = list_arms(config)
     plans = search_plans(config, arms, small_arrays)
     assert [plan.arm for plan in plans] == list(arms)
     assert {len(plan.seeds) for plan in plans} == {9 if mode == "grid" else 8}
@@ -51,15 +51,30 @@ def test_every_arm_has_the_same_budget_seeds_and_first_points(small_arrays: Imag
     assert len(set(first)) == 1
 
 
+@pytest.mark.parametrize("mode", ["random", "qmc", "tpe"])
+def test_controls_get_the_budget_of_compared_arms_and_the_twin_points_of_its_own(
+    small_arrays: ImageArrays, mode: str
+) -> None:
+    config = configured(
+        arms={"fractions": [0.1]}, search={"mode": mode}, controls=["random", "shuffled", "published", "twin"]
+    )
+    plans = {plan.arm.name: plan for plan in search_plans(config, list_arms(config), small_arrays)}
+    assert {name.partition("-")[2] for name in plans} == {"", "random", "shuffled", "published", "twin"}
+    assert {(len(plan.seeds), plan.epochs, plan.cost) for plan in plans.values()} == {(8, 8, plans["WBC_10/off"].cost)}
+    first = {name: plan.points.suggest(0) for name, plan in plans.items()}
+    assert len(set(first.values())) == 2
+    assert first["WBC_10/off-twin"] != first["WBC_10/off"]
+
+
 def test_arms_share_neither_searcher_nor_rungs(small_arrays: ImageArrays) -> None:
     config = configured()
-    plans = search_plans(config, list_arms(config.arms), small_arrays)
+    plans = search_plans(config, list_arms(config), small_arrays)
     assert len({id(plan.points) for plan in plans}) == len({id(plan.rungs) for plan in plans}) == 4
 
 
 def test_more_labels_cost_more_and_fusion_does_not_change_the_order(small_arrays: ImageArrays) -> None:
     config = configured(training={"epochs": 8, "batch_size": 10})
-    plans = search_plans(config, list_arms(config.arms), small_arrays)
+    plans = search_plans(config, list_arms(config), small_arrays)
     few = -(-len(select_fraction(small_arrays, 0.1, 0)) // 10)
     assert [plan.cost for plan in plans] == [8 * few, 8 * few, 80, 80]
 
@@ -68,19 +83,19 @@ def test_each_arm_has_the_grace_of_its_own_epochs(small_arrays: ImageArrays) -> 
     config = configured(
         training={"epochs": 8, "batch_size": 50}, search={"grace_steps": 4, "scheduler": "asha", "reduction_factor": 2}
     )
-    plans = search_plans(config, list_arms(config.arms), small_arrays)
+    plans = search_plans(config, list_arms(config), small_arrays)
     rungs = [plan.rungs.milestones for plan in plans if plan.rungs is not None]
     assert rungs == [(4,), (4,), (2, 4), (2, 4)]
 
 
 def test_without_a_scheduler_there_are_no_rungs(small_arrays: ImageArrays) -> None:
     config = configured(search={"scheduler": "none"})
-    assert [plan.rungs for plan in search_plans(config, list_arms(config.arms), small_arrays)] == [None] * 4
+    assert [plan.rungs for plan in search_plans(config, list_arms(config), small_arrays)] == [None] * 4
 
 
 def test_every_winner_is_confirmed_with_every_seed_to_the_last_epoch(small_arrays: ImageArrays) -> None:
     config = configured(confirm={"seeds": 3}, seed=5)
-    arms = list_arms(config.arms)
+    arms = list_arms(config)
     winners = pd.DataFrame(
         {
             # The analysis orders them as it likes.

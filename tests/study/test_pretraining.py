@@ -9,12 +9,23 @@ import torch
 from analysis.schema import CURVE_COLUMNS
 from analysis.segments import read_parquet
 from data_utils.cache import prepare
-from models.checkpoints import load_tensors
+from models.checkpoints import load_tensors, save_tensors
+from models.classifier import ResidualClassifier
 from models.errors import WeightsError
+from study.arms import list_arms
 from study.config import StudyConfig
 from study.errors import StudyFailed
 from study.features import open_latents
-from study.pretraining import RECONSTRUCTIONS, WEIGHTS, _Pretraining, compute_latents, load_encoder, pretrain
+from study.pretraining import (
+    RECONSTRUCTIONS,
+    WEIGHTS,
+    _Pretraining,
+    check_given,
+    compute_latents,
+    find_weights,
+    load_encoder,
+    pretrain,
+)
 from tests.study.tiny import TINY, merged
 
 PUBLISHED = Path("../shared/data/published")
@@ -87,6 +98,58 @@ def test_latents_are_those_of_the_images_themselves(cache, tmp_path):
         network = load_encoder(tmp_path / "pretrain" / encoder, encoder)
         (_, images), *_ = batches.whole(rows)
         assert np.allclose(network(images).numpy(), latents[rows], atol=1e-4)
+
+
+def test_random_networks_have_the_shape_of_the_pretrained_ones_and_never_change(cache, tmp_path):
+    config = configure(cache)
+    arrays = prepare(config.data, "wbc")
+    for network in ("prcc-random", "cam16-random", "cam16"):
+        pretrain(config, network, tmp_path / "pretrain" / network)
+        compute_latents(config, network, tmp_path / "pretrain" / network)
+    pretrain(config, "cam16-random", tmp_path / "again")
+    drawn, again, trained = (
+        load_tensors(folder / WEIGHTS)[0]
+        for folder in (tmp_path / "pretrain" / "cam16-random", tmp_path / "again", tmp_path / "pretrain" / "cam16")
+    )
+    assert {name: tensor.shape for name, tensor in drawn.items()} == {n: tensor.shape for n, tensor in trained.items()}
+    assert all(torch.equal(drawn[name], again[name]) for name in drawn)
+    assert not torch.equal(drawn["conv1.weight"], trained["conv1.weight"])
+    latents = open_latents(tmp_path, ("prcc-random", "cam16-random"), arrays)
+    assert all(values.shape == (len(arrays), 64) and values.std() > 0 for values in latents.values())
+
+
+def test_latents_that_are_there_are_kept_when_a_study_is_extended(cache, tmp_path):
+    config = configure(cache)
+    pretrain(config, "prcc", tmp_path)
+    compute_latents(config, "prcc", tmp_path)
+    before = (tmp_path / "latents.npy").stat().st_mtime_ns
+    compute_latents(config, "prcc", tmp_path)
+    assert (tmp_path / "latents.npy").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("encoder", ["prcc", "cam16"])
+def test_an_earlier_study_gives_its_encoder(cache, tmp_path, encoder):
+    pretrain(configure(cache), encoder, tmp_path / "earlier" / "pretrain" / encoder)
+    later = configure(cache, pretrain={encoder: {"weights": str(tmp_path / "earlier")}})
+    pretrain(later, encoder, tmp_path / "later")
+    earlier = load_tensors(tmp_path / "earlier" / "pretrain" / encoder / WEIGHTS)[0]
+    assert all(
+        torch.equal(tensor, earlier[name]) for name, tensor in load_tensors(tmp_path / "later" / WEIGHTS)[0].items()
+    )
+    with pytest.raises(WeightsError, match=rf"without pretrain/{encoder}/weights.safetensors"):
+        find_weights(tmp_path, encoder)
+
+
+def test_finetune_asks_for_a_network_of_the_classifiers_width(cache, tmp_path):
+    save_tensors(tmp_path / "wide.safetensors", ResidualClassifier(2, 16).state_dict())
+    config = configure(
+        cache, arms={"fusion": ["off", "finetune"]}, pretrain={"cam16": {"weights": str(tmp_path / "wide.safetensors")}}
+    )
+    with pytest.raises(WeightsError, match=r"width 16, but model\.width is 8.*WBC_10/finetune.*Set model\.width to 16"):
+        check_given(config, "cam16", list_arms(config))
+    # For latent vectors any width will do.
+    fused = config.model_copy(update={"arms": config.arms.model_copy(update={"fusion": ("off", "sum")})})
+    check_given(fused, "cam16", list_arms(fused))
 
 
 def test_latents_of_other_images_are_refused(cache, tmp_path):

@@ -63,7 +63,7 @@ def queue_of(directory: RunDirectory, phase: str, budget: int) -> TrialQueue:
             1,
             Rungs(1, 3, 2) if phase == "search" else None,
         )
-        for arm in list_arms(CONFIG.arms)
+        for arm in list_arms(CONFIG)
     ]
     return TrialQueue(plans, RecordWriter(directory.records), metric="val_accuracy")
 

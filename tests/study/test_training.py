@@ -11,18 +11,39 @@ import torch
 from sklearn.metrics import accuracy_score, confusion_matrix
 
 from data_utils.cache import prepare
+from models.autoencoder import Autoencoder
+from models.classifier import ResidualClassifier
+from models.encoders import Encoder
 from models.initialisation import stream
 from study.arms import Arm
 from study.batches import ImageBatches
 from study.config import StudyConfig
 from study.training import TrainingRun, load_or_start
 from study.trial import TrialSpec
+from study.trial_latents import StudyFeatures
 from tests.study.tiny import TINY, merged
 
 CPU = torch.device("cpu")
 OFF = Arm(1.0, "off")
-SUM = Arm(1.0, "sum", ("prcc", "cam16"))
-MASKS = Arm(1.0, "sum", ("prcc", "cam16"), segmentation=True)
+BOTH = ("prcc", "cam16")
+SUM = Arm(1.0, "sum", BOTH)
+MASKS = Arm(1.0, "sum", BOTH, segmentation=True)
+FINETUNE = Arm(1.0, "finetune", ("cam16",))
+TWIN = Arm(1.0, "off", control="twin")
+PUBLISHED = Arm(1.0, "sum", BOTH, "published")
+EVERY_KIND = [
+    OFF,
+    SUM,
+    Arm(1.0, "concat", BOTH),
+    Arm(1.0, "gated", ("prcc",), names_encoders=True),
+    FINETUNE,
+    TWIN,
+    PUBLISHED,
+    Arm(1.0, "sum", BOTH, "random"),
+    Arm(1.0, "sum", BOTH, "shuffled"),
+    Arm(1.0, "finetune", ("cam16",), "random"),
+]
+LIVE = {"arms": {"features": "live"}}
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +65,21 @@ def start(cache):
         config = StudyConfig.model_validate(merged(merged(TINY, {"data": {"cache_dir": cache}}), changes))
         arrays = prepare(config.data, "wbc")
         rng = np.random.default_rng(5)
-        latents = {name: rng.normal(size=(len(arrays), 6)).astype(np.float32) for name in ("prcc", "cam16")}
+        networks = [f"{name}{kind}" for kind in ("", "-random") for name in BOTH]
+        latents = {name: rng.normal(size=(len(arrays), 64)).astype(np.float32) for name in networks}
+        tissue = {name: ResidualClassifier(2, 8, stream(1, name)) for name in ("cam16", "cam16-random")}
+        encoders = {name: Encoder.from_classifier(network, name) for name, network in tissue.items()}
+        encoders |= {
+            name: Encoder.from_autoencoder(Autoencoder(8, stream(1, name))) for name in ("prcc", "prcc-random")
+        }
+        live = config.arms.features == "live"
+        batches = ImageBatches(arrays, config.data, CPU)
+        if live:
+            ((_, whole),) = batches.whole(np.arange(len(arrays)))
+            latents = {name: encoder(whole).numpy() for name, encoder in encoders.items()}
         spec = TrialSpec(phase, arm, 0, seed, learning_rate, 1e-4, settings)
-        return TrainingRun(config, spec, ImageBatches(arrays, config.data, CPU), latents, CPU)
+        features = StudyFeatures(latents, encoders if live else {}, tissue)
+        return TrainingRun(config, spec, batches, features, CPU)
 
     return make
 
@@ -55,14 +88,20 @@ def weights(run: TrainingRun) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in run._model.state_dict().items()}
 
 
-@pytest.mark.parametrize("arm", [OFF, SUM, MASKS])
 @pytest.mark.parametrize(
-    "changes",
+    ("arm", "changes"),
     [
-        {},
-        {"training": {"steps_per_epoch": None, "plateau_patience": 0}},
-        {"training": {"schedule": "cosine"}},
-        {"training": {"loss_weights": "effective", "sampling": "balanced", "steps_per_epoch": 5}},
+        *((arm, {}) for arm in EVERY_KIND),
+        (OFF, {"training": {"steps_per_epoch": None, "plateau_patience": 0}}),
+        (SUM, {"training": {"steps_per_epoch": None, "plateau_patience": 0}}),
+        (SUM, {"training": {"schedule": "cosine"}}),
+        # Interrupted while the trunk is frozen, and after.
+        (FINETUNE, {"training": {"frozen_epochs": 2}}),
+        (SUM, LIVE),
+        (Arm(1.0, "gated", BOTH, "shuffled"), LIVE),
+        (MASKS, {}),
+        (Arm(1.0, "finetune", ("cam16",), segmentation=True), {"training": {"frozen_epochs": 2}}),
+        (SUM, {"training": {"loss_weights": "effective", "sampling": "balanced", "steps_per_epoch": 5}}),
     ],
 )
 def test_interrupted_training_equals_uninterrupted_bit_for_bit(start, tmp_path: Path, arm, changes):
@@ -113,8 +152,11 @@ def test_global_random_state_does_not_matter(start):
     assert start().train_epoch().row() == first
 
 
-def test_compared_arms_share_subset_order_crops_and_initial_weights(start):
-    off, fused = start(OFF), start(SUM)
+@pytest.mark.parametrize(
+    "arm", [arm for arm in EVERY_KIND if arm.control != "twin" and arm.fusion not in ("off", "finetune")]
+)
+def test_compared_arms_share_subset_order_crops_and_initial_weights(start, arm):
+    off, fused = start(OFF), start(arm)
     assert np.array_equal(off._train, fused._train)
     assert [b.tolist() for b in off._ordered_batches(2)] == [b.tolist() for b in fused._ordered_batches(2)]
     assert all(torch.equal(tensor, weights(fused)[name]) for name, tensor in weights(off).items())
@@ -123,13 +165,84 @@ def test_compared_arms_share_subset_order_crops_and_initial_weights(start):
     assert torch.equal(*crops)
 
 
+def test_an_arm_that_finetunes_shares_all_but_the_trunk_it_starts_from(start):
+    off, tuned = start(OFF), start(FINETUNE)
+    assert np.array_equal(off._train, tuned._train)
+    assert [b.tolist() for b in off._ordered_batches(2)] == [b.tolist() for b in tuned._ordered_batches(2)]
+    trunk = ResidualClassifier(2, 8, stream(1, "cam16")).state_dict()
+    for name, tensor in weights(tuned).items():
+        expected = weights(off)[name] if ".fc." in name else trunk[name.removeprefix("classifier.")]
+        assert torch.equal(tensor, expected), name
+
+
+def test_a_frozen_trunk_is_trained_after_its_epochs(start):
+    run = start(FINETUNE, training={"frozen_epochs": 2})
+    before = weights(run)
+    for trained in ({"classifier.fc.weight", "classifier.fc.bias"},) * 2 + (set(before),):
+        run.train_epoch()
+        assert {name for name, tensor in weights(run).items() if not torch.equal(tensor, before[name])} == trained
+
+
+def test_the_twin_shares_the_labelled_images_with_off_and_nothing_else(start):
+    off, twin = start(OFF, seed=3), start(TWIN, seed=3)
+    assert np.array_equal(off._train, twin._train)
+    assert [b.tolist() for b in off._ordered_batches(1)] != [b.tolist() for b in twin._ordered_batches(1)]
+    assert not torch.equal(weights(off)["classifier.conv1.weight"], weights(twin)["classifier.conv1.weight"])
+    assert twin.train_epoch().row() != off.train_epoch().row()
+    assert set(weights(twin)) == set(weights(off))
+
+
+def test_the_published_control_trains_on_noise_and_is_the_plain_network_when_it_is_scored(start):
+    off, control = start(OFF), start(PUBLISHED, phase="confirm")
+    assert set(weights(control)) == set(weights(off))
+    assert control.train_epoch().row()["train_loss"] != off.train_epoch().row()["train_loss"]
+    plain = start(OFF, phase="confirm")
+    plain._model.load_state_dict(control._model.state_dict())
+    rows = control._batches.arrays.indices("val")
+    for (_, found), (_, expected) in zip(control._score(rows), plain._score(rows), strict=True):
+        assert torch.equal(found, expected)
+
+
+def test_random_encoders_give_other_latents_through_the_same_fusion(start):
+    pretrained, control = start(SUM), start(Arm(1.0, "sum", BOTH, "random"))
+    assert {name: tensor.shape for name, tensor in weights(control).items()} == {
+        name: tensor.shape for name, tensor in weights(pretrained).items()
+    }
+    for encoder in BOTH:
+        assert not torch.equal(control._latents.stored[encoder], pretrained._latents.stored[encoder])
+
+
+def test_live_features_equal_cached_ones_when_the_crop_is_the_whole_image(start):
+    whole = {"data": {"crop_scale": [1.0, 1.0], "crop_ratio": [1.0, 1.0], "flip": 0.0}}
+    live = start(SUM, **whole, **LIVE)
+    rows = live._ordered_batches(1)[0]
+    at = torch.from_numpy(rows)
+    crops = live._batches.crops(rows, stream(0, "crops", 1))
+    seen, stored = live._latents.of_crops(rows, at, crops, step=0), live._latents.of_images(at)
+    assert set(seen) == set(stored) == set(BOTH)
+    for encoder in BOTH:
+        torch.testing.assert_close(seen[encoder], stored[encoder], rtol=1e-4, atol=1e-4)
+
+
+def test_live_features_follow_the_crop(start):
+    cropped = start(SUM, **LIVE)
+    rows = cropped._ordered_batches(1)[0]
+    at = torch.from_numpy(rows)
+    first, second = (
+        cropped._latents.of_crops(rows, at, cropped._batches.crops(rows, stream(0, "crops", epoch)), step=0)["prcc"]
+        for epoch in (1, 2)
+    )
+    assert not torch.allclose(first, second)
+    assert not first.requires_grad
+
+
 def test_fused_arm_learns_from_latents_and_is_scored_with_them(start):
     fused = start(SUM, phase="confirm")
     fused.train_epoch()
     learnt = [tensor for name, tensor in weights(fused).items() if name.startswith("fusion")]
     assert learnt and all(tensor.abs().sum() > 0 for tensor in learnt)
     with_latents = fused.predictions().probabilities
-    for latent in fused._latents.values():
+    for latent in fused._latents.stored.values():
         latent.zero_()
     assert not np.allclose(fused.predictions().probabilities, with_latents)
 
