@@ -25,9 +25,10 @@ def setting_of(arm: str) -> str:
 
 
 def setting_title(setting: str) -> str:
-    """Words for a setting: "without" or e.g. "with (sum)"; "with (sum) + masks" where it learns from masks too."""
+    """Words for a setting: "without", "with (sum)" or, where encoders are named, "with (sum, prcc)"; "+ masks" after it."""
     pretraining = setting.removesuffix(MASKS_SUFFIX)
-    title = "without" if pretraining == OFF else f"with ({pretraining})"
+    fusion, _, encoders = pretraining.rstrip(")").partition("(")
+    title = "without" if pretraining == OFF else f"with ({fusion}{', ' if encoders else ''}{encoders})"
     return title + (" + masks" if pretraining != setting else "")
 
 

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from analysis.comparison import compared_settings, control_settings, majority_floor, setting_title
+from analysis.controls import describe_controls
 from analysis.errors import StudyError
 from analysis.export import write_tables
 from analysis.figures.gallery import CaptionedFigure, gallery
@@ -135,6 +136,8 @@ def summary(study: Study) -> list[str]:
     if settings:
         words += f", namely {' and '.join(settings)} at {trials['fraction'].nunique()} fractions of the labelled images"
     words += f"; controls: {', '.join(controls)}." if controls else "; no control arms."
+    if controls:
+        words += f" What they control for: {describe_controls(trials.loc[trials['control'] != '', 'control'])}"
     paragraphs.append(words)
     paragraphs.append(
         f"Budget: {len(trials):,} trials, {int(trials['epochs'].sum()):,} epochs, "

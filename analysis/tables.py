@@ -23,6 +23,7 @@ from analysis.comparison import (
     summarise,
     with_prefixes,
 )
+from analysis.controls import describe_controls
 from analysis.published import PUBLISHED_NOTE, published_results
 from analysis.schema import STATUSES
 
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
 MISSING = "\N{EN DASH}"
 """Shown for a value that does not exist (yet)."""
+
+
+_SIDE_BY_SIDE = 2
+"""Settings with pretraining that a comparison shows in columns; more of them become rows."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,8 @@ def floor_sentence(study: Study, split: str = "val") -> str:
 
 def _comparison(study: Study, name: str, title: str, metric: str, form: str) -> Table:
     frame = compare(study, metric).reset_index()
+    if len(with_prefixes(study)) > _SIDE_BY_SIDE:
+        return _stacked_comparison(study, name, title, metric, form, frame)
     columns = [Column("Subset", "subset"), Column("Train images", "train_images", form="count")]
     columns.append(Column(_unit("Without", form), "without_mean", "without_sd", form))
     prefixes = with_prefixes(study)
@@ -170,6 +177,37 @@ def _comparison(study: Study, name: str, title: str, metric: str, form: str) -> 
     elif metric == "val_macro_f1":
         caption.append("Macro F1 was not published.")
     return Table(name, title, _sentences(caption), frame, tuple(columns))
+
+
+def _stacked_comparison(study: Study, name: str, title: str, metric: str, form: str, compared: pd.DataFrame) -> Table:
+    """One row for each subset and setting: many settings beside each other would not fit any page."""
+    prefixes = {OFF: "without", **with_prefixes(study)}
+    rows: list[dict[str, object]] = []
+    for wide in compared.to_dict("records"):
+        for setting, prefix in prefixes.items():
+            row: dict[str, object] = {"subset": wide["subset"], "setting": setting_title(setting)}
+            row |= {"train_images": wide["train_images"], "mean": wide[f"{prefix}_mean"], "sd": wide[f"{prefix}_sd"]}
+            row["difference"] = wide.get(prefix.replace("with", "difference", 1)) if setting != OFF else None
+            rows.append(row | {"n": wide[f"{prefix}_n"]})
+    frame = pd.DataFrame(rows, columns=["subset", "setting", "train_images", "mean", "sd", "difference", "n"])
+    word = {"val_accuracy": "Accuracy", "val_macro_f1": "Macro F1", "val_weighted_f1": "Weighted F1"}[metric]
+    columns = (
+        Column("Subset", "subset"),
+        Column("Pretraining", "setting"),
+        Column("Train images", "train_images", form="count"),
+        Column(_unit(word, form), "mean", "sd", form),
+        Column("Difference", "difference", form="points" if form == "percent" else "signed"),
+        Column("n", "n", form="count"),
+    )
+    caption = [
+        selection_rule(study),
+        OPTIMISTIC,
+        floor_sentence(study),
+        NO_EVIDENCE,
+        "Difference: to the same subset without",
+    ]
+    caption[-1] += " pretraining, in percentage points." if form == "percent" else " pretraining."
+    return Table(name, title, _sentences(caption), frame, columns)
 
 
 def _class_recall(study: Study, split: str) -> Table | None:
@@ -254,7 +292,8 @@ def _controls(study: Study) -> Table | None:
         columns.append(Column("Test macro F1", "test_macro_f1", "test_macro_f1_sd", "score"))
     columns.append(Column("n", "n", form="count"))
     caption = [
-        "Control arms: settings that must not win. They take no part in the comparison above.",
+        "Control arms take no part in the comparison above.",
+        describe_controls(controls["control"]),
         selection_rule(study),
         OPTIMISTIC,
     ]

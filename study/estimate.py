@@ -46,6 +46,8 @@ class ArmEstimate:
     """Training images shown, all trials of search and confirmation."""
     scored_images: int
     """Validation images scored, all trials."""
+    encoded_crops: int
+    """Training crops that pass an encoder, all trials; 0 with cached features."""
 
 
 def estimate_arms(config: StudyConfig, arrays: ImageArrays) -> list[ArmEstimate]:
@@ -67,6 +69,9 @@ def estimate_arms(config: StudyConfig, arrays: ImageArrays) -> list[ArmEstimate]
                 first_rung=first if config.search.scheduler == "asha" and first < config.training.epochs else None,
                 image_steps=shown * config.training.epochs * trials,
                 scored_images=len(arrays.indices("val")) * config.training.epochs * trials,
+                encoded_crops=shown * config.training.epochs * trials * len(arm.encoders)
+                if config.arms.features == "live" and arm.fuses_latents
+                else 0,
             )
         )
     return estimates
@@ -126,7 +131,8 @@ def print_estimate(config: StudyConfig, root: Path, console: Console | None = No
         check_given(config, name, list_arms(config))
     arms = estimate_arms(config, arrays["wbc"])
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("arm", no_wrap=True)
+    # Names of arms are folded where the terminal is narrow; numbers are not.
+    table.add_column("arm", overflow="fold")
     for heading in ("images", "steps/trial", "first rung", "search", "confirm", "image-steps"):
         table.add_column(heading, justify="right", no_wrap=True)
     for arm in arms:
@@ -143,7 +149,7 @@ def print_estimate(config: StudyConfig, root: Path, console: Console | None = No
     console.print(table)
     pretraining = pretraining_image_steps(config, arrays)
     image_steps = sum(arm.image_steps for arm in arms) + pretraining
-    work = image_steps + _SCORING_SHARE * sum(arm.scored_images for arm in arms)
+    work = image_steps + _SCORING_SHARE * sum(arm.scored_images + arm.encoded_crops for arm in arms)
     slots = config.resources.workers if isinstance(config.resources.workers, int) else 0
     slots = slots or max(1, (os.cpu_count() or 1) // config.resources.cpu)
     seconds = _STARTUP_SECONDS + work * seconds_per_image_step(config, arrays["wbc"]) / slots

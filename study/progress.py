@@ -47,7 +47,8 @@ def time_left(arms: Sequence[ArmProgress], slots: int) -> float | None:
 def arm_table(arms: Sequence[ArmProgress], metric: str, slots: int = 1) -> Table:
     """One line for each arm: trials, best score, and time left if all slots worked for it."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("arm", no_wrap=True)
+    # Names of arms are folded where the terminal is narrow; numbers are not.
+    table.add_column("arm", overflow="fold")
     best = {"val_accuracy": "best acc.", "val_macro_f1": "best F1"}[metric]
     for heading in ("trials", "running", "done", "stopped", "failed", best, "left"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -195,3 +195,35 @@ def test_only_failed_trials_are_listed_with_their_reason(run_directory: Make) ->
 def test_an_empty_study_has_empty_tables(run_directory: Make) -> None:
     for table in named(run_directory().save()).values():
         assert len(table.display()) == 0
+
+
+def test_many_settings_become_rows_each_compared_with_the_same_subset_without(run_directory: Make) -> None:
+    directory = run_directory()
+    right = {"off": 30, "sum": 32, "gated": 29, "finetune": 34}
+    for fraction in (0.01, 0.1):
+        for fusion, correct in right.items():
+            directory.trial(f"{fusion}{fraction}", fraction, fusion, correct=[correct])
+        directory.trial(f"prcc{fraction}", fraction, "sum", encoders=("prcc",), correct=[28])
+        directory.trial(f"control{fraction}", fraction, "sum", control="random", correct=[40])
+    made = named(directory.save())
+    shown = made["validation_accuracy"].display()
+    assert shown.columns.tolist() == ["Subset", "Pretraining", "Train images", "Accuracy %", "Difference", "n"]
+    assert shown[["Pretraining", "Accuracy %", "Difference"]].to_numpy().tolist() == 2 * [
+        ["without", "75.00", MISSING],
+        ["with (finetune)", "85.00", "+10.00"],
+        ["with (gated)", "72.50", "-2.50"],
+        ["with (sum)", "80.00", "+5.00"],
+        ["with (sum, prcc)", "70.00", "-5.00"],
+    ]
+    assert shown["Subset"].tolist() == ["WBC_1"] * 5 + ["WBC_10"] * 5
+    assert made["validation_macro_f1"].display().columns[3] == "Macro F1"
+    assert made["controls"].display()["Control"].tolist() == ["sum-random"] * 2
+
+
+def test_the_table_of_controls_says_what_they_control_for(run_directory: Make) -> None:
+    directory = run_directory()
+    directory.trial("a", correct=[30])
+    directory.trial("b", control="twin", correct=[31])
+    caption = named(directory.save())["controls"].caption
+    assert "twin: off under another name, tuned and confirmed on its own" in caption
+    assert "random:" not in caption

@@ -1,0 +1,34 @@
+"""What each control arm is for, in words: the only place that says it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+CONTROL_PURPOSES = {
+    "random": (
+        "the same encoders and fusion with random weights: what the larger model gives without any pretraining. No placebo: it"
+        " may beat off, and transfer has to beat it."
+    ),
+    "shuffled": (
+        "features of another image of the same split, of any class: a placebo. They say nothing about the image, so a gain"
+        " would come from the added parameters, or by chance."
+    ),
+    "published": (
+        "what the published code did: noise from one fixed batch through heads newly random at every step, added to the logits"
+        " in training and left out when scoring. A placebo: a gain would be regularisation or chance, not transfer."
+    ),
+    "twin": (
+        "off under another name, tuned and confirmed on its own, with the same labelled images of a seed and its own initial"
+        " weights, order and crops. There is no difference: what it shows is how far two arms differ by search and chance."
+    ),
+}
+"""Control, as in the records -> what an arm of it does and what its result would mean."""
+
+
+def describe_controls(controls: Iterable[str]) -> str:
+    """One sentence or two for each of the given controls, in the order above; a control that is not known is only named."""
+    found = set(controls)
+    known = [f"{name}: {purpose}" for name, purpose in CONTROL_PURPOSES.items() if name in found]
+    return " ".join(
+        [*known, *(f"{name}: not known to this program." for name in sorted(found - set(CONTROL_PURPOSES)))]
+    )
