@@ -1,5 +1,6 @@
 """A whole study, in real Ray processes: what it leaves behind, and what kills leave of it."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -251,6 +252,50 @@ def test_a_finished_study_is_extended_by_seeds_and_points_and_keeps_what_it_has(
     assert set(study.confirmed["learning_rate"]) == set(study.winners()["learning_rate"])
     with pytest.raises(UsageError, match=r"confirm\.seeds: 2 -> 1"):
         run_study(load_config(str(write_tiny(tmp_path, **changes))), tmp_path / "runs")
+
+
+def test_a_finished_study_is_extended_by_controls_and_keeps_what_it_has(calm, tmp_path):
+    changes = {
+        "data": {"cache_dir": str(calm.parent.parent / "cache")},
+        "arms": {"fractions": [0.1, 1.0], "fusion": ["off", "sum", "finetune"]},
+        "controls": {"random": [0.1], "published": [0.1], "twin": [0.1]},
+    }
+    shutil.copytree(calm, tmp_path / "runs" / "tiny")
+    weights = tmp_path / "runs" / "tiny" / "pretrain" / "cam16" / "weights.safetensors"
+    before = weights.read_bytes()
+    study = run_study(load_config(str(write_tiny(tmp_path, **changes))), tmp_path / "runs")
+    assert study.confirmed.groupby("arm").size().to_dict() == dict.fromkeys(
+        [
+            "WBC_10/off",
+            "WBC_10/sum",
+            "WBC_10/finetune",
+            "WBC_10/off-twin",
+            "WBC_10/sum-random",
+            "WBC_10/finetune-random",
+            "WBC_10/sum-published",
+            "WBC_100/off",
+            "WBC_100/sum",
+            "WBC_100/finetune",
+        ],
+        2,
+    )
+    found, expected = content(study.path), content(calm)
+    for name, table in _of_arms(found, set(expected["trials"]["arm"])).items():
+        pd.testing.assert_frame_equal(table, expected[name])
+    assert weights.read_bytes() == before
+    # What every network's weights are and where they come from is part of the record.
+    networks = json.loads((study.path / "manifest.json").read_text())["networks"]
+    assert {name: row["origin"] for name, row in networks.items()} == {
+        "prcc": "1 epochs",
+        "cam16": "1 epochs",
+        "prcc-random": "random weights, seed 0",
+        "cam16-random": "random weights, seed 0",
+    }
+    assert networks["cam16"]["sha256"] == hashlib.sha256(before).hexdigest()
+    assert len({row["sha256"] for row in networks.values()}) == 4
+    # Tuned alike and confirmed with the same seeds, off and its twin are not the same trials.
+    runs = study.epochs[study.epochs["phase"] == "confirm"].groupby("arm")["train_loss"].apply(list)
+    assert not set(runs["WBC_10/off"]) & set(runs["WBC_10/off-twin"])
 
 
 def test_reserved_gpus_without_a_device_train_on_the_cpu(calm, tmp_path):
