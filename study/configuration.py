@@ -127,6 +127,7 @@ def grown_settings(old: StudyConfig, new: StudyConfig) -> dict[str, str]:
         ("arms.fractions", set(old.arms.fractions), set(new.arms.fractions)),
         ("arms.fusion", set(old.arms.fusion), set(new.arms.fusion)),
         ("arms.encoder_sets", set(old.arms.encoder_sets), set(new.arms.encoder_sets)),
+        ("arms.segmentation", set(old.arms.segmentation), set(new.arms.segmentation)),
     ):
         if later > earlier:
             grown[key] = f"{key}: {', '.join(_shown_value(value) for value in sorted(later - earlier))} added"
@@ -138,6 +139,10 @@ def grown_settings(old: StudyConfig, new: StudyConfig) -> dict[str, str]:
         if fractions != old.controls.get(name) and arms_after >= arms_before:
             added = ", ".join(str(fraction) for fraction in sorted(arms_after - arms_before))
             grown[f"controls.{name}"] = f"controls.{name}: {f'added at {added}' if added else 'the same arms'}"
+    weight = "training.segmentation_weight"
+    if "arms.segmentation" in grown and not any(old.arms.segmentation) and weight not in new.search.also:
+        # Said nothing before: no arm learnt from masks.
+        grown[weight] = f"{weight}: {new.training.segmentation_weight:g}"
     return grown
 
 

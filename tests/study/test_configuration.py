@@ -299,6 +299,28 @@ def test_where_and_how_fast_a_study_runs_is_no_difference() -> None:
     assert compare_configs(old, load_config("quick", ["resources.cpu=2"])) == ["resources.cpu: 1 -> 2"]
 
 
+def test_arms_with_masks_extend_a_study_without_any() -> None:
+    masks = ["arms.segmentation=[false,true]", "training.segmentation_weight=0.3"]
+    old, new = load_config("quick"), load_config("quick", masks)
+    assert compare_configs(old, new) == []
+    assert grown_settings(old, new) == {
+        "arms.segmentation": "arms.segmentation: True added",
+        "training.segmentation_weight": "training.segmentation_weight: 0.3",
+    }
+    # What was trained with one weight is no part of a study with another.
+    other = load_config("quick", [masks[0], "training.segmentation_weight=1"])
+    assert compare_configs(new, other) == ["training.segmentation_weight: 0.3 -> 1.0"]
+    searched = ["search.also.training.segmentation_weight=[0.1,1]", masks[0]]
+    assert "search.also.training.segmentation_weight" in str(compare_configs(old, load_config("quick", searched)))
+
+
+def test_further_settings_are_another_search() -> None:
+    new = load_config("quick", ["search.also.training.sampling=[natural,balanced]"])
+    assert compare_configs(load_config("quick"), new) == [
+        "search.also.training.sampling: (none) -> ['natural', 'balanced']"
+    ]
+
+
 def test_what_was_written_by_hand_is_checked_like_any_other() -> None:
     values = yaml.safe_load("search: {mode: tpe, trials_per_arm: many}")
     with pytest.raises(UsageError, match=r"study\.yaml: search\.trials_per_arm: found 'many'"):

@@ -16,7 +16,7 @@ from study.trial import TrialSpec
 from study.trial_queue import COMPLETE, CONTINUE, STOP
 from study.tune_adapters import ArmScheduler, ArmSearch, ForgetReports, TrialBook
 
-SPEC = TrialSpec("search", Arm(0.1, "sum", ("prcc",)), 0, 0, 1e-3, 1e-4)
+SPEC = TrialSpec("search", Arm(0.1, "sum", ("prcc",)), 0, 0, 1e-3, 1e-4, '{"training.sampling": "balanced"}')
 
 
 class Queue:
@@ -50,8 +50,8 @@ def test_search_hands_out_the_queues_trial_and_has_finished_when_no_trial_can_co
     book, search, _ = adapters()
     fields, recorded = json.loads(search.suggest("t1")["trial"])
     assert recorded == 2
-    assert fields["arm"] == {"fraction": 0.1, "fusion": "sum", "encoders": ["prcc"], "control": ""}
-    assert (fields["learning_rate"], fields["weight_decay"]) == (1e-3, 1e-4)
+    assert Arm(**{**fields["arm"], "encoders": tuple(fields["arm"]["encoders"])}) == SPEC.arm
+    assert (fields["learning_rate"], fields["weight_decay"], fields["settings"]) == (1e-3, 1e-4, SPEC.settings)
     assert search.suggest("t2") is None
     book.queue.finished = True
     assert search.suggest("t3") == Searcher.FINISHED
