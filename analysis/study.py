@@ -245,6 +245,19 @@ class Study:
 
         return compare(self, "val_accuracy")
 
+    def verdicts(self) -> pd.DataFrame:
+        """Is there a gain? Every arm against its baselines over seeds and images, one verdict and one sentence each.
+
+        Returns:
+            One row per comparison and metric; the columns are those of `analysis.evidence.judge`.
+
+        Raises:
+            StudyError: No confirmed runs, fewer than two seeds, or predictions that do not pair.
+        """
+        from analysis.evidence import verdicts
+
+        return verdicts(self)
+
     @cached_property
     def _epochs(self) -> pd.DataFrame:
         """Epoch records with their metrics, without anything of the trial."""

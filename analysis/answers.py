@@ -1,0 +1,133 @@
+"""What the confirmed runs answered for each image: the arrays that every statistic is computed from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.errors import StudyError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.study import Study
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ArmAnswers:
+    """The answers of one arm's confirmed runs."""
+
+    arm: str
+    """Name, e.g. ``WBC_10/sum``."""
+    fraction: float
+    """Of the labelled training images, in (0, 1]."""
+    fusion: str
+    """``off`` or how features join."""
+    encoders: str
+    """Names joined by "+", empty without fusion."""
+    control: str
+    """Empty for the compared arms, else the name of the control."""
+    seeds: Integers
+    """(S,), ascending."""
+    predicted: Integers
+    """(S, N): the most probable class of each image."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answers of all arms to the images of one split."""
+
+    split: str
+    """``test``, or ``val`` where there is no test split: optimistic then."""
+    classes: tuple[str, ...]
+    """Names of the C classes in the order of the labels."""
+    labels: Integers
+    """(N,): true classes, in the order of the columns of `ArmAnswers.predicted`."""
+    arms: tuple[ArmAnswers, ...]
+    """By fraction, then name."""
+
+
+def read_answers(study: Study, split: str | None = None) -> Answers:
+    """Answers of a study's confirmed runs.
+
+    Args:
+        study: With confirmed runs.
+        split: ``test`` or ``val``; when None the test split, or validation where nothing was predicted for a test.
+
+    Raises:
+        StudyError: There are no confirmed runs or no predictions of them, or two runs do not pair: they hold other
+            images, or another label for the same image.
+    """
+    confirmed = study.confirmed
+    if not len(confirmed):
+        raise StudyError(
+            f"{study.path}: no confirmed runs, and a statistic needs at least two seeds of an arm. Set confirm.seeds to "
+            "2 or more and let the study finish."
+        )
+    predictions = study.predictions
+    predictions = predictions[predictions["trial_id"].isin(confirmed["trial_id"])]
+    if split is None:
+        split = "test" if (predictions["split"] == "test").any() else "val"
+    predictions = predictions[predictions["split"] == split]
+    if not len(predictions):
+        raise StudyError(
+            f"{study.path / 'records' / 'predictions'}: nothing was predicted for the split {split!r} by any of the "
+            f"{len(confirmed)} confirmed runs. Restore the records, or run the study again."
+        )
+    labels, predicted = _pair(study, predictions)
+    arms = []
+    # A run whose predictions are not written yet is not there yet.
+    predicted_runs = confirmed[confirmed["trial_id"].isin(predicted)].sort_values(
+        ["fraction", "arm", "seed"], kind="stable"
+    )
+    for name, runs in predicted_runs.groupby("arm", sort=False):
+        first = runs.iloc[0]
+        arms.append(
+            ArmAnswers(
+                arm=str(name),
+                fraction=float(first["fraction"]),
+                fusion=str(first["fusion"]),
+                encoders=str(first["encoders"]),
+                control=str(first["control"]),
+                seeds=runs["seed"].to_numpy(dtype=np.int64),
+                predicted=np.stack([predicted[trial] for trial in runs["trial_id"]]),
+            )
+        )
+    return Answers(split, study.classes, labels, tuple(arms))
+
+
+def _pair(study: Study, predictions: pd.DataFrame) -> tuple[Integers, dict[str, Integers]]:
+    """Labels of the split's images, and trial id -> predicted class of each, in the same order for all."""
+    place = study.path / "records" / "predictions"
+    ordered = predictions.sort_values(["trial_id", "image", "path"], kind="stable")
+    keys: pd.Index | None = None
+    labels = np.zeros(0, dtype=np.int64)
+    first = ""
+    predicted = {}
+    for name, rows in ordered.groupby("trial_id", sort=True):
+        trial = str(name)
+        found = rows.set_index(["image", "path"]).index
+        if keys is None:
+            keys, labels, first = found, rows["label"].to_numpy(dtype=np.int64), trial
+        if not found.equals(keys):
+            alone = len(keys.difference(found)), len(found.difference(keys))
+            raise StudyError(
+                f"{place}: trials {first} and {trial} do not pair: of their {rows['split'].iloc[0]} images, {alone[0]} are "
+                f"in the first only and {alone[1]} in the second only, expected the same {len(keys)} images. Both belong "
+                "to one study only if the data did not change in between: confirm again in a new study."
+            )
+        other = rows["label"].to_numpy(dtype=np.int64)
+        if (other != labels).any():
+            position = int(np.flatnonzero(other != labels)[0])
+            raise StudyError(
+                f"{place}: trials {first} and {trial} do not pair: image {keys[position][0]} has the label "
+                f"{labels[position]} in the first and {other[position]} in the second ({int((other != labels).sum())} "
+                "such images). The labels changed between the two: confirm again in a new study."
+            )
+        predicted[trial] = rows["predicted"].to_numpy(dtype=np.int64)
+    return labels, predicted

@@ -1,0 +1,262 @@
+"""Intervals for what a study measures: seeds and images are crossed sources of variance.
+
+Every run of an arm (a seed) scores the same test images. The mean over runs therefore varies for two reasons at once:
+other seeds would have drawn other subsets, initial weights and orders, and other images would have been harder or easier.
+An interval over seeds alone treats the images as all there are; one over images alone treats the seeds so. Here both
+count, as in a two-way random effects analysis of variance: with d[s, i] the contribution of image i under seed s,
+
+    var(mean) = seeds / S + images / N + interaction / (S N),
+
+estimated from mean squares, with Satterthwaite's degrees of freedom (Satterthwaite 1946; Searle, Casella and McCulloch
+1992, chapter 4). Images are drawn within their classes: a split is stratified, its class sizes are given. What is
+described is the expected metric on such images over the seeds that could have been.
+
+F1 is no mean over images. Its contributions are its influence function at the counts that were seen (the infinitesimal
+jackknife, Efron 1982), which for accuracy is the plain indicator of a correct answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from analysis.metrics import confusion_metrics, count_confusion
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float64]
+
+METRICS = ("accuracy", "macro_f1", "weighted_f1")
+"""What is compared, the primary one first."""
+
+CONFIDENCE = 0.95
+"""Nominal coverage of every interval."""
+
+PSEUDO_IMAGE = 0.25
+"""Weight of the two pseudo images that each class gets when its variance is estimated.
+
+Nine basophils that all runs get right look as if they had no variance, as nine successes out of nine do. As in the
+intervals of Agresti and Coull (1998) and Agresti and Min (2005), a class is given an image that is answered better and one
+that is answered worse than its mean, each by this share of what a right answer is worth. With a hundred images of a class
+this is not felt; with nine it keeps the coverage (`make calibrate`).
+"""
+
+LEAST_SEED_PART = 0.5
+"""The variance between seeds counts at least this share of what the interaction alone makes it.
+
+Four degrees of freedom can give next to nothing by chance, while the interaction is known from hundreds of images. At 1 the
+intervals of runs that differ by chance alone cover 98 %, at 0 they may collapse (`make calibrate`).
+"""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One metric of several runs on the same images. ``...`` are any leading axes, e.g. simulated studies."""
+
+    per_seed: Floats
+    """(..., S): the metric of each seed."""
+    contributions: Floats
+    """(..., S, N): what each image contributes, up to a constant of its class."""
+    worth: Floats
+    """(..., C): what a right answer instead of a wrong one adds to the metric, on average over seeds."""
+
+    def __sub__(self, other: Scores) -> Scores:
+        """Differences of runs that share seeds (in the same order) and images."""
+        return Scores(
+            self.per_seed - other.per_seed,
+            self.contributions - other.contributions,
+            (self.worth + other.worth) / 2,
+        )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds with its uncertainty; arrays have the leading axes of the scores."""
+
+    value: Floats
+    """Mean over seeds."""
+    standard_error: Floats
+    """Of that mean, over other seeds and other images."""
+    degrees_of_freedom: Floats
+    """Of Student's t, by Satterthwaite's approximation; infinite when nothing varies."""
+    low: Floats
+    high: Floats
+    """Two-sided interval."""
+    p: Floats
+    """Two-sided p-value of the hypothesis that the true mean is 0."""
+    seed_sd: Floats
+    """Standard deviation over the S seeds (ddof 1), as seen on these images."""
+    seed_part: Floats
+    """Variance of the mean, at this S, because seeds are better or worse on all images alike; at least 0."""
+    image_part: Floats
+    """Variance of the mean because images are easier or harder under all seeds alike; more seeds do not lower it."""
+    interaction_part: Floats
+    """Variance of the mean, at this S, because an image is answered differently under each seed."""
+
+
+def score_runs(labels: ArrayLike, predicted: ArrayLike, classes: int) -> dict[str, Scores]:
+    """Accuracy, macro F1 and weighted F1 of runs on the same images, with each image's contribution.
+
+    Args:
+        labels: True classes, int (N,), in [0, classes).
+        predicted: Answers, int (..., S, N), in [0, classes).
+        classes: Number of classes C.
+
+    Returns:
+        `METRICS` -> scores.
+
+    Notes:
+        F1 of class k is 2 TP / (n + P) with n its images and P the answers k. An image answered p adds 1 to P of p, and
+        2 to the numerator of p when p is its class; so its contribution to the F1 of p is (2 [right] - F1) / (n + P),
+        and to the F1 of other classes none.
+    """
+    label = np.asarray(labels, dtype=np.int64)
+    answer = np.asarray(predicted, dtype=np.int64)
+    runs, number = answer.shape[:-1], label.size
+    count = int(np.prod(runs))
+    groups = np.repeat(np.arange(count), number)
+    confusion = count_confusion(np.tile(label, count), answer.reshape(-1), classes, groups, count)
+    confusion = confusion.reshape(*runs, classes, classes)
+    metrics = confusion_metrics(confusion)
+    actual = np.bincount(label, minlength=classes).astype(np.float64)
+    answers = confusion.sum(axis=-2)
+    # A class without images and answers has F1 0 by definition and no image that could contribute.
+    denominator = np.maximum(actual + answers, 1.0)
+    f1 = 2 * np.diagonal(confusion, axis1=-2, axis2=-1) / denominator
+    right = answer == label
+    scores = {
+        "accuracy": Scores(metrics.accuracy, right / number, np.full((*runs[:-1], classes), 1 / number)),
+    }
+    for name, values, share in (
+        ("macro_f1", metrics.macro_f1, np.full(classes, 1 / classes)),
+        ("weighted_f1", metrics.weighted_f1, actual / number),
+    ):
+        gain = share * (2 - f1) / denominator
+        loss = -share * f1 / denominator
+        contributions = np.where(
+            right, np.take_along_axis(gain, answer, axis=-1), np.take_along_axis(loss, answer, axis=-1)
+        )
+        scores[name] = Scores(values, contributions, gain.mean(axis=-2))
+    return scores
+
+
+def crossed_interval(
+    scores: Scores,
+    labels: ArrayLike,
+    scale: Literal["difference", "share"] = "difference",
+    confidence: float = CONFIDENCE,
+) -> Estimate:
+    """Mean over seeds, with an interval in which seeds and images vary.
+
+    Args:
+        scores: Of one arm, or the difference of two that share seeds and images.
+        labels: True classes, int (N,).
+        scale: ``difference`` makes a symmetric interval. ``share`` makes the interval of the log odds and turns it back: it
+            stays inside (0, 1) and is longer on the side where there is room, as shares near 1 vary.
+        confidence: Nominal coverage.
+
+    Raises:
+        ValueError: Fewer than two seeds.
+    """
+    from scipy import stats
+
+    per_seed, contributions = scores.per_seed, scores.contributions
+    seeds = per_seed.shape[-1]
+    if seeds < 2:
+        raise ValueError(f"found {seeds} seed, expected at least 2: one run says nothing about how runs vary.")
+    label = np.asarray(labels)
+    mean = per_seed.mean(axis=-1)
+    between_seeds = per_seed.var(axis=-1, ddof=1) / seeds
+    between_images, interaction = np.zeros_like(mean), np.zeros_like(mean)
+    # Sums of the squared parts over their degrees of freedom: what Satterthwaite's formula divides by.
+    spread = np.square(between_seeds) / (seeds - 1)
+    for position in np.unique(label):
+        answered = contributions[..., label == position]
+        number = answered.shape[-1]
+        image_mean = answered.mean(axis=-2)
+        squares = image_mean.var(axis=-1) * number
+        squares = squares + 2 * np.square(PSEUDO_IMAGE * scores.worth[..., position])
+        part = squares * number / max(number - 1, 1)
+        between_images += part
+        spread = spread + np.square(part) / max(number - 1, 1)
+        if number > 1:
+            residual = answered - image_mean[..., None, :]
+            residual = residual - residual.mean(axis=-1, keepdims=True)
+            freedom = (seeds - 1) * (number - 1)
+            part = number * np.square(residual).sum(axis=(-1, -2)) / freedom / seeds
+            interaction += part
+            spread = spread + np.square(part) / freedom
+    # Both mean squares hold the interaction, which may count once only.
+    image_part = np.maximum(between_images - interaction, 0.0)
+    variance = np.maximum(between_seeds, LEAST_SEED_PART * interaction) + image_part
+    error = np.sqrt(variance)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        freedom_of_t = np.where(spread > 0, np.square(variance) / spread, np.inf)
+        t = np.where(error > 0, mean / error, np.where(mean == 0, 0.0, np.inf * np.sign(mean)))
+    margin = stats.t.ppf((1 + confidence) / 2, freedom_of_t) * error
+    low, high = mean - margin, mean + margin
+    if scale == "share":
+        low, high = _share_bounds(mean, margin)
+    return Estimate(
+        value=mean,
+        standard_error=error,
+        degrees_of_freedom=freedom_of_t,
+        low=low,
+        high=high,
+        p=2 * stats.t.sf(np.abs(t), freedom_of_t),
+        seed_sd=per_seed.std(axis=-1, ddof=1),
+        seed_part=np.maximum(between_seeds - interaction, 0.0),
+        image_part=image_part,
+        interaction_part=interaction,
+    )
+
+
+def _share_bounds(mean: Floats, margin: Floats) -> tuple[Floats, Floats]:
+    """Bounds of a share by the delta method on its log odds; a share of 0 or 1 has none and keeps the plain bounds."""
+    from scipy.special import expit, logit
+
+    inside = (mean > 0) & (mean < 1)
+    share = np.where(inside, mean, 0.5)
+    reach = margin / (share * (1 - share))
+    low = np.where(inside, expit(logit(share) - reach), np.maximum(mean - margin, 0.0))
+    high = np.where(inside, expit(logit(share) + reach), np.minimum(mean + margin, 1.0))
+    return low, high
+
+
+def wilson_interval(correct: ArrayLike, images: ArrayLike, confidence: float = CONFIDENCE) -> tuple[Floats, Floats]:
+    """Wilson's score interval of a share, e.g. the recall of one class of one run; NaN where there are no images.
+
+    Args:
+        correct: Right answers, any shape.
+        images: Images, of the same shape.
+        confidence: Nominal coverage.
+    """
+    from statsmodels.stats.proportion import proportion_confint
+
+    right, total = np.broadcast_arrays(np.asarray(correct, dtype=np.float64), np.asarray(images, dtype=np.float64))
+    low, high = np.full(right.shape, np.nan), np.full(right.shape, np.nan)
+    some = total > 0
+    low[some], high[some] = proportion_confint(right[some], total[some], alpha=1 - confidence, method="wilson")
+    return low, high
+
+
+def exact_mcnemar(first_only: int, second_only: int) -> float:
+    """Two-sided exact p-value of McNemar's test, from the images that only one of two runs gets right."""
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    return float(mcnemar([[0, first_only], [second_only, 0]], exact=True).pvalue)
+
+
+def adjust_holm(p: pd.Series[float]) -> pd.Series[float]:
+    """Holm's step-down adjustment over one family; missing p-values are no tests and stay missing."""
+    from statsmodels.stats.multitest import multipletests
+
+    adjusted = p.copy()
+    tested = p.notna()
+    if tested.any():
+        adjusted[tested] = multipletests(p[tested].to_numpy(), method="holm")[1]
+    return adjusted
