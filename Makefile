@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: study test check format clean
+.PHONY: study test check calibrate format clean
 
 study: $(VENV)/.installed  ## Run the quick study on generated images and print its tables
 	$(BIN)/wbc-study run quick
@@ -16,6 +16,9 @@ check: $(VENV)/.installed-dev  ## Lint, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+calibrate: $(VENV)/.installed-dev  ## Judge simulated studies whose truth is known: false gains, coverage, power
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.calibrate
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

@@ -7,9 +7,9 @@ settings of an arm are those that won its search: how another search would have 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ import pandas as pd
 from analysis.answers import Answers, ArmAnswers, read_answers
 from analysis.comparison import OFF, setting_of
 from analysis.errors import StudyError
-from analysis.intervals import CONFIDENCE, METRICS, Estimate, Scores, adjust_holm, crossed_interval, score_runs
+from analysis.intervals import CONFIDENCE, METRICS, Scores, adjust_holm, crossed_interval, score_runs, stack_scores
 from analysis.schema import subset_name
 
 if TYPE_CHECKING:
@@ -104,46 +104,52 @@ def judge(answers: Answers) -> pd.DataFrame:
         with fewer than two common seeds have no numbers and no evidence. Ordered by metric, kind, fraction, arm.
     """
     scores = {id(arm): score_runs(answers.labels, arm.predicted, len(answers.classes)) for arm in answers.arms}
-    rows = []
-    for each in list_comparisons(answers):
-        seeds = _common_seeds(each)
-        for metric in METRICS:
-            row: dict[str, object] = {
-                "fraction": each.arm.fraction,
-                "subset": subset_name(each.arm.fraction),
-                "kind": each.kind,
-                "arm": each.arm.arm,
-                "setting": setting_of(each.arm.arm),
-                "control": each.arm.control,
-                "baseline": each.baseline.arm,
-                "metric": metric,
-                "split": answers.split,
-                "seeds": len(seeds),
-                "arm_seeds": len(each.arm.seeds),
-                "baseline_seeds": len(each.baseline.seeds),
-                "images": len(answers.labels),
-            }
-            if len(seeds) >= 2:
-                first = _take_seeds(scores[id(each.arm)][metric], each.arm, seeds)
-                second = _take_seeds(scores[id(each.baseline)][metric], each.baseline, seeds)
-                row |= _numbers(crossed_interval(first - second, answers.labels))
-            rows.append(row)
-    frame = pd.DataFrame(rows, columns=[*_KEYS, *_NUMBERS]).astype(dict.fromkeys(_NUMBERS, "float64"))
-    frame["rank"] = frame["metric"].map({name: rank for rank, name in enumerate(METRICS)})
-    frame["order"] = frame["kind"].map({"transfer": 0, "random": 1, "control": 2})
-    frame = frame.sort_values(["rank", "order", "fraction", "arm"], kind="stable").drop(columns=["rank", "order"])
-    frame = frame.reset_index(drop=True)
-    family = frame.groupby(["metric", "kind", "control"], sort=False)["p"]
-    frame["p_holm"] = family.transform(adjust_holm) if len(frame) else frame["p"]
-    frame["family"] = family.transform("count").astype("int64")
-    frame = _add_verdicts(frame)
-    return frame[[*_KEYS, *_NUMBERS[:4], "p_holm", "family", "verdict", *_NUMBERS[4:], "sentence"]]
+    kinds = ("transfer", "random", "control")
+    comparisons = sorted(
+        list_comparisons(answers), key=lambda each: (kinds.index(each.kind), each.arm.fraction, each.arm.arm)
+    )
+    rows: list[dict[str, Any]] = []
+    differences = []
+    for metric in METRICS:
+        for each in comparisons:
+            seeds = _common_seeds(each)
+            first = _take_seeds(scores[id(each.arm)][metric], each.arm, seeds)
+            second = _take_seeds(scores[id(each.baseline)][metric], each.baseline, seeds)
+            differences.append(first - second)
+            rows.append(
+                {
+                    "fraction": each.arm.fraction,
+                    "subset": subset_name(each.arm.fraction),
+                    "kind": each.kind,
+                    "arm": each.arm.arm,
+                    "setting": setting_of(each.arm.arm),
+                    "control": each.arm.control,
+                    "baseline": each.baseline.arm,
+                    "metric": metric,
+                    "split": answers.split,
+                    "seeds": len(seeds),
+                    "arm_seeds": len(each.arm.seeds),
+                    "baseline_seeds": len(each.baseline.seeds),
+                    "images": len(answers.labels),
+                }
+            )
+    numbers = _estimate_all(differences, answers, "difference").rename(columns={"value": "difference"})
+    frame = pd.concat([pd.DataFrame(rows, columns=_KEYS), numbers], axis=1)
+    families = list(zip(frame["metric"], frame["kind"], frame["control"], strict=True))
+    p = frame["p"].to_numpy()
+    p_holm, family = np.full(len(frame), np.nan), np.zeros(len(frame), dtype=np.int64)
+    for name in dict.fromkeys(families):
+        members = np.array([each == name for each in families])
+        p_holm[members] = adjust_holm(p[members])
+        family[members] = np.count_nonzero(~np.isnan(p[members]))
+    frame = _add_verdicts(frame.assign(p_holm=p_holm, family=family))
+    return frame[[*_KEYS, "difference", "low", "high", "p", "p_holm", "family", "verdict", *_ESTIMATES[4:], "sentence"]]
 
 
 _KEYS = ["fraction", "subset", "kind", "arm", "setting", "control", "baseline", "metric", "split"]
 _KEYS += ["seeds", "arm_seeds", "baseline_seeds", "images"]
-_NUMBERS = ["difference", "low", "high", "p", "standard_error", "degrees_of_freedom"]
-_NUMBERS += ["seed_sd", "seed_part", "image_part", "interaction_part"]
+_ESTIMATES = ["value", "low", "high", "p", "standard_error", "degrees_of_freedom"]
+_ESTIMATES += ["seed_sd", "seed_part", "image_part", "interaction_part"]
 
 
 def arm_intervals(answers: Answers) -> pd.DataFrame:
@@ -153,34 +159,39 @@ def arm_intervals(answers: Answers) -> pd.DataFrame:
         One row per arm and metric: fraction, subset, arm, setting, control, metric, split, value (mean over seeds), low,
         high (95 %, inside [0, 1]; missing for a single seed), seed_sd, seeds, images. Ordered by metric, fraction, arm.
     """
-    rows = []
-    for arm in answers.arms:
-        scores = score_runs(answers.labels, arm.predicted, len(answers.classes))
-        for rank, metric in enumerate(METRICS):
-            row: dict[str, object] = {
-                "rank": rank,
-                "fraction": arm.fraction,
-                "subset": subset_name(arm.fraction),
-                "arm": arm.arm,
-                "setting": setting_of(arm.arm),
-                "control": arm.control,
-                "metric": metric,
-                "split": answers.split,
-                "value": float(scores[metric].per_seed.mean()),
-                "low": np.nan,
-                "high": np.nan,
-                "seed_sd": np.nan,
-                "seeds": len(arm.seeds),
-                "images": len(answers.labels),
-            }
-            if len(arm.seeds) >= 2:
-                estimate = crossed_interval(scores[metric], answers.labels, scale="share")
-                row |= {name: float(getattr(estimate, name)) for name in ("low", "high", "seed_sd")}
-            rows.append(row)
-    columns = ["rank", "fraction", "subset", "arm", "setting", "control", "metric", "split"]
-    columns += ["value", "low", "high", "seed_sd", "seeds", "images"]
-    frame = pd.DataFrame(rows, columns=columns).sort_values(["rank", "fraction", "arm"], kind="stable")
-    return frame.drop(columns="rank").reset_index(drop=True)
+    scores = [score_runs(answers.labels, arm.predicted, len(answers.classes)) for arm in answers.arms]
+    rows = [
+        {
+            "fraction": arm.fraction,
+            "subset": subset_name(arm.fraction),
+            "arm": arm.arm,
+            "setting": setting_of(arm.arm),
+            "control": arm.control,
+            "metric": metric,
+            "split": answers.split,
+            "value": float(each[metric].per_seed.mean()),
+            "seeds": len(arm.seeds),
+            "images": len(answers.labels),
+        }
+        for metric in METRICS
+        for arm, each in zip(answers.arms, scores, strict=True)
+    ]
+    columns = ["fraction", "subset", "arm", "setting", "control", "metric", "split", "value", "seeds", "images"]
+    numbers = _estimate_all([each[metric] for metric in METRICS for each in scores], answers, "share")
+    frame = pd.concat([pd.DataFrame(rows, columns=columns), numbers[["low", "high", "seed_sd"]]], axis=1)
+    return frame[[*columns[:8], "low", "high", "seed_sd", "seeds", "images"]]
+
+
+def _estimate_all(scores: Sequence[Scores], answers: Answers, scale: Literal["difference", "share"]) -> pd.DataFrame:
+    """One row of numbers for each of the scores; missing where there are fewer than two seeds."""
+    table = np.full((len(scores), len(_ESTIMATES)), np.nan)
+    counts = np.array([each.per_seed.shape[-1] for each in scores], dtype=np.int64)
+    # Scores of as many seeds are computed together: a study has hundreds of intervals.
+    for count in np.unique(counts[counts >= 2]):
+        members = np.flatnonzero(counts == count)
+        estimate = crossed_interval(stack_scores([scores[int(row)] for row in members]), answers.labels, scale)
+        table[members] = np.stack([getattr(estimate, name) for name in _ESTIMATES], axis=1)
+    return pd.DataFrame(table, columns=_ESTIMATES)
 
 
 def _common_seeds(comparison: Comparison) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -194,30 +205,16 @@ def _take_seeds(scores: Scores, arm: ArmAnswers, seeds: np.ndarray[tuple[int], n
     return Scores(scores.per_seed[rows], scores.contributions[rows], scores.worth)
 
 
-def _numbers(estimate: Estimate) -> dict[str, float]:
-    return {
-        "difference": float(estimate.value),
-        "low": float(estimate.low),
-        "high": float(estimate.high),
-        "p": float(estimate.p),
-        "standard_error": float(estimate.standard_error),
-        "degrees_of_freedom": float(estimate.degrees_of_freedom),
-        "seed_sd": float(estimate.seed_sd),
-        "seed_part": float(estimate.seed_part),
-        "image_part": float(estimate.image_part),
-        "interaction_part": float(estimate.interaction_part),
-    }
-
-
 def _add_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with verdict and sentence."""
     certain = frame["p_holm"] < 1 - CONFIDENCE
     above = certain & (frame["difference"] > 0)
     below = certain & (frame["difference"] < 0)
-    beats = {kind: _beats(frame, above, kind) for kind in ("transfer", "random")}
+    rows = [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+    beats = {kind: _beats(rows, above.to_list(), kind) for kind in ("transfer", "random")}
     found = []
     sentences = []
-    for position, row in enumerate(_records(frame)):
+    for position, row in enumerate(rows):
         against = {kind: beats[kind].get((row["metric"], row["arm"])) for kind in beats}
         gains = above.iloc[position] and (row["kind"] == "control" or all(against.values()))
         verdict = LOSS if below.iloc[position] else GAIN if gains else NO_EVIDENCE
@@ -226,17 +223,13 @@ def _add_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(verdict=pd.Series(found, dtype="str"), sentence=pd.Series(sentences, dtype="str"))
 
 
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
-
-
-def _beats(frame: pd.DataFrame, above: pd.Series[bool], kind: str) -> dict[tuple[str, str], bool]:
+def _beats(rows: Sequence[Mapping[str, Any]], above: Sequence[bool], kind: str) -> dict[tuple[str, str], bool]:
     """(metric, arm) -> whether the arm is above all its baselines of the kind; absent where it has none."""
     beaten: dict[tuple[str, str], bool] = {}
-    of_kind = frame["kind"] == kind
-    for row, up in zip(_records(frame[of_kind]), above[of_kind], strict=True):
-        key = row["metric"], row["arm"]
-        beaten[key] = beaten.get(key, True) and bool(up)
+    for row, up in zip(rows, above, strict=True):
+        if row["kind"] == kind:
+            key = row["metric"], row["arm"]
+            beaten[key] = beaten.get(key, True) and up
     return beaten
 
 

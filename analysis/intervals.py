@@ -17,16 +17,14 @@ jackknife, Efron 1982), which for accuracy is the plain indicator of a correct a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.metrics import confusion_metrics, count_confusion
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Floats = NDArray[np.float64]
 
@@ -71,6 +69,15 @@ class Scores:
             self.contributions - other.contributions,
             (self.worth + other.worth) / 2,
         )
+
+
+def stack_scores(scores: Sequence[Scores]) -> Scores:
+    """Several scores of as many seeds and images as one, along a new first axis."""
+    return Scores(
+        np.stack([each.per_seed for each in scores]),
+        np.stack([each.contributions for each in scores]),
+        np.stack([each.worth for each in scores]),
+    )
 
 
 @dataclass(frozen=True)
@@ -251,12 +258,20 @@ def exact_mcnemar(first_only: int, second_only: int) -> float:
     return float(mcnemar([[0, first_only], [second_only, 0]], exact=True).pvalue)
 
 
-def adjust_holm(p: pd.Series[float]) -> pd.Series[float]:
-    """Holm's step-down adjustment over one family; missing p-values are no tests and stay missing."""
-    from statsmodels.stats.multitest import multipletests
+def adjust_holm(p: ArrayLike) -> Floats:
+    """Holm's step-down adjustment (Holm 1979) over one family; missing p-values are no tests and stay missing.
 
-    adjusted = p.copy()
-    tested = p.notna()
-    if tested.any():
-        adjusted[tested] = multipletests(p[tested].to_numpy(), method="holm")[1]
+    As `statsmodels.stats.multitest.multipletests` gives it, which collects garbage at every call: a second for a study.
+
+    Args:
+        p: p-values, (M,).
+
+    Returns:
+        float64 (M,), at most 1.
+    """
+    adjusted = np.array(p, dtype=np.float64)
+    tested = np.flatnonzero(~np.isnan(adjusted))
+    order = tested[np.argsort(adjusted[tested])]
+    steps = adjusted[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return adjusted

@@ -1,0 +1,218 @@
+"""Do the statistics keep their promises? Studies with a known truth, judged by the functions that judge real ones.
+
+``make calibrate`` runs all of it (minutes on two cores); a test runs a smaller one. It prints how often a study without any
+true effect holds a "gain", how often nominal 95 % intervals hold the truth, and how often a true difference of 5 points is
+found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from analysis.evidence import GAIN, LOSS, arm_intervals, judge
+from tests.benchmarks.simulated_studies import (
+    COURSEWORK_VALIDATION,
+    NINE_BASOPHILS,
+    Truth,
+    effect_of,
+    expected_metrics,
+    simulate_study,
+    with_spread_of_differences,
+)
+
+METRICS = ("accuracy", "macro_f1", "weighted_f1")
+HIGH = (0.97, 0.85, 0.97, 0.80, 0.98)
+"""Recalls where nearly all is right and the interval of a small class is hardest."""
+
+WORLDS = {
+    "ordinary": Truth(),
+    "ordinary, high recalls": Truth(recall=HIGH),
+    "seeds hardly differ": Truth(seed=0.02, seed_class=0.02, arm_seed=0.02),
+    "seeds hardly differ, high recalls": Truth(recall=HIGH, seed=0.02, seed_class=0.02, arm_seed=0.02),
+    "seeds shift single classes": Truth(seed_class=0.6, arm_seed=0.3, arm_image=0.5),
+    "seeds shift single classes, high recalls": Truth(recall=HIGH, seed_class=0.6, arm_seed=0.3, arm_image=0.5),
+    "much chance": Truth(image=0.7, chance=0.7, seed=0.1, seed_class=0.3, arm_seed=0.15, arm_image=0.0),
+    "images decide": Truth(chance=0.3, seed=0.1, seed_class=0.1, arm_seed=0.05, arm_image=1.0),
+    "images decide, high recalls": Truth(
+        recall=HIGH, chance=0.3, seed=0.1, seed_class=0.1, arm_seed=0.05, arm_image=1.0
+    ),
+}
+"""What the coverage is measured on."""
+
+NULLS: dict[str, dict[tuple[str, str], float]] = {
+    "off, sum and random alike": {("off", ""): 0.0, ("sum", ""): 0.0, ("sum", "random"): 0.0},
+    "off and sum alike, random far worse": {("off", ""): 0.0, ("sum", ""): 0.0, ("sum", "random"): -0.8},
+    "off and four fusion arms alike, random far worse": {
+        ("off", ""): 0.0,
+        **{(fusion, ""): 0.0 for fusion in ("sum", "concat", "gated", "finetune")},
+        ("sum", "random"): -0.8,
+    },
+}
+"""No true effect of pretraining. With random encoders far worse, ``off`` alone stands between chance and a "gain"."""
+
+
+LARGE = {"ordinary, 1,728 images": Truth(COURSEWORK_VALIDATION)}
+SEEDS = {f"ordinary, {seeds} seeds": Truth(NINE_BASOPHILS, seeds=seeds) for seeds in (2, 3, 10)}
+
+Run = Callable[[Callable[[int], Any], int], Iterable[Any]]
+"""Runs a function for the studies 0 to n - 1."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: what was promised and what came out."""
+
+    part: str
+    case: str
+    share: float
+    studies: int
+    low: float = 0.0
+    high: float = 1.0
+
+    @property
+    def kept(self) -> bool:
+        """Whether the share lies where it should."""
+        return self.low <= self.share <= self.high
+
+
+def _one_null(settings: dict[tuple[str, str], float], truth: Truth, seed: int) -> tuple[bool, bool, bool]:
+    frame = judge(simulate_study(truth, np.random.default_rng([1, seed]), settings))
+    transfer = frame[frame["kind"] == "transfer"]
+    gains = transfer["verdict"] == GAIN
+    primary = transfer["metric"] == "accuracy"
+    return bool((gains & primary).any()), bool(gains.any()), bool((primary & (transfer["verdict"] == LOSS)).any())
+
+
+def _one_coverage(truth: Truth, expected: dict[str, float], seed: int) -> tuple[list[float], list[float]]:
+    """Share of the four fractions whose interval holds the truth, for each metric: of arms, and of differences."""
+    answers = simulate_study(truth, np.random.default_rng([2, seed]))
+    arms, differences = arm_intervals(answers), judge(answers)
+    aim = arms["metric"].map(expected)
+    holds = ((arms["low"] <= aim) & (aim <= arms["high"]))[arms["setting"] == "off"]
+    zero = (differences["low"] <= 0) & (differences["high"] >= 0)
+    return (
+        [float(holds[arms["metric"] == metric].mean()) for metric in METRICS],
+        [float(zero[differences["metric"] == metric].mean()) for metric in METRICS],
+    )
+
+
+def _one_power(truth: Truth, effect: float, everywhere: bool, seed: int) -> bool:
+    settings = {("off", ""): 0.0, ("sum", ""): effect if everywhere else 0.0, ("sum", "random"): 0.0}
+    found = judge(simulate_study(truth, np.random.default_rng([3, seed]), settings, effects={(0.1, "sum", ""): effect}))
+    row = found[(found["kind"] == "transfer") & (found["metric"] == "accuracy") & (found["fraction"] == 0.1)]
+    return str(row["verdict"].iloc[0]) == GAIN
+
+
+def familywise_rows(studies: int, run: Run) -> Iterator[Row]:
+    """Share of studies without a true effect that hold a "gain" at any fraction: at most 6 % is promised."""
+    for name, settings in NULLS.items():
+        outcomes = np.array(list(run(partial(_one_null, settings, Truth()), studies)))
+        yield Row("any false gain in accuracy", name, float(outcomes[:, 0].mean()), studies, high=0.06)
+        yield Row("any false gain in any metric", name, float(outcomes[:, 1].mean()), studies, high=0.06)
+        yield Row("any false loss in accuracy", name, float(outcomes[:, 2].mean()), studies, high=0.06)
+
+
+def coverage_rows(studies: int, run: Run, worlds: dict[str, Truth]) -> Iterator[Row]:
+    """Coverage of nominal 95 % intervals: 93 to 97 % is promised. Four intervals (fractions) a study."""
+    for name, truth in worlds.items():
+        expected = expected_metrics(truth)
+        outcomes = np.array(list(run(partial(_one_coverage, truth, expected), studies)))
+        for position, metric in enumerate(METRICS):
+            yield Row(f"coverage, {metric}", name, float(outcomes[:, 0, position].mean()), studies, 0.93, 0.97)
+        for position, metric in enumerate(METRICS):
+            yield Row(
+                f"coverage, difference of {metric}", name, float(outcomes[:, 1, position].mean()), studies, 0.93, 0.97
+            )
+
+
+def power_rows(studies: int, run: Run, spreads: tuple[float, ...] = (1, 1.5, 2, 3, 4, 5)) -> Iterator[Row]:
+    """Share of studies that call a true difference of 5 points over off and random a gain."""
+    # Published accuracies lie around 85 %; little chance, so that a standard deviation of one point is possible.
+    base = Truth(
+        COURSEWORK_VALIDATION, (0.80, 0.60, 0.90, 0.55, 0.88), chance=0.3, arm_image=0.2, seed=0.1, seed_class=0.1
+    )
+    for spread in spreads:
+        truth, effect = base, effect_of(base, 0.05)
+        for _ in range(2):  # the effect that makes five points depends on the spread, and the spread on the effect
+            truth = with_spread_of_differences(truth, effect, spread)
+            effect = effect_of(truth, 0.05)
+        for everywhere in (False, True):
+            outcomes = list(run(partial(_one_power, truth, effect, everywhere), studies))
+            where = "at all four fractions" if everywhere else "at one fraction of four"
+            least = 0.9 if spread <= 1.5 else 0.0
+            yield Row(
+                f"power, 5 points {where}",
+                f"SD of paired differences {spread:g} points",
+                float(np.mean(outcomes)),
+                studies,
+                least,
+            )
+
+
+def calibrate(studies: int, coverage: int, power: int, processes: int) -> list[Row]:
+    """All rows, printed as they come."""
+    console = Console(width=130)
+    rows: list[Row] = []
+    with ProcessPoolExecutor(processes) as pool:
+
+        def run(function: Callable[[int], Any], count: int) -> Iterator[Any]:
+            return pool.map(function, range(count), chunksize=25)
+
+        for title, part in (
+            ("Studies without a true effect", familywise_rows(studies, run)),
+            ("Coverage of nominal 95 % intervals, five seeds, nine basophils", coverage_rows(coverage, run, WORLDS)),
+            ("Coverage on the coursework's 1,728 validation images", coverage_rows(max(coverage // 4, 1), run, LARGE)),
+            ("Coverage with other numbers of seeds", coverage_rows(max(coverage // 2, 1), run, SEEDS)),
+            ("Power, 1,728 validation images, five seeds", power_rows(power, run)),
+        ):
+            began = time.perf_counter()
+            made = list(part)
+            console.print(_show(title, made, time.perf_counter() - began))
+            rows += made
+    return rows
+
+
+def _show(title: str, rows: list[Row], seconds: float) -> Table:
+    table = Table(title=f"{title} ({seconds:.0f} s)", title_justify="left")
+    frame = pd.DataFrame([(row.part, row.case, row) for row in rows], columns=["part", "case", "row"])
+    wide = frame.pivot_table(index="case", columns="part", values="row", aggfunc="first", sort=False)
+    table.add_column("")
+    for part in wide.columns:
+        table.add_column(str(part), justify="right")
+    for case, cells in wide.iterrows():
+        shown = [f"{100 * row.share:.1f} %{'' if row.kept else ' !'}" for row in cells]
+        table.add_row(f"{case} (n = {cells.iloc[0].studies:,})", *shown)
+    return table
+
+
+def main() -> int:
+    """Run it; 1 when a promise is not kept."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--studies", type=int, default=2000, help="simulated studies without a true effect, per case")
+    parser.add_argument("--coverage", type=int, default=1000, help="simulated studies per world (four intervals each)")
+    parser.add_argument("--power", type=int, default=400, help="simulated studies per spread")
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+    options = parser.parse_args()
+    began = time.perf_counter()
+    rows = calibrate(options.studies, options.coverage, options.power, options.processes)
+    broken = [row for row in rows if not row.kept]
+    print(f"{time.perf_counter() - began:.0f} s; {len(rows) - len(broken)} of {len(rows)} promises kept.")
+    for row in broken:
+        print(f"  {row.part}, {row.case}: {100 * row.share:.2f} %, promised {100 * row.low:g} to {100 * row.high:g} %")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

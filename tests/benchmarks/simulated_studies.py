@@ -1,0 +1,223 @@
+"""Studies whose truth is known: answers drawn from a model of images, seeds and arms.
+
+Every image has a difficulty that all runs share, every arm finds some images easier than another arm does, and every run
+answers a little by chance. Seeds shift all classes together and each class by itself, some of it alike in all arms. An
+image is answered right when the sum is positive; else it gets the class that this image is easily taken for. Sums of
+normal draws have closed-form recalls, so the expected metrics of the population (other seeds, infinitely many images of
+the same class shares) are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import ndtr, ndtri
+
+from analysis.answers import Answers, ArmAnswers
+from analysis.metrics import confusion_metrics
+from analysis.schema import arm_name
+
+Floats = NDArray[np.float64]
+
+CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
+NINE_BASOPHILS = (9, 31, 103, 24, 265)
+"""Images of each class in a small test split: a fifth of the small real data set."""
+COURSEWORK_VALIDATION = (36, 126, 412, 95, 1059)
+"""Images of each class in the published study's validation split, 1,728 in all."""
+FRACTIONS = (0.01, 0.1, 0.5, 1.0)
+
+CONFUSED_WITH = np.array(
+    [
+        [0.00, 0.20, 0.20, 0.20, 0.40],
+        [0.02, 0.00, 0.08, 0.10, 0.80],
+        [0.02, 0.08, 0.00, 0.50, 0.40],
+        [0.02, 0.10, 0.50, 0.00, 0.38],
+        [0.01, 0.60, 0.20, 0.19, 0.00],
+    ]
+)
+"""(C, C): of the images of a class that are answered wrong, the share that gets each other class."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What varies, as standard deviations on the scale of the latent sum."""
+
+    images: tuple[int, ...] = NINE_BASOPHILS
+    """Test images of each class."""
+    recall: tuple[float, ...] = (0.85, 0.70, 0.93, 0.55, 0.96)
+    """Expected recall of each class, in all arms that no effect is added to."""
+    image: float = 1.0
+    """Difficulty of an image, the same for all runs."""
+    arm_image: float = 0.3
+    """What one arm finds easier about an image than another, under all seeds."""
+    chance: float = 0.5
+    """What one run of one arm makes of one image."""
+    seed: float = 0.2
+    """A seed is better at all classes, in all arms."""
+    seed_class: float = 0.2
+    """A seed is better at one class, in all arms: class-wise recall shifts."""
+    arm_seed: float = 0.1
+    """A seed is better in one arm; once for all classes and once for each class."""
+    seeds: int = 5
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the whole sum."""
+        parts = (self.image, self.arm_image, self.chance, self.seed, self.seed_class, self.arm_seed, self.arm_seed)
+        return float(np.sqrt(np.square(parts).sum()))
+
+    @property
+    def levels(self) -> Floats:
+        """(C,): latent mean of each class that gives the expected recall."""
+        return np.asarray(ndtri(self.recall)) * self.spread
+
+
+def expected_metrics(truth: Truth, effect: float = 0.0, draws: int = 200_000) -> dict[str, float]:
+    """Accuracy, macro F1 and weighted F1 expected over seeds, on infinitely many images of the same class shares.
+
+    Args:
+        truth: What varies.
+        effect: Added to the latent sum of every image.
+        draws: Seeds over which the expectation is taken.
+    """
+    rng = np.random.default_rng(7)
+    shift = rng.standard_normal((draws, 1)) * np.hypot(truth.seed, truth.arm_seed)
+    shift = shift + rng.standard_normal((draws, len(CLASSES))) * np.hypot(truth.seed_class, truth.arm_seed)
+    rest = np.sqrt(truth.image**2 + truth.arm_image**2 + truth.chance**2)
+    recall = ndtr((truth.levels + effect + shift) / rest)
+    images = np.array(truth.images, dtype=np.float64)
+    confusion = ((1 - recall) * images)[:, :, None] * CONFUSED_WITH
+    diagonal = np.arange(len(CLASSES))
+    confusion[:, diagonal, diagonal] = recall * images
+    metrics = confusion_metrics(confusion)
+    names = ("accuracy", "macro_f1", "weighted_f1")
+    return {name: float(getattr(metrics, name).mean()) for name in names}
+
+
+def effect_of(truth: Truth, accuracy: float) -> float:
+    """Latent effect that raises the expected accuracy by the given share, e.g. 0.05 for 5 points."""
+    base = expected_metrics(truth, draws=20_000)["accuracy"]
+    return float(brentq(lambda effect: expected_metrics(truth, effect, 20_000)["accuracy"] - base - accuracy, -3, 3))
+
+
+def simulate_study(
+    truth: Truth,
+    rng: np.random.Generator,
+    settings: Mapping[tuple[str, str], float] | None = None,
+    fractions: tuple[float, ...] = FRACTIONS,
+    effects: Mapping[tuple[float, str, str], float] | None = None,
+) -> Answers:
+    """Answers of one study, as `analysis.answers.read_answers` reads them from records.
+
+    Args:
+        truth: What varies.
+        rng: Of this study.
+        settings: (fusion, control) of each arm -> effect added to its latent sum at every fraction; ``off`` and ``sum``
+            without effect when None.
+        fractions: Of the arms. Their runs share test images but no seeds' luck.
+        effects: (fraction, fusion, control) -> effect at that fraction instead.
+    """
+    settings = settings if settings is not None else {("off", ""): 0.0, ("sum", ""): 0.0}
+    labels = np.repeat(np.arange(len(CLASSES)), truth.images)
+    number = len(labels)
+    difficulty = rng.standard_normal(number) * truth.image
+    mistaken = (rng.random(number)[:, None] > np.cumsum(CONFUSED_WITH, axis=1)[labels]).sum(axis=1)
+    arms = []
+    for fraction in fractions:
+        shared = rng.standard_normal((truth.seeds, 1)) * truth.seed
+        shared = shared + (rng.standard_normal((truth.seeds, len(CLASSES))) * truth.seed_class)[:, labels]
+        for (fusion, control), effect in settings.items():
+            own = rng.standard_normal((truth.seeds, 1)) * truth.arm_seed
+            own = own + (rng.standard_normal((truth.seeds, len(CLASSES))) * truth.arm_seed)[:, labels]
+            own = own + rng.standard_normal(number) * truth.arm_image
+            own = own + rng.standard_normal((truth.seeds, number)) * truth.chance
+            added = (effects or {}).get((fraction, fusion, control), effect)
+            right = truth.levels[labels] + added + difficulty + shared + own > 0
+            arms.append(
+                ArmAnswers(
+                    arm=arm_name(fraction, fusion, control),
+                    fraction=fraction,
+                    fusion=fusion,
+                    encoders="" if fusion == "off" else "prcc+cam16",
+                    control=control,
+                    seeds=np.arange(truth.seeds),
+                    predicted=np.where(right, labels, mistaken),
+                )
+            )
+    return Answers("test", CLASSES, labels, tuple(arms))
+
+
+def with_spread_of_differences(truth: Truth, effect: float, points: float) -> Truth:
+    """The truth with `arm_seed` such that the paired differences of accuracy vary over seeds by this many points (SD).
+
+    Args:
+        truth: Its `arm_seed` is replaced.
+        effect: Of the first arm over the second.
+        points: Standard deviation over seeds in percentage points, on given images, as a study shows it.
+
+    Raises:
+        ValueError: Chance alone makes more.
+    """
+
+    def deviation(arm_seed: float) -> float:
+        each = replace(truth, arm_seed=arm_seed, seeds=400)
+        answers = simulate_study(each, np.random.default_rng(11), {("sum", ""): effect, ("off", ""): 0.0}, (1.0,))
+        first, second = ((arm.predicted == answers.labels).mean(axis=1) for arm in answers.arms)
+        return float(100 * np.std(first - second, ddof=1))
+
+    if deviation(0.0) > points:
+        raise ValueError(f"Chance alone makes {deviation(0.0):.2f} points, expected less than {points}.")
+    return replace(truth, arm_seed=float(brentq(lambda value: deviation(value) - points, 0.0, 3.0, xtol=1e-3)))
+
+
+def records_of(answers: Answers) -> dict[str, list[dict[str, Any]]]:
+    """The rows of ``trials`` and ``predictions`` that such runs leave in a run directory."""
+    trials: list[dict[str, Any]] = []
+    predictions: list[dict[str, Any]] = []
+    for arm in answers.arms:
+        for index, (seed, predicted) in enumerate(zip(arm.seeds, arm.predicted, strict=True)):
+            trial = f"{arm.arm}-{seed}"
+            trials.append(
+                {
+                    "sequence": len(trials),
+                    "trial_id": trial,
+                    "phase": "confirm",
+                    "arm": arm.arm,
+                    "fraction": arm.fraction,
+                    "fusion": arm.fusion,
+                    "encoders": arm.encoders,
+                    "control": arm.control,
+                    "index": index,
+                    "seed": int(seed),
+                    "learning_rate": 1e-3,
+                    "weight_decay": 1e-4,
+                    "status": "completed",
+                    "epochs": 1,
+                    "train_images": 100,
+                    "parameters": 1000,
+                    "error": "",
+                    "tune_id": "",
+                    "host": "",
+                    "time": 0.0,
+                }
+            )
+            probabilities = np.full((len(predicted), len(answers.classes)), 0.1)
+            probabilities[np.arange(len(predicted)), predicted] = 0.6
+            predictions += [
+                {
+                    "sequence": len(predictions) + image,
+                    "trial_id": trial,
+                    "epoch": 1,
+                    "split": answers.split,
+                    "image": f"{image:06}",
+                    "label": int(label),
+                    "probabilities": row.tolist(),
+                }
+                for image, (label, row) in enumerate(zip(answers.labels, probabilities, strict=True))
+            ]
+    return {"trials": trials, "predictions": predictions}
