@@ -34,7 +34,7 @@ METRICS = ("accuracy", "macro_f1", "weighted_f1")
 CONFIDENCE = 0.95
 """Nominal coverage of every interval."""
 
-PSEUDO_IMAGE = 0.25
+PSEUDO_IMAGE = 0.15
 """Weight of the two pseudo images that each class gets when its variance is estimated.
 
 Nine basophils that all runs get right look as if they had no variance, as nine successes out of nine do. As in the
@@ -64,11 +64,23 @@ class Scores:
 
     def __sub__(self, other: Scores) -> Scores:
         """Differences of runs that share seeds (in the same order) and images."""
-        return Scores(
-            self.per_seed - other.per_seed,
-            self.contributions - other.contributions,
-            (self.worth + other.worth) / 2,
-        )
+        return combine_scores([(1.0, self), (-1.0, other)])
+
+
+def combine_scores(parts: Sequence[tuple[float, Scores]]) -> Scores:
+    """A weighted sum of scores of runs that share seeds (in the same order) and images, e.g. a difference of differences.
+
+    Args:
+        parts: (weight, scores), at least one.
+    """
+    up = sum((weight * scores.worth for weight, scores in parts if weight > 0), np.float64(0.0))
+    down = sum((-weight * scores.worth for weight, scores in parts if weight < 0), np.float64(0.0))
+    return Scores(
+        np.sum([weight * scores.per_seed for weight, scores in parts], axis=0),
+        np.sum([weight * scores.contributions for weight, scores in parts], axis=0),
+        # Of two answers to an image that differ, one is worth its part.
+        np.maximum(up, down),
+    )
 
 
 def stack_scores(scores: Sequence[Scores]) -> Scores:
@@ -148,6 +160,29 @@ def score_runs(labels: ArrayLike, predicted: ArrayLike, classes: int) -> dict[st
             right, np.take_along_axis(gain, answer, axis=-1), np.take_along_axis(loss, answer, axis=-1)
         )
         scores[name] = Scores(values, contributions, gain.mean(axis=-2))
+    return scores
+
+
+def score_recall(labels: ArrayLike, predicted: ArrayLike, classes: int) -> dict[int, Scores]:
+    """Recall of every class that has images, as `score_runs` gives the other metrics.
+
+    Args:
+        labels: True classes, int (N,), in [0, classes).
+        predicted: Answers, int (..., S, N), in [0, classes).
+        classes: Number of classes C.
+
+    Returns:
+        Class -> scores.
+    """
+    label = np.asarray(labels, dtype=np.int64)
+    answer = np.asarray(predicted, dtype=np.int64)
+    scores = {}
+    for position in np.unique(label).tolist():
+        members = label == position
+        right = ((answer == label) & members) / members.sum()
+        worth = np.zeros((*answer.shape[:-2], classes))
+        worth[..., position] = 1 / members.sum()
+        scores[int(position)] = Scores(right.sum(axis=-1), right, worth)
     return scores
 
 

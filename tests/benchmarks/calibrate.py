@@ -21,7 +21,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from analysis.evidence import GAIN, LOSS, arm_intervals, judge
+from analysis.evidence import ENOUGH_SEEDS, GAIN, LOSS, arm_intervals, judge
 from tests.benchmarks.simulated_studies import (
     COURSEWORK_VALIDATION,
     NINE_BASOPHILS,
@@ -129,11 +129,13 @@ def coverage_rows(studies: int, run: Run, worlds: dict[str, Truth]) -> Iterator[
     for name, truth in worlds.items():
         expected = expected_metrics(truth)
         outcomes = np.array(list(run(partial(_one_coverage, truth, expected), studies)))
+        # Fewer seeds than five are too few for the promise: what they give is shown, and the verdicts say so.
+        promised = (0.93, 0.97) if truth.seeds >= ENOUGH_SEEDS else (0.0, 1.0)
         for position, metric in enumerate(METRICS):
-            yield Row(f"coverage, {metric}", name, float(outcomes[:, 0, position].mean()), studies, 0.93, 0.97)
+            yield Row(f"coverage, {metric}", name, float(outcomes[:, 0, position].mean()), studies, *promised)
         for position, metric in enumerate(METRICS):
             yield Row(
-                f"coverage, difference of {metric}", name, float(outcomes[:, 1, position].mean()), studies, 0.93, 0.97
+                f"coverage, difference of {metric}", name, float(outcomes[:, 1, position].mean()), studies, *promised
             )
 
 

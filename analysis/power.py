@@ -1,0 +1,130 @@
+"""What a design can find: the smallest difference that it would have detected, and the power of more seeds.
+
+Power is computed for a difference that somebody cares about (5 points by default), never for the one that was observed: that
+would only repeat the p-value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from analysis.intervals import CONFIDENCE
+
+Floats = NDArray[np.float64]
+
+POWER = 0.8
+"""The power at which a difference counts as detectable."""
+
+DIFFERENCE = 0.05
+"""The difference whose power is shown: 5 points of accuracy, or 0.05 of an F1."""
+
+SEEDS = (5, 10, 20)
+"""Numbers of seeds for which power is shown."""
+
+
+def detection_power(
+    difference: ArrayLike, standard_error: ArrayLike, degrees_of_freedom: ArrayLike, tests: ArrayLike = 1
+) -> Floats:
+    """Probability that a two-sided test finds a true difference, in its direction.
+
+    Args:
+        difference: True difference.
+        standard_error: Of the estimated difference.
+        degrees_of_freedom: Of its t statistic.
+        tests: Size of the family that Holm's adjustment runs over. The first step's level (5 % / tests) is used: the least
+            that is certain, whatever the other differences are.
+
+    Returns:
+        float64 in [0, 1], by the noncentral t distribution (scipy.stats.nct).
+    """
+    from scipy import stats
+
+    effect, error, freedom, family = np.broadcast_arrays(
+        *(np.asarray(value, dtype=np.float64) for value in (difference, standard_error, degrees_of_freedom, tests))
+    )
+    # scipy's noncentral t has no limit at infinity; here it is reached long before.
+    freedom = np.minimum(freedom, 1e6)
+    critical = stats.t.isf((1 - CONFIDENCE) / 2 / family, freedom)
+    found = stats.nct.sf(critical, freedom, np.abs(effect) / error)
+    # Far in the tail scipy gives up on what is certain.
+    return np.asarray(
+        np.where(np.isnan(found) & (np.abs(effect) > 10 * critical * error), 1.0, found), dtype=np.float64
+    )
+
+
+def detectable_difference(
+    standard_error: float, degrees_of_freedom: float, tests: int = 1, power: float = POWER
+) -> float:
+    """The smallest true difference that is found with the given power.
+
+    Args:
+        standard_error: Of the estimated difference, above 0.
+        degrees_of_freedom: Of its t statistic.
+        tests: As in `detection_power`.
+        power: In (0, 1).
+    """
+    from scipy import stats
+    from scipy.optimize import brentq
+
+    freedom = min(degrees_of_freedom, 1e6)
+    critical = stats.t.isf((1 - CONFIDENCE) / 2 / tests, freedom)
+
+    def missing(ratio: float) -> float:
+        return float(detection_power(ratio, 1.0, freedom, tests)) - power
+
+    # At the critical value the power is about a half; ten standard errors above it, it is certain for any usable power.
+    return float(standard_error * brentq(missing, 0.0, 10 * critical, xtol=1e-6))
+
+
+def planned_error(
+    seed_part: ArrayLike, image_part: ArrayLike, interaction_part: ArrayLike, seeds: ArrayLike, planned: ArrayLike
+) -> tuple[Floats, Floats]:
+    """Standard error and degrees of freedom that another number of seeds would have, on the same number of images.
+
+    Args:
+        seed_part: Variance components as `analysis.intervals.Estimate` gives them, of the design with `seeds` seeds.
+        image_part: See above; stays whatever the number of seeds.
+        interaction_part: See above.
+        seeds: Number that the components were estimated with.
+        planned: Number that is asked for.
+    """
+    seed, image, interaction, now, then = (
+        np.asarray(value, dtype=np.float64) for value in (seed_part, image_part, interaction_part, seeds, planned)
+    )
+    between = (seed + interaction) * now / then
+    variance = between + image
+    freedom = np.square(variance) * (then - 1) / np.square(np.maximum(between, np.finfo(np.float64).tiny))
+    return np.sqrt(variance), freedom
+
+
+def detectable(verdicts: pd.DataFrame, difference: float = DIFFERENCE, seeds: Sequence[int] = SEEDS) -> pd.DataFrame:
+    """What the comparisons of a study could have shown, and what more seeds would show.
+
+    Args:
+        verdicts: From `analysis.evidence.judge`.
+        difference: True difference for which power is computed, as a share.
+        seeds: Numbers of seeds to plan for.
+
+    Returns:
+        One row per comparison with numbers: fraction, subset, kind, arm, baseline, metric, split, seeds, seed_sd, detectable
+        (smallest difference found with 80 % power by this design) and power_<n> for each number of seeds (power to find
+        `difference`, from the variance components seen here). Both at Holm's first step.
+    """
+    rows = verdicts[verdicts["standard_error"].notna()].reset_index(drop=True)
+    frame = rows[["fraction", "subset", "kind", "arm", "baseline", "metric", "split", "seeds", "seed_sd"]].copy()
+    frame["detectable"] = [
+        detectable_difference(error, freedom, int(tests))
+        for error, freedom, tests in zip(
+            rows["standard_error"], rows["degrees_of_freedom"], rows["family"], strict=True
+        )
+    ]
+    for number in seeds:
+        error, freedom = planned_error(
+            rows["seed_part"], rows["image_part"], rows["interaction_part"], rows["seeds"], number
+        )
+        frame[f"power_{number}"] = detection_power(difference, error, freedom, rows["family"])
+    return frame
