@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from analysis.hyperparameters import hyperparameter_columns
 from analysis.metrics import confusion_metrics
 from analysis.published import published_values
 from analysis.schema import MASKS_SUFFIX
@@ -43,6 +44,16 @@ def control_settings(study: Study) -> list[str]:
     """Settings of the control arms by name."""
     trials = study.trials
     return sorted({setting_of(arm) for arm in trials.loc[trials["control"] != "", "arm"]})
+
+
+def arm_order(study: Study) -> list[str]:
+    """All arms as tables and figures list them: compared ones before controls, by fraction, ``off`` first."""
+    arms = study.trials.drop_duplicates("arm")
+    keyed = [
+        (arm["control"] != "", arm["fraction"], setting_of(arm["arm"]) != OFF, arm["arm"])
+        for arm in arms[["arm", "fraction", "control"]].to_dict("records")
+    ]
+    return [str(key[-1]) for key in sorted(keyed)]
 
 
 def fractions(study: Study) -> pd.Series[float]:
@@ -109,14 +120,14 @@ def run_points(study: Study, metrics: Sequence[str]) -> pd.DataFrame:
     """The compared runs in long form: one row per selected run and metric, with its group's mean and SD.
 
     Returns:
-        fraction, subset, setting, arm, seed, trial_id, learning_rate, weight_decay, best_epoch, rule, metric, value,
-        mean, sd, n; ordered by metric (as given), fraction, setting, seed. Runs without a value are left out.
+        fraction, subset, setting, arm, seed, trial_id, the hyperparameters, best_epoch, rule, metric, value, mean, sd,
+        n; ordered by metric (as given), fraction, setting, seed. Runs without a value are left out.
     """
     runs = study.selected()
     runs = runs[runs["control"] == ""]
     runs = runs.assign(setting=pd.Series([setting_of(arm) for arm in runs["arm"]], index=runs.index, dtype="str"))
     columns = ["fraction", "subset", "setting", "arm", "seed", "trial_id"]
-    columns += ["learning_rate", "weight_decay", "best_epoch", "rule"]
+    columns += [*hyperparameter_columns(runs), "best_epoch", "rule"]
     parts = [runs[columns].assign(metric=metric, value=runs[metric]) for metric in metrics]
     points = pd.concat(parts, ignore_index=True).dropna(subset=["value"])
     grouped = points.groupby(["metric", "subset", "setting"])["value"]

@@ -178,7 +178,11 @@ def _image_rows(study: Study) -> list[tuple[str, list[str]]]:
 def _figure_html(figure: CaptionedFigure) -> Markup:
     """A figure's element and script; Plotly writes < and > in its data as escapes."""
     html = plotly.io.to_html(
-        figure.figure, full_html=False, include_plotlyjs=False, div_id=figure.name, config=_PLOT_CONFIG
+        figure.figure,
+        full_html=False,
+        include_plotlyjs=False,
+        div_id=figure.name.replace("_", "-"),
+        config=_PLOT_CONFIG,
     )
     return Markup(html)  # made by Plotly; texts in it went through style.safe
 

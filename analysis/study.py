@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,9 @@ from analysis.schema import (
     subset_name,
 )
 from analysis.segments import read_parquet, read_segments
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 ARM_COLUMNS = ["arm", "fraction", "subset", "fusion", "encoders", "control", "segmentation"]
 SELECTION_METRICS = ("val_accuracy", "val_macro_f1")
@@ -258,6 +261,37 @@ class Study:
 
         return verdicts(self)
 
+    def figures(self) -> dict[str, str]:
+        """Names of all figures that `figure` draws, with their titles.
+
+        Example:
+            >>> list(study.figures())[:2]
+            ['fraction_curve', 'paired_difference']
+        """
+        from analysis.figures.gallery import FIGURES
+
+        return {name: kind.title for name, kind in FIGURES.items()}
+
+    def figure(self, name: str) -> go.Figure:
+        """Draw one figure; in a notebook it shows by itself.
+
+        Args:
+            name: One of `figures`.
+
+        Returns:
+            A Plotly figure: ``.show()``, ``.write_html(...)``, ``.update_layout(...)``.
+
+        Raises:
+            StudyError: There is no figure of that name.
+
+        Example:
+            >>> type(study.figure("fraction_curve")).__name__
+            'Figure'
+        """
+        from analysis.figures.gallery import draw_figure
+
+        return draw_figure(self, name)
+
     @cached_property
     def _epochs(self) -> pd.DataFrame:
         """Epoch records with their metrics, without anything of the trial."""
@@ -307,7 +341,7 @@ def _stack(lists: pd.Series[Any], shape: tuple[int, ...], column: str, place: Pa
     """
     size = int(np.prod(shape))
     values = lists.to_numpy()
-    present = np.array([value is not None and not np.isscalar(value) for value in values], dtype=bool)
+    present = lists.notna().to_numpy()  # a list is never missing, whatever it holds
     stacked = np.zeros((len(values), size))
     if present.any():
         flat = np.concatenate(values[present]).astype(np.float64)

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.comparison import run_points
-from analysis.figures.fraction_curve import RUN_HOVER
+from analysis.figures.hover import RUN_HOVER, run_hover
 from analysis.figures.style import (
     GREY,
     TEMPLATE,
@@ -109,10 +109,7 @@ def _add_setting(figure: go.Figure, runs: pd.DataFrame, *, setting: str, colour:
             legendgroup=setting,
             showlegend=column == 1,
             marker={"color": colour, "size": 6, "opacity": 0.65},
-            customdata=[
-                [safe(row.arm), row.seed, safe(row.trial_id), row.learning_rate, row.weight_decay, row.best_epoch]
-                for row in runs.itertuples()
-            ],
+            customdata=run_hover(runs),
             hovertemplate=RUN_HOVER.replace("VALUE", f"%{{y:{form}}}"),
         ),
         row=1,

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.comparison import majority_floor, run_points
+from analysis.figures.hover import RUN_HOVER, run_hover
 from analysis.figures.style import (
     GREY,
     TEMPLATE,
@@ -164,20 +165,9 @@ def _add_runs(figure: go.Figure, runs: pd.DataFrame, *, setting: str, colour: st
             legendgroup=setting,
             showlegend=show,
             marker={"color": colour, "size": 6, "opacity": 0.65},
-            customdata=[
-                [safe(row.arm), row.seed, safe(row.trial_id), row.learning_rate, row.weight_decay, row.best_epoch]
-                for row in runs.itertuples()
-            ],
+            customdata=run_hover(runs),
             hovertemplate=RUN_HOVER.replace("VALUE", f"%{{y:{form}}}"),
         ),
         row=1,
         col=column,
     )
-
-
-RUN_HOVER = (
-    "%{customdata[0]}, seed %{customdata[1]:d}<br>VALUE<br>trial %{customdata[2]}"
-    "<br>learning rate %{customdata[3]:.2e}, weight decay %{customdata[4]:.2e}<br>best epoch %{customdata[5]}"
-    "<extra></extra>"
-)
-"""Hover text of one run: arm, seed, value, trial and settings."""

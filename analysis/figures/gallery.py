@@ -1,18 +1,43 @@
-"""All figures of a study with their captions, in the order of the report."""
+"""All figures of a study by name, with titles and captions, in the order of the report."""
 
 from __future__ import annotations
 
+import difflib
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from analysis.figures.comparison_dots import comparison_dots, comparison_dots_table
+from analysis.confusion import shown_split
+from analysis.errors import StudyError
+from analysis.figures.comparison_dots import comparison_dots
+from analysis.figures.confusion import confusion_counts, confusion_shares, recall_heatmap
 from analysis.figures.fraction_curve import fraction_curve
+from analysis.figures.importance import FEWEST_TRIALS, importance
 from analysis.figures.learning_curves import TRIALS_PER_PANEL, learning_curves
+from analysis.figures.paired_difference import paired_difference
+from analysis.figures.parallel_coordinates import LINES, parallel_coordinates
 from analysis.figures.pretraining_curves import pretraining_curves
+from analysis.figures.response import TRIALS_PER_ARM, response
+from analysis.figures.rungs import rungs
+from analysis.figures.with_without_curves import with_without_curves
+from analysis.figures.worker_timeline import BARS, busy_share, worker_timeline, worker_timeline_table
 from analysis.published import PUBLISHED_NOTE
 from analysis.study import Study
 from analysis.tables import NO_EVIDENCE, OPTIMISTIC, floor_sentence, selection_rule
+
+
+@dataclass(frozen=True)
+class FigureKind:
+    """One of the figures that a study has."""
+
+    title: str
+    draw: Callable[[Study], go.Figure]
+    caption: Callable[[Study], str]
+    """What to see, which runs, n, and what the figure is not."""
+    section: str
+    """Part of the report: "results", "classes", "training", "search", "pretraining" or "cost"."""
 
 
 @dataclass(frozen=True)
@@ -23,59 +48,187 @@ class CaptionedFigure:
     title: str
     caption: str
     figure: go.Figure
+    section: str
+
+
+def _where(study: Study) -> str:
+    return "Nothing was chosen on the test images." if shown_split(study) == "test" else OPTIMISTIC
+
+
+def _fraction_caption(study: Study) -> str:
+    return (
+        f"{selection_rule(study)} {OPTIMISTIC} {floor_sentence(study)} Settings are set apart a little sideways. "
+        f"{PUBLISHED_NOTE}"
+    )
+
+
+def _difference_caption(study: Study) -> str:
+    return (
+        "Each mark is one seed: the run of the arm minus the run without pretraining that saw the same images in the same "
+        f"order from the same initial weights; bars are means over seeds. Open marks are controls, which must not win. "
+        f"{_where(study)} {NO_EVIDENCE}"
+    )
+
+
+def _dots_caption(study: Study) -> str:
+    return (
+        f"{selection_rule(study)} {_where(study)} Points are runs, a line joins the runs of one seed; bars are ± one "
+        f"standard deviation over seeds, no confidence interval. {NO_EVIDENCE}"
+    )
+
+
+def _pair_caption(study: Study) -> str:
+    return (
+        f"{selection_rule(study)} Thin: validation of each run; thick: mean over runs; dotted: mean in training, measured "
+        "on augmented crops during the epoch. Cross-entropy, natural logarithm, on a logarithmic axis. One curve is not "
+        "evidence: see the differences with their intervals."
+    )
+
+
+def _learning_caption(quantity: str) -> Callable[[Study], str]:
+    loss = " Mean cross-entropy, natural logarithm, on a logarithmic axis." if quantity == "loss" else ""
+    return lambda _: (
+        "Every trial of the search, one panel per arm, all on one scale; the winner thick, a star at its chosen epoch. "
+        f"An arm with more than {TRIALS_PER_PANEL} trials shows {TRIALS_PER_PANEL} of them, evenly over their ranks. One "
+        f"run per line. Training values are measured on augmented crops during the epoch.{loss}"
+    )
+
+
+def _response_caption(_: Study) -> str:
+    return (
+        "Every trial of the search at its best epoch (n = 1 each), as percentage points below the best full-length trial "
+        "of its arm; open marks did not reach full length. The surface is a polynomial of degree two in the logarithms, "
+        "fitted to full-length trials where an arm has more than six; its R² is in the hover text. A star at an edge says "
+        f"that better settings may lie outside the range. At most {TRIALS_PER_ARM} trials an arm are drawn, evenly over "
+        "their ranks; the surface is fitted to all."
+    )
+
+
+def _parallel_caption(study: Study) -> str:
+    count = int((study.trials["phase"] == "search").sum())
+    thinned = (
+        f" Of {count:,} trials about {LINES:,} are drawn, evenly over the ranks of each arm." if count > LINES else ""
+    )
+    return (
+        "One line per trial of the search (n = 1 each) at its best epoch, coloured by setting. Drag along an axis to pick "
+        f"trials, click it to let go; drag a title to move its axis.{thinned} A picked trial is the best of many: no "
+        "evidence for its settings."
+    )
+
+
+def _importance_caption(_: Study) -> str:
+    return (
+        "How much each hyperparameter sets the upper tenth of an arm's trials apart from all of them (PED-ANOVA, shares "
+        f"of one within the arm). Arms with fewer than {FEWEST_TRIALS} trials are left out; below a hundred the shares "
+        "vary much from search to search. It describes this search; it is no statement about the settings in general."
+    )
+
+
+def _rungs_caption(_: Study) -> str:
+    return (
+        "Where the trials of the search ended: stopped by ASHA at a rung (dark: early), trained to full length, diverged or "
+        "failed; on the right the epochs that they had cost by then."
+    )
+
+
+def _confusion_caption(study: Study) -> str:
+    split = {"test": "test", "val": "validation"}[shown_split(study)]
+    return f"{selection_rule(study)} Counts on the {split} images, summed over n runs; rows are true classes. {_where(study)}"
+
+
+def _counts_caption(study: Study) -> str:
+    return f"{_confusion_caption(study)} Colours follow the logarithm of the count."
+
+
+def _shares_caption(study: Study) -> str:
+    return f"{_confusion_caption(study)} Each row in percent of its class; a dash: the split has no image of the class."
+
+
+def _recall_caption(study: Study) -> str:
+    return (
+        f"{selection_rule(study)} Percent of the images of a class that were named rightly, mean over runs. {_where(study)}"
+        " The fewer images a class has, the less a difference between arms says: one of nine basophils is 11 points."
+    )
+
+
+def _timeline_caption(study: Study) -> str:
+    table = worker_timeline_table(study)
+    share = busy_share(table)
+    busy = (
+        f" Epochs took {100 * share:.0f} % of the workers' time from the first begin to the last end."
+        if not math.isnan(share)
+        else ""
+    )
+    thinned = (
+        f" {len(table):,} stretches of training are more than the {BARS:,} that can be told apart: only their number is drawn."
+        if len(table) > BARS
+        else ""
+    )
+    return (
+        "Trials on workers as the driver wrote them down; pale bars are confirmations. A worker is a place for one trial "
+        f"on a host.{busy}{thinned} Time between epochs (checkpoints, starting a trial) and interruptions is not training."
+    )
+
+
+def _pretraining_caption(_: Study) -> str:
+    return "One run per encoder (n = 1). Loss: cross-entropy for a classifier, mean squared error for an autoencoder."
+
+
+FIGURES: dict[str, FigureKind] = {
+    "fraction_curve": FigureKind(
+        "Validation results against the amount of labelled data", fraction_curve, _fraction_caption, "results"
+    ),
+    "paired_difference": FigureKind(
+        "Difference to no pretraining, seed by seed", paired_difference, _difference_caption, "results"
+    ),
+    "comparison_dots": FigureKind("Runs without and with pretraining", comparison_dots, _dots_caption, "results"),
+    "recall_heatmap": FigureKind("Recall of each class", recall_heatmap, _recall_caption, "classes"),
+    "confusion_shares": FigureKind("Confusion matrices, percent", confusion_shares, _shares_caption, "classes"),
+    "confusion_counts": FigureKind("Confusion matrices, images", confusion_counts, _counts_caption, "classes"),
+    "with_without_curves": FigureKind(
+        "Training without and with pretraining", with_without_curves, _pair_caption, "training"
+    ),
+    "learning_curves_accuracy": FigureKind(
+        "Learning curves: accuracy",
+        lambda study: learning_curves(study, "accuracy"),
+        _learning_caption("accuracy"),
+        "training",
+    ),
+    "learning_curves_loss": FigureKind(
+        "Learning curves: loss", lambda study: learning_curves(study, "loss"), _learning_caption("loss"), "training"
+    ),
+    "response": FigureKind("Response to learning rate and weight decay", response, _response_caption, "search"),
+    "parallel_coordinates": FigureKind("All settings of all trials", parallel_coordinates, _parallel_caption, "search"),
+    "importance": FigureKind("Importance of the hyperparameters", importance, _importance_caption, "search"),
+    "rungs": FigureKind("Early stopping and its cost", rungs, _rungs_caption, "search"),
+    "pretraining_curves": FigureKind(
+        "Pretraining of the encoders", pretraining_curves, _pretraining_caption, "pretraining"
+    ),
+    "worker_timeline": FigureKind("Trials on the workers", worker_timeline, _timeline_caption, "cost"),
+}
+"""Name -> figure, in the order of the report."""
+
+
+def draw_figure(study: Study, name: str) -> go.Figure:
+    """Draw one figure by its name.
+
+    Raises:
+        StudyError: There is no such figure; the message names the nearest and all others.
+    """
+    if name not in FIGURES:
+        near = difflib.get_close_matches(name, FIGURES, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise StudyError(f"{name!r}: there is no such figure.{hint} There are: {', '.join(FIGURES)}.")
+    return FIGURES[name].draw(study)
+
+
+def captioned(study: Study, name: str) -> CaptionedFigure:
+    """One figure with title and caption; see `draw_figure`."""
+    figure = draw_figure(study, name)
+    kind = FIGURES[name]
+    return CaptionedFigure(name, kind.title, kind.caption(study), figure, kind.section)
 
 
 def gallery(study: Study) -> list[CaptionedFigure]:
-    """All figures of a study; those without content yet say so."""
-    rule = selection_rule(study)
-    made = [
-        CaptionedFigure(
-            "fraction-curve",
-            "Validation results against the amount of labelled data",
-            f"{rule} {OPTIMISTIC} {floor_sentence(study)} Settings are set apart a little sideways. {PUBLISHED_NOTE}",
-            fraction_curve(study),
-        ),
-        _comparison(study, rule),
-    ]
-    shown = (
-        "Every trial of the search, one panel per arm, all on one scale; the winner thick, a star at its chosen epoch. "
-        f"An arm with more than {TRIALS_PER_PANEL} trials shows {TRIALS_PER_PANEL} of them, evenly over their ranks. "
-        "One run per line. Training values are measured on augmented crops during the epoch."
-    )
-    made.append(
-        CaptionedFigure(
-            "learning-curves-accuracy", "Learning curves: accuracy", shown, learning_curves(study, "accuracy")
-        )
-    )
-    made.append(
-        CaptionedFigure(
-            "learning-curves-loss",
-            "Learning curves: loss",
-            f"{shown} Mean cross-entropy, natural logarithm, on a logarithmic axis.",
-            learning_curves(study, "loss"),
-        )
-    )
-    if len(study.curves):
-        made.append(
-            CaptionedFigure(
-                "pretraining-curves",
-                "Pretraining of the encoders",
-                "One run per encoder (n = 1). Loss: cross-entropy for a classifier, mean squared error for an "
-                "autoencoder.",
-                pretraining_curves(study),
-            )
-        )
-    return made
-
-
-def _comparison(study: Study, rule: str) -> CaptionedFigure:
-    table = comparison_dots_table(study)
-    test = bool(table["metric"].str.startswith("test").any())
-    where = "Nothing was chosen on the test images." if test else OPTIMISTIC
-    return CaptionedFigure(
-        "comparison",
-        f"Without and with pretraining, {'test' if test else 'validation'} images",
-        f"{rule} {where} Points are runs, a line joins the runs of one seed; bars are ± one standard deviation over "
-        f"seeds, no confidence interval. {NO_EVIDENCE}",
-        comparison_dots(study),
-    )
+    """All figures of a study; those without content yet say so, that of the pretraining is left out."""
+    return [captioned(study, name) for name in FIGURES if name != "pretraining_curves" or len(study.curves)]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.comparison import setting_of
-from analysis.figures.style import TEMPLATE, broken_lines, empty_figure, legend_title, safe, setting_colours
+from analysis.figures.hover import TRIAL_HOVER, trial_hover
+from analysis.figures.style import TEMPLATE, broken_lines, empty_figure, legend_title, numbers, safe, setting_colours
+from analysis.figures.thinning import evenly_by_rank
+from analysis.hyperparameters import hyperparameter_columns
 from analysis.study import Study
 
 TRIALS_PER_PANEL = 40
@@ -33,20 +35,15 @@ def learning_curves_table(study: Study, limit: int = TRIALS_PER_PANEL) -> pd.Dat
         limit: Trials per arm that are shown; the winner is always among them.
 
     Returns:
-        fraction, subset, setting, arm, trial_id, index, seed, learning_rate (of the trial), weight_decay, status,
-        winner (bool), best_epoch, epoch, train_accuracy, val_accuracy, train_loss, val_loss; ordered by fraction,
-        setting, index, epoch.
+        fraction, subset, setting, arm, trial_id, index, seed, hyperparameters of the trial, status, winner (bool),
+        best_epoch, epoch, train_accuracy, val_accuracy, train_loss, val_loss; ordered by fraction, setting, index, epoch.
     """
     trials = study.trials[(study.trials["phase"] == "search") & (study.trials["control"] == "")].copy()
     trials["winner"] = trials["trial_id"].isin(study.winners()["trial_id"])
     trials["setting"] = pd.Series([setting_of(arm) for arm in trials["arm"]], index=trials.index, dtype="str")
-    ranked = trials.sort_values(["winner", study.metric, "index"], ascending=[False, False, True], kind="stable")
-    place = ranked.groupby("arm").cumcount()
-    size = ranked.groupby("arm")["trial_id"].transform("count")
-    # The first of every stretch of size/limit ranks: the winner has rank 0.
-    stretch = np.maximum(size / limit, 1)
-    kept = ranked[(place == 0) | (np.floor(place / stretch) != np.floor((place - 1) / stretch))]
-    columns = ["fraction", "subset", "setting", "arm", "trial_id", "index", "seed", "learning_rate", "weight_decay"]
+    ranked = trials.sort_values("index", kind="stable")
+    kept = ranked[evenly_by_rank(ranked, ["winner", study.metric], "arm", limit)]
+    columns = ["fraction", "subset", "setting", "arm", "trial_id", "index", "seed", *hyperparameter_columns(trials)]
     epochs = study.epochs[["trial_id", "epoch", "train_accuracy", "val_accuracy", "train_loss", "val_loss"]]
     table = kept[[*columns, "status", "winner", "best_epoch"]].merge(epochs, on="trial_id")
     ordered: pd.DataFrame = table.sort_values(["fraction", "setting", "index", "epoch"], kind="stable")
@@ -94,14 +91,14 @@ def _add_panel(figure: go.Figure, panel: pd.DataFrame, *, colour: str, quantity:
         figure.add_trace(
             go.Scatter(
                 x=broken_lines(group["epoch"].tolist() for group in groups),
-                y=broken_lines(_numbers(group[value]) for group in groups),
-                customdata=broken_lines(_hover_data(group) for group in groups),
+                y=broken_lines(numbers(group[value]) for group in groups),
+                customdata=broken_lines(trial_hover(group) for group in groups),
                 mode="lines+markers",
                 line={"color": colour, "width": 1},
                 marker={"color": colour, "size": 3},
                 opacity=0.55,
                 showlegend=False,
-                hovertemplate=_HOVER.replace("VALUE", f"validation %{{y:{form}}}"),
+                hovertemplate=TRIAL_HOVER.replace("VALUE", f"epoch %{{x}}: validation %{{y:{form}}}"),
             ),
             row=row,
             col=column,
@@ -113,12 +110,12 @@ def _add_panel(figure: go.Figure, panel: pd.DataFrame, *, colour: str, quantity:
         figure.add_trace(
             go.Scatter(
                 x=winner["epoch"].tolist(),
-                y=_numbers(winner[name]),
-                customdata=_hover_data(winner),
+                y=numbers(winner[name]),
+                customdata=trial_hover(winner),
                 mode="lines",
                 line={"color": colour, "width": 3 if dash == "solid" else 2, "dash": dash},
                 showlegend=False,
-                hovertemplate=_HOVER.replace("VALUE", f"winner, {words} %{{y:{form}}}"),
+                hovertemplate=TRIAL_HOVER.replace("VALUE", f"epoch %{{x}}: winner, {words} %{{y:{form}}}"),
             ),
             row=row,
             col=column,
@@ -127,12 +124,12 @@ def _add_panel(figure: go.Figure, panel: pd.DataFrame, *, colour: str, quantity:
     figure.add_trace(
         go.Scatter(
             x=best["epoch"].tolist(),
-            y=_numbers(best[value]),
-            customdata=_hover_data(best),
+            y=numbers(best[value]),
+            customdata=trial_hover(best),
             mode="markers",
             marker={"color": colour, "size": 14, "symbol": "star", "line": {"color": "white", "width": 1}},
             showlegend=False,
-            hovertemplate=_HOVER.replace("VALUE", f"winner, chosen epoch, validation %{{y:{form}}}"),
+            hovertemplate=TRIAL_HOVER.replace("VALUE", f"epoch %{{x}}: winner, chosen epoch, validation %{{y:{form}}}"),
         ),
         row=row,
         col=column,
@@ -149,21 +146,3 @@ def _add_legend(figure: go.Figure, colour: str) -> None:
     )
     for name, look in entries:
         figure.add_trace(go.Scatter(x=[None], y=[None], name=name, hoverinfo="skip", **look), row=1, col=1)
-
-
-def _numbers(values: pd.Series[float]) -> list[float | None]:
-    """Values for Plotly: a missing one is a gap in the line."""
-    return [None if np.isnan(value) else float(value) for value in values]
-
-
-def _hover_data(rows: pd.DataFrame) -> list[object]:
-    return [
-        [safe(row.arm), safe(row.trial_id), row.seed, row.learning_rate, row.weight_decay, safe(row.status)]
-        for row in rows.itertuples()
-    ]
-
-
-_HOVER = (
-    "%{customdata[0]}, seed %{customdata[2]:d}<br>epoch %{x}: VALUE<br>trial %{customdata[1]}, %{customdata[5]}"
-    "<br>learning rate %{customdata[3]:.2e}, weight decay %{customdata[4]:.2e}<extra></extra>"
-)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
+import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.comparison import OFF, compared_settings, control_settings, setting_title
@@ -16,8 +18,12 @@ BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE = "#0072B2", "#D55E00", "#009E73", 
 GREY = "#808080"
 """For what is not ours: published values and the floor. Legible on white and on near-black."""
 
-_KNOWN = {OFF: BLUE, "sum": VERMILLION, "concat": GREEN, "gated": PURPLE}
-_OTHERS = (SKY, ORANGE, GREEN, PURPLE)
+# Tol, "Colour Schemes", 2021, muted: for settings beyond the first six.
+WINE, TEAL, INDIGO, OLIVE = "#882255", "#44AA99", "#6F64B5", "#999933"
+
+_KNOWN = {OFF: BLUE, "sum": VERMILLION, "concat": GREEN, "gated": PURPLE, "finetune": ORANGE}
+_CONTROLS = {"random": SKY, "shuffled": WINE, "published": OLIVE, "twin": TEAL}
+_OTHERS = (INDIGO, TEAL, OLIVE, SKY, WINE, ORANGE, PURPLE, GREEN)
 
 _AXIS = {
     "gridcolor": "rgba(128,128,128,0.25)",
@@ -55,16 +61,23 @@ def metric_title(metric: str) -> str:
 
 
 def setting_colours(study: Study) -> dict[str, str]:
-    """Colour of every setting of a study: the same for the same setting in all figures."""
+    """Colour of every setting of a study, in the order of drawing: compared settings, then controls.
+
+    A setting that is known keeps its colour in every figure and in every study, so that runs can be put side by side.
+    The colour says the setting; an arm's fraction is said by the axis or the panel.
+    """
+    names = [*compared_settings(study), *control_settings(study)]
+    controls = set(control_settings(study))
     colours: dict[str, str] = {}
-    others = [name for name in (*compared_settings(study), *control_settings(study)) if name not in _KNOWN]
-    for name in compared_settings(study):
-        if name in _KNOWN:
-            colours[name] = _KNOWN[name]
-    free = [colour for colour in (*_OTHERS, BLUE, VERMILLION) if colour not in colours.values()]
-    for position, name in enumerate(others):
+    for name in names:
+        colour = _CONTROLS.get(name.rpartition("-")[2]) if name in controls else _KNOWN.get(name)
+        # Two fusion modes may share a control: the second one takes a free colour.
+        if colour is not None and colour not in colours.values():
+            colours[name] = colour
+    free = [colour for colour in _OTHERS if colour not in colours.values()] or list(_OTHERS)
+    for position, name in enumerate(name for name in names if name not in colours):
         colours[name] = free[position % len(free)]
-    return colours
+    return {name: colours[name] for name in names}
 
 
 def legend_title(setting: str) -> str:
@@ -88,6 +101,11 @@ def broken_lines(groups: Iterable[Iterable[object]]) -> list[object]:
     for group in groups:
         joined += [*group, None]
     return joined[:-1]
+
+
+def numbers(values: pd.Series[float]) -> list[float | None]:
+    """Values for Plotly: a missing one is a gap in the line."""
+    return [None if np.isnan(value) else float(value) for value in values.astype("float64")]
 
 
 def empty_figure(message: str) -> go.Figure:

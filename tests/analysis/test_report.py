@@ -31,7 +31,7 @@ def test_the_report_is_complete_and_offline(finished: Path) -> None:
     assert "https://" not in page
     for name in (
         "fraction-curve",
-        "comparison",
+        "comparison-dots",
         "learning-curves-accuracy",
         "learning-curves-loss",
         "pretraining-curves",

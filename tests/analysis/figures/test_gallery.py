@@ -6,21 +6,52 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from analysis import load_study
-from analysis.figures.gallery import gallery
+import pytest
+
+from analysis import StudyError, load_study
+from analysis.figures.gallery import FIGURES, gallery
+from analysis.figures.style import setting_colours
 
 
 def test_captions_say_where_values_come_from(finished: Path) -> None:
     figures = {figure.name: figure for figure in gallery(load_study(finished))}
-    assert "n = 2 seeds" in figures["fraction-curve"].caption
-    assert "optimistic" in figures["fraction-curve"].caption
-    assert figures["comparison"].title.endswith("test images")
-    assert "no confidence interval" in figures["comparison"].caption
+    assert "n = 2 seeds" in figures["fraction_curve"].caption
+    assert "optimistic" in figures["fraction_curve"].caption
+    assert "Nothing was chosen on the test images" in figures["comparison_dots"].caption
+    assert "no confidence interval" in figures["comparison_dots"].caption
 
 
 def test_an_empty_study_has_figures_that_say_so(run_directory: Callable[..., Any]) -> None:
-    figures = gallery(load_study(run_directory().save()))
-    texts = [figure.figure.layout.annotations[0].text for figure in figures]
-    assert texts[0] == "No full-length run has ended yet."
-    assert texts[2] == "No epoch has been recorded yet."
-    assert "pretraining-curves" not in [figure.name for figure in figures]
+    figures = {figure.name: figure.figure for figure in gallery(load_study(run_directory().save()))}
+    assert set(figures) == set(FIGURES) - {"pretraining_curves"}
+    texts = {name: figure.layout.annotations[0].text for name, figure in figures.items()}
+    assert texts["fraction_curve"] == "No full-length run has ended yet."
+    assert texts["learning_curves_loss"] == "No epoch has been recorded yet."
+
+
+def test_a_figure_is_found_by_its_name_and_a_wrong_name_suggests_one(finished: Path) -> None:
+    study = load_study(finished)
+    assert list(study.figures()) == list(FIGURES)
+    for name in study.figures():
+        assert study.figure(name).data or name == "importance"  # too few trials
+    with pytest.raises(StudyError, match="Did you mean 'fraction_curve'"):
+        study.figure("fraction-curve")
+
+
+def test_a_study_with_one_arm_has_every_figure(run_directory: Callable[..., Any]) -> None:
+    directory = run_directory()
+    directory.trial("a", correct=[20, 21])
+    directory.trial("c", phase="confirm", seed=1, correct=[22, 23])
+    for figure in gallery(load_study(directory.save())):
+        assert figure.figure.layout.height
+
+
+def test_an_arm_has_one_colour_in_every_figure(finished: Path) -> None:
+    study = load_study(finished)
+    colours = setting_colours(study)
+    for name in ("fraction_curve", "comparison_dots", "with_without_curves", "worker_timeline"):
+        for trace in study.figure(name).data:
+            for setting in ("off", "sum"):
+                if trace.name and trace.legendgroup and trace.legendgroup.split()[0] == setting:
+                    colour = trace.line.color if trace.mode and "lines" in trace.mode else trace.marker.color
+                    assert colour == colours[setting], (name, trace.name)

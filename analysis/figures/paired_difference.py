@@ -1,0 +1,122 @@
+"""What pretraining, and every control, changes at each fraction: differences of runs with the same seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.comparison import OFF, setting_of
+from analysis.confusion import shown_split
+from analysis.figures.style import GREY, TEMPLATE, empty_figure, metric_title, safe, setting_colours
+from analysis.study import Study
+
+_WIDTH = 0.6
+"""Of the place of one fraction, how much its settings take."""
+
+
+def paired_difference(study: Study, metric: str = "accuracy") -> go.Figure:
+    """Difference to the arm without pretraining, seed by seed.
+
+    Args:
+        study: Any study.
+        metric: "accuracy", "macro_f1" or "weighted_f1"; on test images where there are some.
+    """
+    table = paired_difference_table(study, metric)
+    return draw_paired_difference(table, setting_colours(study), f"{shown_split(study)}_{metric}")
+
+
+def paired_difference_table(study: Study, metric: str = "accuracy") -> pd.DataFrame:
+    """Differences between runs of one seed at one fraction, of every setting minus ``off``.
+
+    Args:
+        study: Any study.
+        metric: As in `paired_difference`.
+
+    Returns:
+        One row per fraction, setting and seed that both arms have: fraction, subset, setting, arm, control, seed,
+        trial_id, baseline_trial_id, value, baseline, difference; mean (over seeds), n. Winners of the search have no
+        seeds in common that mean anything: without confirmed runs the table is empty.
+    """
+    columns = ["fraction", "subset", "setting", "arm", "control", "seed", "trial_id"]
+    runs = study.selected()
+    column = f"{shown_split(study)}_{metric}"
+    runs = runs[(runs["rule"] == "confirmed") & runs[column].notna()]
+    runs = runs.assign(setting=pd.Series([setting_of(arm) for arm in runs["arm"]], index=runs.index, dtype="str"))
+    baseline = runs[runs["setting"] == OFF][["fraction", "seed", "trial_id", column]]
+    baseline = baseline.rename(columns={"trial_id": "baseline_trial_id", column: "baseline"})
+    others = runs.loc[runs["setting"] != OFF, [*columns, column]].rename(columns={column: "value"})
+    table = others.merge(baseline, on=["fraction", "seed"])
+    table["difference"] = table["value"] - table["baseline"]
+    grouped = table.groupby("arm")["difference"]
+    table["mean"], table["n"] = grouped.transform("mean"), grouped.transform("count")
+    return table.sort_values(["fraction", "control", "setting", "seed"], kind="stable").reset_index(drop=True)
+
+
+def draw_paired_difference(table: pd.DataFrame, colours: dict[str, str], metric: str) -> go.Figure:
+    """Draw `paired_difference_table`: a mark per seed, a bar at the mean."""
+    if not len(table):
+        return empty_figure("No two confirmed runs share a fraction and a seed yet.")
+    subsets = list(dict.fromkeys(table["subset"]))
+    settings = [name for name in colours if name in set(table["setting"])]
+    step = _WIDTH / max(1, len(settings))
+    points = metric.endswith("accuracy")
+    scale, unit = (100.0, " points") if points else (1.0, "")
+    form = "+.2f" if points else "+.3f"
+    figure = go.Figure()
+    figure.add_hline(y=0, line={"color": GREY, "width": 1})
+    for position, setting in enumerate(settings):
+        rows = table[table["setting"] == setting]
+        offset = (position - (len(settings) - 1) / 2) * step
+        places = np.array([subsets.index(subset) for subset in rows["subset"]]) + offset
+        control = bool((rows["control"] != "").any())
+        figure.add_trace(
+            go.Scatter(
+                x=places.round(4).tolist(),
+                y=(scale * rows["difference"]).tolist(),
+                mode="markers",
+                name=safe(setting) + (" (control)" if control else ""),
+                legendgroup=setting,
+                marker={
+                    "color": colours[setting],
+                    "size": 8,
+                    "opacity": 0.8,
+                    "symbol": "diamond-open" if control else "circle",
+                },
+                customdata=[
+                    [safe(row.arm), str(row.seed), safe(row.trial_id), safe(row.baseline_trial_id)]
+                    for row in rows.itertuples()
+                ],
+                hovertemplate=(
+                    f"%{{customdata[0]}} minus off, seed %{{customdata[1]}}<br>%{{y:{form}}}{unit}<br>trials "
+                    "%{customdata[2]} and %{customdata[3]}<extra></extra>"
+                ),
+            )
+        )
+        means = rows.drop_duplicates("subset")
+        figure.add_trace(
+            go.Scatter(
+                x=[subsets.index(subset) + offset for subset in means["subset"]],
+                y=(scale * means["mean"]).tolist(),
+                mode="markers",
+                name=f"{safe(setting)}, mean",
+                legendgroup=setting,
+                showlegend=False,
+                marker={"color": colours[setting], "size": 18, "symbol": "line-ew", "line": {"width": 3}}
+                | {"line": {"width": 3, "color": colours[setting]}},
+                customdata=[[safe(row.arm), row.n] for row in means.itertuples()],
+                hovertemplate=(
+                    f"%{{customdata[0]}} minus off<br>mean %{{y:{form}}}{unit} of %{{customdata[1]}} seeds<extra></extra>"
+                ),
+            )
+        )
+    figure.update_xaxes(
+        tickvals=list(range(len(subsets))),
+        ticktext=[safe(name) for name in subsets],
+        range=[-0.5, len(subsets) - 0.5],
+        title_text="labelled training images",
+    )
+    title = f"difference in {metric_title(metric)}" + (", percentage points" if points else "")
+    figure.update_yaxes(title_text=title, tickformat="+" if points else "+.2f")
+    figure.update_layout(template=TEMPLATE, height=440)
+    return figure

@@ -1,0 +1,227 @@
+"""How the result of an arm depends on learning rate and weight decay."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from analysis.comparison import setting_of
+from analysis.figures.hover import TRIAL_HOVER, trial_hover
+from analysis.figures.style import GREY, TEMPLATE, empty_figure, legend_title, safe, setting_colours
+from analysis.figures.thinning import evenly_by_rank
+from analysis.hyperparameters import (
+    LEARNING_RATE,
+    WEIGHT_DECAY,
+    at_edge,
+    hyperparameter_columns,
+    positive_positions,
+    searched_range,
+)
+from analysis.study import Study
+
+TRIALS_PER_ARM = 200
+"""More trials of an arm than this are thinned out evenly over their ranks."""
+
+_TERMS = 6
+"""Coefficients of a polynomial of degree two in two variables."""
+_GRID = 25
+"""Points along each side of the fitted surface."""
+_WORST = 20.0
+"""Percentage points below the best at which the colours end: worse trials are all equally bad."""
+
+
+def response(study: Study) -> go.Figure:
+    """Selection metric of every search trial over learning rate and weight decay, one panel per arm."""
+    return draw_response(response_table(study), setting_colours(study), study.metric)
+
+
+def response_table(study: Study, limit: int = TRIALS_PER_ARM) -> pd.DataFrame:
+    """Search trials with a value of the selection metric.
+
+    Args:
+        study: Any study.
+        limit: Trials per arm that are shown.
+
+    Returns:
+        One row per trial: fraction, subset, setting, arm, trial_id, seed, index, status, epochs, learning_rate,
+        weight_decay, further hyperparameters, score (at the best epoch), below_best (score of the arm's best
+        full-length trial minus the score; of its best trial when none is full-length), winner, edge (the winner lies at
+        an end of the searched range), x and y (log10 of learning rate and weight decay), shown (False: thinned out).
+    """
+    trials = study.trials
+    trials = trials[(trials["phase"] == "search") & trials[study.metric].notna()].copy()
+    trials["setting"] = pd.Series([setting_of(arm) for arm in trials["arm"]], index=trials.index, dtype="str")
+    trials["score"] = trials[study.metric].astype("float64")
+    full = trials.loc[trials["status"] == "completed"].groupby("arm")["score"].max()
+    best = trials["arm"].map(full).astype("float64").fillna(trials.groupby("arm")["score"].transform("max"))
+    trials["below_best"] = best - trials["score"]
+    trials["winner"] = trials["trial_id"].isin(study.winners()["trial_id"])
+    edges = np.zeros(len(trials), dtype=bool)
+    for name in (LEARNING_RATE, WEIGHT_DECAY):
+        bounds = searched_range(study, name)
+        if bounds is not None:
+            edges |= np.array([at_edge(value, bounds) for value in trials[name]], dtype=bool)
+    trials["edge"] = trials["winner"] & edges
+    trials["x"] = np.log10(positive_positions(trials[LEARNING_RATE]))
+    trials["y"] = np.log10(positive_positions(trials[WEIGHT_DECAY]))
+    trials["shown"] = evenly_by_rank(trials, ["winner", "score"], "arm", limit)
+    columns = ["fraction", "subset", "setting", "arm", "trial_id", "seed", "index", "status", "epochs"]
+    columns += hyperparameter_columns(trials)
+    table = trials[[*columns, "score", "below_best", "winner", "edge", "x", "y", "shown"]]
+    return table.sort_values(["fraction", "setting", "index"], kind="stable").reset_index(drop=True)
+
+
+def fit_surface(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, float] | None:
+    """A polynomial of degree two through the full-length trials of one arm, by least squares.
+
+    Args:
+        table: Rows of `response_table` of one arm.
+
+    Returns:
+        x (25,), y (25,), points below the best (25, 25; rows are y) and the share of variance explained (R²);
+        None with fewer than seven different points or where they lie on a line.
+    """
+    full = table[table["status"] == "completed"]
+    points = full[["x", "y"]].to_numpy()
+    if len(np.unique(points, axis=0)) <= _TERMS:
+        return None
+    low, high = points.min(axis=0), points.max(axis=0)
+    if (high - low < 1e-6).any():
+        return None
+    scaled = 2 * (points - low) / (high - low) - 1
+    coefficients, _, rank, _ = np.linalg.lstsq(_terms(scaled[:, 0], scaled[:, 1]), full["below_best"], rcond=None)
+    if rank < _TERMS:
+        return None
+    values = full["below_best"].to_numpy()
+    residual = values - _terms(scaled[:, 0], scaled[:, 1]) @ coefficients
+    total = float(((values - values.mean()) ** 2).sum())
+    side = np.linspace(-1, 1, _GRID)
+    grid_x, grid_y = np.meshgrid(side, side)
+    surface = (_terms(grid_x.ravel(), grid_y.ravel()) @ coefficients).reshape(_GRID, _GRID)
+    explained = 1 - float((residual**2).sum()) / total if total > 0 else 1.0
+    return np.linspace(low[0], high[0], _GRID), np.linspace(low[1], high[1], _GRID), surface, explained
+
+
+def _terms(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.stack([np.ones_like(x), x, y, x * y, x * x, y * y], axis=1)
+
+
+def draw_response(table: pd.DataFrame, colours: dict[str, str], metric: str) -> go.Figure:
+    """Draw `response_table`: rows are fractions, columns settings."""
+    if not len(table):
+        return empty_figure("No trial of the search has reported an epoch yet.")
+    subsets = list(dict.fromkeys(table["subset"]))
+    settings = [name for name in colours if name in set(table["setting"])]
+    figure = make_subplots(
+        rows=len(subsets),
+        cols=len(settings),
+        shared_xaxes="all",
+        shared_yaxes="all",
+        horizontal_spacing=0.04 if len(settings) < 5 else 0.015,
+        vertical_spacing=0.16 / len(subsets),
+        subplot_titles=[f"{safe(subset)}, {legend_title(name)}" for subset in subsets for name in settings],
+    )
+    form = ".2%" if metric.endswith("accuracy") else ".3f"
+    for row, subset in enumerate(subsets, start=1):
+        for column, setting in enumerate(settings, start=1):
+            panel = table[(table["subset"] == subset) & (table["setting"] == setting)]
+            if len(panel):
+                _add_panel(figure, panel, colours[setting], form, row=row, column=column)
+    for name, look in (
+        ("full length", {"symbol": "circle", "size": 9}),
+        ("stopped, diverged, failed or running", {"symbol": "circle-open", "size": 8}),
+        ("winner", {"symbol": "star", "size": 14}),
+        ("winner at the edge of the range", {"symbol": "star-diamond", "size": 14}),
+    ):
+        figure.add_trace(
+            go.Scatter(
+                x=[None],
+                y=[None],
+                mode="markers",
+                name=name,
+                hoverinfo="skip",
+                marker={"color": GREY, **look},
+            ),
+            row=1,
+            col=1,
+        )
+    for axis, values, title in (("x", table["x"], "learning rate"), ("y", table["y"], "weight decay")):
+        ticks = list(range(int(np.floor(values.min())), int(np.ceil(values.max())) + 1))
+        zero = axis == "y" and bool((table[WEIGHT_DECAY] == 0).any())
+        names = ["0" if zero and tick == round(values.min()) else f"1e{tick}" for tick in ticks]
+        update = figure.update_xaxes if axis == "x" else figure.update_yaxes
+        update(tickvals=ticks, ticktext=names)
+        for line in range(1, (len(settings) if axis == "x" else len(subsets)) + 1):
+            place = {"row": len(subsets), "col": line} if axis == "x" else {"row": line, "col": 1}
+            update(title_text=title, **place)
+    height = 150 + 230 * len(subsets)
+    figure.update_layout(
+        template=TEMPLATE,
+        height=height,
+        legend={"y": -70 / height},
+        coloraxis={
+            "colorscale": "Cividis_r",
+            "cmin": 0.0,
+            "cmax": min(_WORST, max(1.0, 100 * float(np.quantile(table["below_best"], 0.9)))),
+            "colorbar": {"title": {"text": "points below<br>the arm's best", "font": {"size": 12}}, "thickness": 12},
+        },
+    )
+    figure.update_annotations(font_size=13)
+    return figure
+
+
+def _add_panel(figure: go.Figure, panel: pd.DataFrame, colour: str, form: str, *, row: int, column: int) -> None:
+    fitted = fit_surface(panel)
+    if fitted is not None:
+        x, y, surface, explained = fitted
+        figure.add_trace(
+            go.Contour(
+                x=x.round(4).tolist(),
+                y=y.round(4).tolist(),
+                z=(100 * surface).round(3).tolist(),
+                coloraxis="coloraxis",
+                opacity=0.45,
+                ncontours=8,
+                line={"width": 0.5},
+                hovertemplate=f"fitted: %{{z:.1f}} points below the best<br>R² {explained:.2f}<extra></extra>",
+            ),
+            row=row,
+            col=column,
+        )
+    shown = panel[panel["shown"]]
+    full = shown["status"] == "completed"
+    for part, symbol in ((shown[full & ~shown["winner"]], "circle"), (shown[~full & ~shown["winner"]], "circle-open")):
+        _add_trials(figure, part, form, row, column, {"symbol": symbol, "size": 9 if symbol == "circle" else 8})
+    winner = shown[shown["winner"]]
+    look = {"symbol": "star-diamond" if winner["edge"].any() else "star", "size": 15}
+    _add_trials(figure, winner, form, row, column, look | {"line": {"color": colour, "width": 2}})
+
+
+def _add_trials(
+    figure: go.Figure, rows: pd.DataFrame, form: str, row: int, column: int, look: dict[str, object]
+) -> None:
+    if not len(rows):
+        return
+    figure.add_trace(
+        go.Scatter(
+            x=rows["x"].round(4).tolist(),
+            y=rows["y"].round(4).tolist(),
+            mode="markers",
+            showlegend=False,
+            customdata=[
+                [*hover, f"{score:{form}}", f"{100 * below:.2f}"]
+                for hover, score, below in zip(trial_hover(rows), rows["score"], rows["below_best"], strict=True)
+            ],
+            marker={
+                "color": (100 * rows["below_best"]).round(3).tolist(),
+                "coloraxis": "coloraxis",
+                "line": {"color": GREY, "width": 1},
+                **look,
+            },
+            hovertemplate=TRIAL_HOVER.replace("VALUE", "%{customdata[4]}, %{customdata[5]} points below the best"),
+        ),
+        row=row,
+        col=column,
+    )

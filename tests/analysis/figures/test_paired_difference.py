@@ -1,0 +1,39 @@
+"""Differences seed by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis import load_study
+from analysis.figures.paired_difference import paired_difference, paired_difference_table
+
+
+def test_runs_of_one_seed_are_subtracted(finished: Path) -> None:
+    table = paired_difference_table(load_study(finished))
+    assert table["difference"].tolist() == pytest.approx([3 / 40] * 4)
+    assert table["seed"].tolist() == [101, 102, 101, 102]
+    assert set(table["n"]) == {2}
+
+
+def test_controls_are_differences_too_and_say_that_they_are_controls(
+    run_directory: Callable[..., Any], fill_directory: Callable[..., Any]
+) -> None:
+    directory = fill_directory(run_directory(), test=False)
+    directory.trial("r", 0.01, "sum", index=0, control="random", correct=[20])
+    directory.trial("rc", 0.01, "sum", "confirm", seed=101, control="random", correct=[22])
+    study = load_study(directory.save())
+    table = paired_difference_table(study).set_index("trial_id")
+    assert table.loc["rc", "difference"] == pytest.approx(-1 / 40)
+    assert "sum-random (control)" in [trace.name for trace in paired_difference(study).data]
+
+
+def test_winners_of_a_search_are_not_paired(
+    run_directory: Callable[..., Any], fill_directory: Callable[..., Any]
+) -> None:
+    study = load_study(fill_directory(run_directory(), confirm=False).save())
+    assert len(paired_difference_table(study)) == 0
+    assert "No two confirmed runs" in paired_difference(study).layout.annotations[0].text
