@@ -21,7 +21,7 @@ class SegmentationHead(nn.Module):
     """A small decoder: 3x3 convolution, ReLU, and a linear map of every position to the logits of the parts.
 
     It works at the resolution of the feature maps and is compared with the share of each part in the area that a position
-    stands for: nothing is enlarged, so that it costs a few per cent of a step and its gradient is deterministic on CUDA too.
+    stands for: nothing is enlarged, so that it costs little beside the trunk and its gradient is deterministic on CUDA too.
     The hidden layer has at least 8 channels: torch 2.14.1 writes outside its buffers on the CPU in channels-last convolutions
     with fewer.
 
