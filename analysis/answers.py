@@ -36,6 +36,8 @@ class ArmAnswers:
     """(S,), ascending."""
     predicted: Integers
     """(S, N): the most probable class of each image."""
+    segmentation: str = ""
+    """``masks`` for an arm that learns from masks too."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def read_answers(study: Study, split: str | None = None) -> Answers:
                 control=str(first["control"]),
                 seeds=runs["seed"].to_numpy(dtype=np.int64),
                 predicted=np.stack([predicted[trial] for trial in runs["trial_id"]]),
+                segmentation=str(first["segmentation"]),
             )
         )
     return Answers(split, study.classes, labels, tuple(arms))

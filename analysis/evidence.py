@@ -51,11 +51,12 @@ class Comparison:
 def list_comparisons(answers: Answers) -> list[Comparison]:
     """All comparisons of a study: by fraction, the fusion arms first.
 
-    A fusion arm meets the random control with its own fusion and encoders, and ``off``; a control meets ``off``.
+    A fusion arm meets the random control with its own fusion and encoders, and ``off``; a control meets ``off``. Arms that learn
+    from masks meet arms that do: the masks are then no part of the difference.
     """
     made = []
-    for fraction in sorted({arm.fraction for arm in answers.arms}):
-        arms = [arm for arm in answers.arms if arm.fraction == fraction]
+    for fraction, segmentation in sorted({(arm.fraction, arm.segmentation) for arm in answers.arms}):
+        arms = [arm for arm in answers.arms if (arm.fraction, arm.segmentation) == (fraction, segmentation)]
         off = next((arm for arm in arms if arm.fusion == OFF and not arm.control), None)
         transfer = [arm for arm in arms if arm.fusion != OFF and not arm.control]
         for arm in transfer:

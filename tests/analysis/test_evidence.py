@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,22 @@ def test_the_random_control_of_the_same_fusion_and_encoders_is_the_one_to_beat()
     assert rivals[["arm", "baseline"]].to_numpy().tolist() == [["WBC_10/sum(prcc)", "WBC_10/sum(prcc)-random"]]
     transfer = frame[frame["kind"] == "transfer"].set_index("setting")["verdict"]
     assert transfer.to_dict() == {"sum(prcc)": GAIN, "sum(cam16)": NO_EVIDENCE, "gated(prcc)": NO_EVIDENCE}
+
+
+def test_arms_that_learn_from_masks_are_compared_among_themselves() -> None:
+    plain = [arm(0.6), arm(0.7, fusion="sum")]
+    masks = [
+        replace(each, arm=f"{each.arm}+masks", segmentation="masks")
+        for each in (arm(0.8), arm(0.9, fusion="sum"), arm(0.8, fusion="sum", control="random"))
+    ]
+    frame = judged(*plain, *masks).reset_index()
+    pairs = frame[["kind", "arm", "baseline"]].drop_duplicates().itertuples(index=False, name=None)
+    assert set(pairs) == {
+        ("transfer", "WBC_10/sum", "WBC_10/off"),
+        ("transfer", "WBC_10/sum+masks", "WBC_10/off+masks"),
+        ("random", "WBC_10/sum+masks", "WBC_10/sum-random+masks"),
+        ("control", "WBC_10/sum-random+masks", "WBC_10/off+masks"),
+    }
 
 
 def test_common_seeds_are_paired_and_the_sentence_says_so() -> None:
