@@ -133,7 +133,7 @@ def print_estimate(config: StudyConfig, root: Path, console: Console | None = No
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     # Names of arms are folded where the terminal is narrow; numbers are not.
     table.add_column("arm", overflow="fold")
-    for heading in ("images", "steps/trial", "first rung", "search", "confirm", "image-steps"):
+    for heading in ("images", "steps", "1st rung", "search", "confirm", "image-steps"):
         table.add_column(heading, justify="right", no_wrap=True)
     for arm in arms:
         table.add_row(

@@ -46,7 +46,7 @@ def time_left(arms: Sequence[ArmProgress], slots: int) -> float | None:
 
 def arm_table(arms: Sequence[ArmProgress], metric: str, slots: int = 1) -> Table:
     """One line for each arm: trials, best score, and time left if all slots worked for it."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     # Names of arms are folded where the terminal is narrow; numbers are not.
     table.add_column("arm", overflow="fold")
     best = {"val_accuracy": "best acc.", "val_macro_f1": "best F1"}[metric]
