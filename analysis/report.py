@@ -1,9 +1,12 @@
-"""The report of a study: one page, one script, the tables as files. Works offline and prints."""
+"""The report of a study: one folder that opens offline by double click, prints, and can be mailed as a zip."""
 
 from __future__ import annotations
 
+import re
 import shutil
+import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,54 +16,134 @@ import plotly.offline
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from analysis.comparison import compared_settings, control_settings, majority_floor, setting_title
-from analysis.controls import describe_controls
 from analysis.errors import StudyError
 from analysis.export import write_tables
 from analysis.figures.gallery import CaptionedFigure, gallery
 from analysis.figures.style import percent_name
-from analysis.schema import PHASES
+from analysis.static_images import write_static_images
 from analysis.study import Study
+from analysis.summary import methods, state, summary
 from analysis.tables import MISSING, Table, tables
 
-_PLOT_CONFIG = {
-    "responsive": True,
-    "displaylogo": False,
-    # The page works offline and sends nothing anywhere.
-    "modeBarButtonsToRemove": ["sendChartToCloud", "select2d", "lasso2d"],
+SECTIONS = {
+    "results": "Results",
+    "classes": "Classes",
+    "training": "Training",
+    "search": "Search",
+    "pretraining": "Pretraining",
+    "cost": "Cost",
 }
+"""Parts of the report that hold figures and tables, in order, with their titles."""
+
+_TABLE_SECTIONS = {
+    "validation_recall": "classes",
+    "test_recall": "classes",
+    "winners": "search",
+    "budget_search": "cost",
+    "budget_confirm": "cost",
+    "pretraining": "pretraining",
+    "failures": "cost",
+}
+"""Where a table stands; those that are not named are results."""
+
+_RELATED = (
+    ("validation_accuracy", "fraction_curve"),
+    ("validation_macro_f1", "fraction_curve"),
+    ("test_metrics", "comparison_dots"),
+    ("test_metrics", "paired_difference"),
+    ("controls", "paired_difference"),
+    ("validation_recall", "recall_heatmap"),
+    ("test_recall", "recall_heatmap"),
+    ("test_recall", "confusion_shares"),
+    ("winners", "response"),
+    ("winners", "learning_curves_accuracy"),
+    ("budget_search", "rungs"),
+    ("budget_search", "worker_timeline"),
+    ("pretraining", "pretraining_curves"),
+)
+"""Tables and figures that show the same from two sides; each links to the other."""
 
 
-def write_report(study: Study, folder: str | Path | None = None) -> Path:
+def write_report(
+    study: Study, folder: str | Path | None = None, *, images: bool = True, static: str | None = None
+) -> Path:
     """Write ``index.html``, ``plotly.min.js`` and ``tables/``; the same records give the same bytes.
 
     Args:
         study: Any study, also one that is still running.
-        folder: Where to write; ``<study>/report`` when None. Made when it does not exist.
+        folder: Where to write; ``<study>/report`` when None. Made when it does not exist. What an earlier report left
+            there and this one does not have is removed.
+        images: Whether to include what shows or names pictures of the data: the encoders' reconstructions, and the
+            messages of failed trials, which can name files (file names can carry patients' names).
+        static: Also write every figure as a file of this format, "svg", "png" or "pdf", into ``figures/``; needs the
+            extra ``static`` and a Chrome or Chromium.
 
     Returns:
         Path of ``index.html``.
 
     Raises:
-        StudyError: The folder cannot be written.
+        StudyError: The folder cannot be written, or static images cannot be made.
+
+    Example:
+        >>> write_report(study, tmp / "report").name
+        'index.html'
     """
     folder = study.path / "report" if folder is None else Path(folder)
-    made = tables(study)
+    made = [table if images else _without_file_names(table) for table in tables(study)]
+    figures = gallery(study)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
         write_tables(made, folder / "tables")
         (folder / "plotly.min.js").write_text(plotly.offline.get_plotlyjs(), encoding="utf-8", newline="\n")
-        reconstructions = _copy_reconstructions(study, folder)
-        page = render_page(study, made, gallery(study), reconstructions)
+        reconstructions = _copy_reconstructions(study, folder) if images else {}
+        page = render_page(study, made, figures, reconstructions, images=images)
         target = folder / "index.html"
         target.write_text(page, encoding="utf-8", newline="\n")
+        if static is not None:
+            write_static_images(figures, folder / "figures", static)
     except OSError as error:
         raise StudyError(f"{folder}: the report cannot be written there ({error}). Choose another folder.") from error
     return target
 
 
+def zip_report(folder: str | Path) -> Path:
+    """Pack a report into ``<folder>.zip`` beside it; the same report gives the same bytes.
+
+    Args:
+        folder: A folder that `write_report` wrote.
+
+    Returns:
+        Path of the archive; its only top-level entry is the folder's name.
+
+    Raises:
+        StudyError: The archive cannot be written.
+
+    Example:
+        >>> zip_report(write_report(study, tmp / "to mail").parent).name
+        'to mail.zip'
+    """
+    folder = Path(folder)
+    target = folder.with_name(f"{folder.name}.zip")
+    try:
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                # A fixed time: the archive depends on what the report says, not on when it was written.
+                entry = zipfile.ZipInfo(f"{folder.name}/{path.relative_to(folder).as_posix()}", (1980, 1, 1, 0, 0, 0))
+                entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+                archive.writestr(entry, path.read_bytes(), compresslevel=6)
+    except OSError as error:
+        raise StudyError(f"{target}: the archive cannot be written there ({error}).") from error
+    return target
+
+
 def render_page(
-    study: Study, made: list[Table], figures: list[CaptionedFigure], reconstructions: Mapping[str, str]
+    study: Study,
+    made: list[Table],
+    figures: list[CaptionedFigure],
+    reconstructions: Mapping[str, str],
+    *,
+    images: bool = True,
 ) -> str:
     """HTML of the report.
 
@@ -69,91 +152,46 @@ def render_page(
         made: Its tables.
         figures: Its figures.
         reconstructions: Encoder -> address of its image, relative to the page.
+        images: False: say that pictures were left out.
     """
     environment = Environment(
         loader=PackageLoader("analysis", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    sections = []
+    for section, title in SECTIONS.items():
+        shown = [figure for figure in figures if figure.section == section]
+        listed = [table for table in made if _TABLE_SECTIONS.get(table.name, "results") == section]
+        if shown or listed:
+            sections.append(
+                (section, title, [(table, table.display()) for table in listed], [(f, _figure_json(f)) for f in shown])
+            )
+    titles = {f"table-{table.name}": table.title for table in made} | {f"section-{f.name}": f.title for f in figures}
     return environment.get_template("report.html.j2").render(
         name=study.name,
         summary=summary(study),
+        methods=methods(study),
         state=state(study),
         arms=_arm_rows(study),
-        images=_image_rows(study),
+        image_counts=_image_rows(study),
         classes=study.classes,
-        tables=[(table, table.display()) for table in made],
-        figures=[(figure, _figure_html(figure)) for figure in figures],
+        sections=sections,
+        related=_related(titles),
         reconstructions=reconstructions,
+        images=images,
         provenance=list(_flatten(study.manifest)),
         settings=list(_flatten(study.config)),
     )
 
 
-def state(study: Study) -> str:
-    """One sentence on how far the study is, from its records alone."""
-    trials = study.trials
-    counts = trials["status"].value_counts()
-    confirmed = len(study.confirmed)
-    parts = [f"{len(trials):,} trials so far"] if counts.get("running", 0) else [f"{len(trials):,} trials"]
-    parts += [f"{counts[status]:,} {status}" for status in counts.index.sort_values()]
-    sentence = ", ".join(parts) + f"; {confirmed:,} confirmed runs"
-    phases = study.manifest.get("phases")
-    if isinstance(phases, Mapping):
-        states = {name: phases[name] for name in PHASES if name in phases}
-        words = [
-            f"{name} {value.get('state', MISSING) if isinstance(value, Mapping) else value}"
-            for name, value in states.items()
-        ]
-        if words:
-            sentence += f". Phases: {', '.join(words)}"
-    return sentence + "."
-
-
-def summary(study: Study) -> list[str]:
-    """The study in words, one paragraph each: question, data, arms, budget, what is shown and what is not."""
-    trials, images = study.trials, study.images
-    data = study.config.get("data")
-    source = str(data.get("wbc_source") or data.get("source", "")) if isinstance(data, Mapping) else ""
-    told = {"synthetic": " The images are generated: results on them say that the program works, nothing about cells."}
-    paragraphs = [
-        "Question: how much do features pretrained on histology (PRCC, CAM16) help to classify white blood cells, at "
-        "each amount of labelled data?"
-    ]
-    if len(images):
-        counts = images["split"].value_counts()
-        splits = [f"{counts[split]:,} {split}" for split in ("train", "val", "test") if split in counts]
-        floor = majority_floor(study)
-        words = f"Data: {len(images):,} images ({', '.join(splits)}) of {len(study.classes)} classes"
-        words += f", source {source!r}." if source else "."
-        if floor:
-            words += f" The most frequent validation class is {floor['class']}: always answering it is the floor."
-        paragraphs.append(words + told.get(source, ""))
-    settings = [
-        setting_title(setting).replace("without", "without pretraining").replace("with (", "with pretraining (")
-        for setting in compared_settings(study)
-    ]
-    controls = control_settings(study)
-    words = f"Arms: {trials.loc[trials['control'] == '', 'arm'].nunique()}"
-    if settings:
-        words += f", namely {' and '.join(settings)} at {trials['fraction'].nunique()} fractions of the labelled images"
-    words += f"; controls: {', '.join(controls)}." if controls else "; no control arms."
-    if controls:
-        words += f" What they control for: {describe_controls(trials.loc[trials['control'] != '', 'control'])}"
-    paragraphs.append(words)
-    paragraphs.append(
-        f"Budget: {len(trials):,} trials, {int(trials['epochs'].sum()):,} epochs, "
-        f"{int(trials['gradient_steps'].sum()):,} gradient steps, {trials['seconds'].sum() / 3600:,.2f} hours of "
-        "training and validation summed over trials."
-    )
-    shown = (
-        "Shown: validation and test results"
-        if study.confirmed["test_accuracy"].notna().any()
-        else ("Shown: validation results only, which are optimistic")
-    )
-    paragraphs.append(
-        f"{shown}, with their spread over seeds. This report passes no verdict: a difference of means is no evidence "
-        "of a gain until an interval and the controls say so."
-    )
-    return paragraphs
+def _related(titles: Mapping[str, str]) -> dict[str, list[tuple[str, str]]]:
+    """Id of a table or figure -> (id, title) of what shows the same from another side."""
+    links: dict[str, list[tuple[str, str]]] = {name: [] for name in titles}
+    for table, figure in _RELATED:
+        one, other = f"table-{table}", f"section-{figure}"
+        if one in titles and other in titles:
+            links[one].append((other, titles[other]))
+            links[other].append((one, titles[one]))
+    return links
 
 
 def _arm_rows(study: Study) -> list[tuple[str, ...]]:
@@ -175,16 +213,31 @@ def _image_rows(study: Study) -> list[tuple[str, list[str]]]:
     ]
 
 
-def _figure_html(figure: CaptionedFigure) -> Markup:
-    """A figure's element and script; Plotly writes < and > in its data as escapes."""
-    html = plotly.io.to_html(
-        figure.figure,
-        full_html=False,
-        include_plotlyjs=False,
-        div_id=figure.name.replace("_", "-"),
-        config=_PLOT_CONFIG,
-    )
-    return Markup(html)  # made by Plotly; texts in it went through style.safe
+def _figure_json(figure: CaptionedFigure) -> Markup:
+    """A figure as JSON that can stand in a script element: no tag can begin in it."""
+    text = plotly.io.to_json(figure.figure, validate=False)
+    for character, escape in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
+        text = text.replace(character, escape)
+    return Markup(text)  # what could end the element was escaped on the line above
+
+
+def _without_file_names(table: Table) -> Table:
+    """A table without the texts that can name files: of an exception only its type is left."""
+    if table.name != "failures":
+        return table
+    frame = table.frame.drop(columns="error")
+    kinds = [re.match(r"[\w.]*", reason) for reason in frame["reason"]]
+    frame["reason"] = [kind[0] if kind else "" for kind in kinds]
+    caption = "Trials that ended with an exception after all retries; messages are left out, since they can name files."
+    return replace(table, frame=frame, caption=caption)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what an earlier report wrote: a table or picture that this one leaves out must not stay behind."""
+    patterns = ("tables/*.csv", "tables/*.md", "tables/*.tex", "reconstructions-*.png")
+    for pattern in (*patterns, "figures/*.svg", "figures/*.png", "figures/*.pdf"):
+        for path in folder.glob(pattern):
+            path.unlink()
 
 
 def _copy_reconstructions(study: Study, folder: Path) -> dict[str, str]:

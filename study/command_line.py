@@ -150,14 +150,32 @@ def list_runs(root: RootOption = _ROOT) -> None:
 
 
 @app.command()
-def report(run_: RunArgument, root: RootOption = _ROOT) -> None:
+def report(
+    run_: RunArgument,
+    root: RootOption = _ROOT,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write; `report` in the run directory without it.")
+    ] = None,
+    no_images: Annotated[
+        bool, typer.Option("--no-images", help="Leave out what shows or names a picture of the data.")
+    ] = False,
+    archive: Annotated[bool, typer.Option("--zip", help="Also pack the report into one file, to be mailed.")] = False,
+    static_images: Annotated[
+        str | None,
+        typer.Option(
+            "--static-images", metavar="svg|png|pdf", help="Also write every figure as a file of this format."
+        ),
+    ] = None,
+) -> None:
     """Write tables and HTML report of a study anew and print the tables."""
     from analysis import load_study
-    from analysis.report import write_report
+    from analysis.report import write_report, zip_report
 
     study = load_study(_find_run(run_, root).folder)
-    write_report(study)
-    _print_results(study)
+    index = write_report(study, out, images=not no_images, static=static_images)
+    _print_results(study, index)
+    if archive:
+        typer.echo(f"Archive: {zip_report(index.parent)}")
 
 
 @app.command()
@@ -363,9 +381,9 @@ def _say_what_happens(say: Callable[[str], None], folder: Path, settings: StudyC
         say(f"{'Continuing' if directory.exists else 'Writing to'} {folder}")
 
 
-def _print_results(study: Any) -> None:
+def _print_results(study: Any, index: Path | None = None) -> None:
     from analysis.tables import tables
     from analysis.terminal import print_tables
 
     print_tables(tables(study))
-    typer.echo(f"Report: {study.path / 'report' / 'index.html'}")
+    typer.echo(f"Report: {index or study.path / 'report' / 'index.html'}")

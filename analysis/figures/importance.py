@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from analysis.comparison import arm_order, setting_of
 from analysis.figures.style import TEMPLATE, empty_figure, safe, setting_colours
@@ -22,7 +23,7 @@ _MOST_TRIALS = 300
 
 
 def importance(study: Study) -> go.Figure:
-    """Importance of every hyperparameter, one group of bars per arm."""
+    """Importance of every hyperparameter, one panel each, one bar per arm."""
     return draw_importance(importance_table(study), setting_colours(study))
 
 
@@ -107,26 +108,33 @@ def draw_importance(table: pd.DataFrame, colours: dict[str, str]) -> go.Figure:
             f"No arm has {FEWEST_TRIALS} trials with different settings yet: importances of fewer are noise."
         )
     names = list(dict.fromkeys(table["hyperparameter"]))
-    figure = go.Figure()
-    for arm in dict.fromkeys(table["arm"]):
-        rows = table[table["arm"] == arm].set_index("hyperparameter").reindex(names)
-        setting = str(rows["setting"].dropna().iloc[0])
+    figure = make_subplots(
+        rows=1,
+        cols=len(names),
+        shared_yaxes=True,
+        horizontal_spacing=0.04,
+        subplot_titles=[safe(hyperparameter_title(name)) for name in names],
+    )
+    for column, name in enumerate(names, start=1):
+        rows = table[table["hyperparameter"] == name]
         figure.add_trace(
             go.Bar(
-                y=[hyperparameter_title(name) for name in names],
-                x=[None if np.isnan(value) else value for value in rows["importance"]],
+                y=[safe(arm) for arm in rows["arm"]],
+                x=rows["importance"].tolist(),
                 orientation="h",
-                name=safe(arm),
-                marker={"color": colours[setting], "line": {"color": "rgba(128,128,128,0.6)", "width": 0.5}},
+                showlegend=False,
+                marker={"color": [colours[setting] for setting in rows["setting"]]},
+                customdata=[f"{trials:,}" for trials in rows["trials"]],
                 hovertemplate=(
-                    f"{safe(arm)}, %{{y}}: %{{x:.2f}}<br>from {int(rows['trials'].dropna().iloc[0]):,} trials"
-                    "<extra></extra>"
+                    f"%{{y}}, {safe(hyperparameter_title(name))}: %{{x:.2f}}<br>from %{{customdata}} trials<extra></extra>"
                 ),
-            )
+            ),
+            row=1,
+            col=column,
         )
-    arms = table["arm"].nunique()
-    height = 150 + len(names) * max(40, 11 * arms)
+    arms = list(dict.fromkeys(table["arm"]))
     figure.update_xaxes(title_text="share of the importance", range=[0, 1], tickformat=".1f")
-    figure.update_yaxes(autorange="reversed", ticks="")
-    figure.update_layout(template=TEMPLATE, height=height, legend={"y": -70 / height}, bargap=0.25)
+    figure.update_yaxes(categoryorder="array", categoryarray=[safe(arm) for arm in reversed(arms)], ticks="")
+    figure.update_layout(template=TEMPLATE, height=150 + 24 * len(arms))
+    figure.update_annotations(font_size=13)
     return figure

@@ -89,14 +89,15 @@ def draw_parallel_coordinates(
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
     figure.update_layout(
-        template=TEMPLATE, height=460, margin={"l": 80, "r": 60, "t": 60, "b": 60}, legend={"y": -0.06}, showlegend=True
+        template=TEMPLATE, height=460, margin={"l": 90, "r": 90, "t": 60, "b": 60}, legend={"y": -0.06}, showlegend=True
     )
     return figure
 
 
 def parallel_axes(table: pd.DataFrame) -> list[str]:
-    """Columns of `parallel_coordinates_table` that have an axis, from left to right."""
-    return ["setting", "fraction", *hyperparameter_columns(table), "epochs", "score"]
+    """Columns of `parallel_coordinates_table` that have an axis, from left to right; epochs only where they differ."""
+    epochs = ["epochs"] if (table["epochs"] != table["epochs"].iloc[0]).any() else []
+    return ["setting", "fraction", *hyperparameter_columns(table), *epochs, "score"]
 
 
 def axis_values(values: pd.Series, name: str) -> tuple[np.ndarray, list[str]]:

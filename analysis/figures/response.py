@@ -28,6 +28,7 @@ _TERMS = 6
 """Coefficients of a polynomial of degree two in two variables."""
 _GRID = 25
 """Points along each side of the fitted surface."""
+_COLOURS = "Cividis_r"
 _WORST = 20.0
 """Percentage points below the best at which the colours end: worse trials are all equally bad."""
 
@@ -124,11 +125,12 @@ def draw_response(table: pd.DataFrame, colours: dict[str, str], metric: str) -> 
         subplot_titles=[f"{safe(subset)}, {legend_title(name)}" for subset in subsets for name in settings],
     )
     form = ".2%" if metric.endswith("accuracy") else ".3f"
+    worst = min(_WORST, max(1.0, 100 * float(np.quantile(table["below_best"], 0.9))))
     for row, subset in enumerate(subsets, start=1):
         for column, setting in enumerate(settings, start=1):
             panel = table[(table["subset"] == subset) & (table["setting"] == setting)]
             if len(panel):
-                _add_panel(figure, panel, colours[setting], form, row=row, column=column)
+                _add_panel(figure, panel, colours[setting], form, worst, row=row, column=column)
     for name, look in (
         ("full length", {"symbol": "circle", "size": 9}),
         ("stopped, diverged, failed or running", {"symbol": "circle-open", "size": 8}),
@@ -162,9 +164,9 @@ def draw_response(table: pd.DataFrame, colours: dict[str, str], metric: str) -> 
         height=height,
         legend={"y": -70 / height},
         coloraxis={
-            "colorscale": "Cividis_r",
+            "colorscale": _COLOURS,
             "cmin": 0.0,
-            "cmax": min(_WORST, max(1.0, 100 * float(np.quantile(table["below_best"], 0.9)))),
+            "cmax": worst,
             "colorbar": {"title": {"text": "points below<br>the arm's best", "font": {"size": 12}}, "thickness": 12},
         },
     )
@@ -172,7 +174,9 @@ def draw_response(table: pd.DataFrame, colours: dict[str, str], metric: str) -> 
     return figure
 
 
-def _add_panel(figure: go.Figure, panel: pd.DataFrame, colour: str, form: str, *, row: int, column: int) -> None:
+def _add_panel(
+    figure: go.Figure, panel: pd.DataFrame, colour: str, form: str, worst: float, *, row: int, column: int
+) -> None:
     fitted = fit_surface(panel)
     if fitted is not None:
         x, y, surface, explained = fitted
@@ -181,7 +185,10 @@ def _add_panel(figure: go.Figure, panel: pd.DataFrame, colour: str, form: str, *
                 x=x.round(4).tolist(),
                 y=y.round(4).tolist(),
                 z=(100 * surface).round(3).tolist(),
-                coloraxis="coloraxis",
+                colorscale=_COLOURS,
+                zmin=0.0,
+                zmax=worst,
+                showscale=False,
                 opacity=0.45,
                 ncontours=8,
                 line={"width": 0.5},

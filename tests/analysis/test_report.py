@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,9 @@ from typing import Any
 import pytest
 
 from analysis import StudyError, load_study, write_report
+from analysis.figures.gallery import FIGURES
+from analysis.report import zip_report
+from analysis.summary import summary
 
 Make = Callable[..., Any]
 MARKUP = "<script>alert(1)</script>"
@@ -29,14 +34,8 @@ def test_the_report_is_complete_and_offline(finished: Path) -> None:
     assert "tables/validation_accuracy.tex" in files
     assert "http://" not in page
     assert "https://" not in page
-    for name in (
-        "fraction-curve",
-        "comparison-dots",
-        "learning-curves-accuracy",
-        "learning-curves-loss",
-        "pretraining-curves",
-    ):
-        assert f'id="{name}"' in page
+    for name in FIGURES:
+        assert f'id="{name.replace("_", "-")}"' in page
     assert "abc123" in page  # provenance
     assert "60.00 ± 3.54" in page
     assert "16 completed, 4 stopped; 8 confirmed runs" in page
@@ -67,6 +66,59 @@ def test_markup_in_names_is_harmless(run_directory: Make, fill_directory: Make) 
     assert "<img src=x" not in page
     # In a figure Plotly would read tags: there the escaped < must itself be escaped.
     assert "\\u003cscript" not in page
+    assert page.count("<script") == page.count("</script>")
+
+
+def test_without_images_no_picture_is_shown_or_named_and_an_earlier_one_is_removed(run_directory: Make) -> None:
+    directory = run_directory()
+    error = "Traceback ...\ndata_utils.errors.UnreadableImage: train/data/Basophil/jane_doe.jpg: truncated"
+    directory.trial("a", status="failed", error=error)
+    path = directory.save()
+    (path / "pretrain" / "prcc").mkdir(parents=True)
+    (path / "pretrain" / "prcc" / "reconstructions.png").write_bytes(b"png")
+    report = write_report(load_study(path)).parent
+    assert any(b"jane_doe" in content for content in tree(report).values())
+    write_report(load_study(path), images=False)
+    files = tree(report)
+    assert not any(b"jane_doe" in content for content in files.values())
+    assert not any(name.endswith(".png") for name in files)
+    assert b"data_utils.errors.UnreadableImage" in files["tables/failures.csv"]
+    assert b"shows no picture of the data" in files["index.html"]
+
+
+def test_an_archive_holds_the_report_and_is_stable(finished: Path, tmp_path: Path) -> None:
+    archives = [zip_report(write_report(load_study(finished), tmp_path / name / "report").parent) for name in "ab"]
+    assert archives[0].read_bytes() == archives[1].read_bytes()
+    with zipfile.ZipFile(archives[0]) as archive:
+        names = {f"report/{name}" for name in tree(tmp_path / "a" / "report")}
+        assert set(archive.namelist()) == names
+
+
+def test_the_contents_reach_every_section_and_links_lead_somewhere(finished: Path) -> None:
+    page = write_report(load_study(finished)).read_text(encoding="utf-8")
+    ids = set(re.findall(r'\bid="([^"]+)"', page))
+    links = set(re.findall(r'href="#([^"]+)"', page))
+    assert links <= ids
+    assert {"summary", "results", "classes", "training", "search", "pretraining", "cost", "provenance"} <= links
+
+
+def test_the_kinds_of_ending_are_told_when_nothing_was_trained_to_the_end(run_directory: Make) -> None:
+    directory = run_directory()
+    directory.trial("a", status="failed", error="Boom")
+    directory.trial("b", status="stopped", correct=[20])
+    page = write_report(load_study(directory.save())).read_text(encoding="utf-8")
+    assert "no full-length run has ended yet (1 stopped, 1 failed)" in page
+
+
+def test_a_class_without_test_images_and_a_missing_test_split_are_told(run_directory: Make) -> None:
+    directory = run_directory()
+    directory.add_images("val")
+    text = summary(load_study(directory.save()))
+    assert any("There is no test split" in paragraph for paragraph in text)
+    directory.add_images("test")
+    directory.images = [row for row in directory.images if (row["split"], row["label"]) != ("test", 0)]
+    text = summary(load_study(directory.save()))
+    assert any("No image of Basophil in test" in paragraph for paragraph in text)
 
 
 @pytest.mark.parametrize("kind", ["empty", "failed", "running"])
