@@ -179,6 +179,28 @@ def report(
 
 
 @app.command()
+def explore(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Studies below --root, or paths of their folders.")
+    ],
+    root: RootOption = _ROOT,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of this machine's loopback.")] = 8050,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder of the images, when they are no longer at data.root.")
+    ] = None,
+) -> None:
+    """Look at one or several studies in the browser, also while they run. Ctrl-C ends it."""
+    from analysis.explorer.application import LOOPBACK, make_application, serve
+
+    application = make_application([_find_run(run_, root).folder for run_ in runs], data)
+    typer.echo(f"http://{LOOPBACK}:{port}/ shows {', '.join(runs)}; Ctrl-C ends it.")
+    try:
+        serve(application, port)
+    except KeyboardInterrupt:
+        typer.echo("Ended.")
+
+
+@app.command()
 def replay(
     run_: RunArgument,
     trial: Annotated[str, typer.Argument(metavar="TRIAL", help="Id of a trial, or its beginning.")],

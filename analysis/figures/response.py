@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 
 from analysis.comparison import setting_of
 from analysis.figures.hover import TRIAL_HOVER, trial_hover
-from analysis.figures.style import GREY, TEMPLATE, empty_figure, legend_title, safe, setting_colours
+from analysis.figures.style import GREY, TEMPLATE, decade_ticks, empty_figure, legend_title, safe, setting_colours
 from analysis.figures.thinning import evenly_by_rank
 from analysis.hyperparameters import (
     LEARNING_RATE,
@@ -150,9 +150,13 @@ def draw_response(table: pd.DataFrame, colours: dict[str, str], metric: str) -> 
             col=1,
         )
     for axis, values, title in (("x", table["x"], "learning rate"), ("y", table["y"], "weight decay")):
-        ticks = list(range(int(np.floor(values.min())), int(np.ceil(values.max())) + 1))
-        zero = axis == "y" and bool((table[WEIGHT_DECAY] == 0).any())
-        names = ["0" if zero and tick == round(values.min()) else f"1e{tick}" for tick in ticks]
+        ticks, names = decade_ticks(float(values.min()), float(values.max()))
+        if axis == "y" and (table[WEIGHT_DECAY] == 0).any():
+            lowest = float(values.min())
+            ticks, names = (
+                [lowest, *(tick for tick in ticks if tick > lowest)],
+                ["0", *(name for tick, name in zip(ticks, names, strict=True) if tick > lowest)],
+            )
         update = figure.update_xaxes if axis == "x" else figure.update_yaxes
         update(tickvals=ticks, ticktext=names)
         for line in range(1, (len(settings) if axis == "x" else len(subsets)) + 1):

@@ -103,6 +103,24 @@ def broken_lines(groups: Iterable[Iterable[object]]) -> list[object]:
     return joined[:-1]
 
 
+def decade_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
+    """Ticks of an axis in powers of ten that is drawn linearly.
+
+    Args:
+        low: Lowest exponent that is shown.
+        high: Highest exponent.
+
+    Returns:
+        Positions and names: whole powers, and twice and five times them where fewer than three lie in the range.
+    """
+    span = range(int(np.floor(low - 0.01)), int(np.ceil(high + 0.01)) + 1)
+    inside = [power for power in span if low - 0.01 <= power <= high + 0.01]
+    factors = (1,) if len(inside) > 2 else (1, 2, 5)
+    ticks = [(power + float(np.log10(factor)), f"{factor}e{power}") for power in span for factor in factors]
+    kept = [tick for tick in ticks if low - 0.1 <= tick[0] <= high + 0.1]
+    return [position for position, _ in kept], [name for _, name in kept]
+
+
 def numbers(values: pd.Series[float]) -> list[float | None]:
     """Values for Plotly: a missing one is a gap in the line."""
     return [None if np.isnan(value) else float(value) for value in values.astype("float64")]

@@ -1,0 +1,117 @@
+"""The comparison: one cell per fraction and setting, which opens the arm's trials."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from dash import html
+
+from analysis.comparison import (
+    arm_order,
+    compared_settings,
+    control_settings,
+    fractions,
+    setting_of,
+    setting_title,
+    summarise,
+)
+from analysis.confusion import shown_split
+from analysis.explorer.aria import aria
+from analysis.explorer.view_state import ViewState
+from analysis.figures.style import metric_title, setting_colours
+from analysis.study import Study
+from analysis.tables import MISSING, NO_EVIDENCE, OPTIMISTIC, selection_rule
+
+
+def comparison_table(study: Study, metric: str) -> pd.DataFrame:
+    """Mean and spread of every arm, compared ones and controls.
+
+    Args:
+        study: The study.
+        metric: "accuracy", "macro_f1" or "weighted_f1"; on test images where there are some.
+
+    Returns:
+        Indexed by arm, in the order of tables: fraction, subset, setting, control, mean, sd, n (0 and missing values for an
+        arm without a full-length run yet).
+    """
+    summary = summarise(study.selected(), f"{shown_split(study)}_{metric}")
+    arms = study.trials.drop_duplicates("arm").set_index("arm")[["fraction", "subset", "control"]]
+    table = arms.reindex(arm_order(study)).assign(setting=[setting_of(arm) for arm in arm_order(study)])
+    places = pd.MultiIndex.from_arrays([table["subset"], table["setting"]])
+    found = summary.reindex(places)
+    table["mean"], table["sd"] = found["mean"].to_numpy(dtype=float), found["sd"].to_numpy(dtype=float)
+    table["n"] = found["n"].fillna(0).to_numpy(dtype="int64")
+    return table[["fraction", "subset", "setting", "control", "mean", "sd", "n"]]
+
+
+def comparison_view(study: Study, state: ViewState, chosen: pd.DataFrame) -> list[Any]:
+    """The comparison as a table of buttons.
+
+    Args:
+        study: The whole study: what is chosen does not change results.
+        state: What is shown.
+        chosen: The chosen trials; every cell says how many of its own are among them.
+    """
+    table = comparison_table(study, state.metric)
+    if not len(table):
+        return [html.P("No trial has been handed out yet.", className="none")]
+    settings = [*compared_settings(study), *control_settings(study)]
+    colours = setting_colours(study)
+    among = chosen[chosen["phase"] == "search"].groupby("arm")["trial_id"].count()
+    searched = study.trials[study.trials["phase"] == "search"].groupby("arm")["trial_id"].count()
+    controls = set(control_settings(study))
+    head = [html.Th("Labelled images", scope="col")]
+    head += [
+        html.Th(
+            [
+                html.Span(className="swatch", style={"background": colours[name]}),
+                f"{name} (control)" if name in controls else setting_title(name),
+            ],
+            scope="col",
+        )
+        for name in settings
+    ]
+    rows = []
+    for subset in fractions(study).index:
+        cells: list[Any] = [html.Th(subset, scope="row")]
+        for setting in settings:
+            arms = table[(table["subset"] == subset) & (table["setting"] == setting)]
+            if not len(arms):
+                cells.append(html.Td(MISSING, className="missing"))
+                continue
+            arm = str(arms.index[0])
+            cells.append(html.Td(_cell(arm, arms.iloc[0], state, int(among.get(arm, 0)), int(searched.get(arm, 0)))))
+        rows.append(html.Tr(cells))
+    split = shown_split(study)
+    caption = [selection_rule(study), OPTIMISTIC if split == "val" else "Nothing was chosen on the test images."]
+    return [
+        html.Table([html.Thead(html.Tr(head)), html.Tbody(rows)], id="comparison-table", className="comparison"),
+        html.P(f"{metric_title(f'{split}_{state.metric}')}. {' '.join(caption)} {NO_EVIDENCE}", className="caption"),
+    ]
+
+
+def show_value(value: float, metric: str) -> str:
+    """A value as the tables show it: accuracy in percent with two digits, F1 with three."""
+    if pd.isna(value):
+        return MISSING
+    return f"{100 * value:.2f}" if metric.endswith("accuracy") else f"{value:.3f}"
+
+
+def _cell(arm: str, row: pd.Series[Any], state: ViewState, among: int, searched: int) -> html.Button:
+    shown = show_value(row["mean"], state.metric)
+    if not pd.isna(row["sd"]):
+        shown += f" ± {show_value(row['sd'], state.metric)}"
+    classes = "cell open" if state.arm == arm else "cell"
+    if searched and not among:
+        classes += " faded"
+    return html.Button(
+        [
+            html.Span(shown, className="value"),
+            html.Span(f"n = {row['n']}, {among} of {searched} trials", className="count"),
+        ],
+        id={"kind": "arm", "value": arm},
+        className=classes,
+        title=f"{arm}: mean {row['mean']!r}, standard deviation {row['sd']!r}. Opens its trials.",
+        **aria(pressed="true" if state.arm == arm else "false"),
+    )

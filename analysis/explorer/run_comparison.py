@@ -1,0 +1,110 @@
+"""Several runs side by side: what each arm reached in each run, and how they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from dash import html
+
+from analysis.comparison import arm_order
+from analysis.confusion import shown_split
+from analysis.explorer.comparison_view import show_value
+from analysis.study import Study
+from analysis.tables import MISSING
+
+_CONFIDENCE = 0.95
+
+
+def run_comparison_table(studies: Mapping[str, Study], first: str, metric: str) -> pd.DataFrame:
+    """Every arm in every run, and its difference to the first run.
+
+    The interval of a difference is Welch's for two independent samples of confirmed seeds (scipy.stats.ttest_ind with
+    unequal variances): seeds of different runs are not paired, and other images would give other values still.
+
+    Args:
+        studies: Key -> study.
+        first: Key of the run that the others are compared with.
+        metric: "accuracy", "macro_f1" or "weighted_f1"; on test images where all the runs have some, else on validation.
+
+    Returns:
+        One row per arm and run: arm, run, mean, sd, n, split; difference, low, high (missing for the first run, and where
+        either run has fewer than two confirmed seeds). Arms as tables list them, runs with ``first`` first.
+    """
+    split = "test" if all(shown_split(study) == "test" for study in studies.values()) else "val"
+    column = f"{split}_{metric}"
+    arms = list(dict.fromkeys(arm for key in (first, *studies) for arm in arm_order(studies[key])))
+    rows: list[dict[str, Any]] = []
+    for arm in arms:
+        reference = _values(studies[first], arm, column)
+        for key in dict.fromkeys((first, *studies)):
+            values = _values(studies[key], arm, column)
+            row: dict[str, Any] = {"arm": arm, "run": key, "split": split, "n": len(values)}
+            row["mean"] = float(values.mean()) if len(values) else np.nan
+            row["sd"] = float(values.std(ddof=1)) if len(values) > 1 else np.nan
+            row |= {"difference": np.nan, "low": np.nan, "high": np.nan}
+            if key != first and len(values) and len(reference):
+                row["difference"] = float(values.mean() - reference.mean())
+                row["low"], row["high"] = _welch(values, reference)
+            rows.append(row)
+    columns = ["arm", "run", "split", "mean", "sd", "n", "difference", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _values(study: Study, arm: str, column: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    runs = study.selected()
+    return runs.loc[runs["arm"] == arm, column].dropna().to_numpy(dtype=np.float64)
+
+
+def _welch(values: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> tuple[float, float]:
+    if min(len(values), len(reference)) < 2:
+        return np.nan, np.nan
+    if values.var() == 0 and reference.var() == 0:
+        return np.nan, np.nan  # no spread was seen: nothing to make an interval from
+    from scipy import stats
+
+    interval = stats.ttest_ind(values, reference, equal_var=False).confidence_interval(_CONFIDENCE)
+    return float(interval.low), float(interval.high)
+
+
+def run_comparison_view(studies: Mapping[str, Study], first: str, metric: str) -> list[Any]:
+    """`run_comparison_table` as a table: a row per arm, a column per run, differences with intervals below the values."""
+    table = run_comparison_table(studies, first, metric)
+    if not len(table):
+        return [html.P("No run has an arm yet.", className="none")]
+    keys = list(dict.fromkeys(table["run"]))
+    rows = []
+    for arm in dict.fromkeys(table["arm"]):
+        cells: list[Any] = [html.Th(arm, scope="row")]
+        for row in table[table["arm"] == arm].to_dict("records"):
+            cells.append(html.Td(_cell(row, metric)))
+        rows.append(html.Tr(cells))
+    head = html.Tr([html.Th("Arm", scope="col"), *(html.Th(key, scope="col") for key in keys)])
+    split = {"test": "test", "val": "validation"}[str(table["split"].iloc[0])]
+    caption = (
+        f"Mean ± standard deviation over the confirmed seeds, {split} images; below it the difference to {first} with its 95 % "
+        "interval (Welch, over seeds alone: the seeds of two runs are not paired, and other images would give other values). "
+        "Runs that differ in data or budget differ in more than the arm. A difference without an interval is no gain."
+    )
+    return [
+        html.Div(html.Table([html.Thead(head), html.Tbody(rows)], id="run-table"), className="scroll"),
+        html.P(caption, className="caption"),
+    ]
+
+
+def _cell(row: Mapping[Any, Any], metric: str) -> list[Any]:
+    shown = show_value(row["mean"], metric)
+    if not np.isnan(row["sd"]):
+        shown += f" ± {show_value(row['sd'], metric)}"
+    value = html.Span(f"{shown} (n = {row['n']})" if row["n"] else MISSING, className="value", title=repr(row["mean"]))
+    if np.isnan(row["difference"]):
+        return [value]
+    scale, form = (100.0, "+.2f") if metric == "accuracy" else (1.0, "+.3f")
+    told = f"{scale * row['difference']:{form}}"
+    if np.isnan(row["low"]):
+        told += ", no interval"
+    else:
+        told += f" [{scale * row['low']:{form}}, {scale * row['high']:{form}}]"
+    return [value, html.Span(told, className="count")]
