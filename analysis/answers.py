@@ -37,7 +37,7 @@ class ArmAnswers:
     predicted: Integers
     """(S, N): the most probable class of each image."""
     segmentation: str = ""
-    """``masks`` for an arm that learns from masks too."""
+    """"masks" for an arm that learns from masks too, else empty."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,8 @@ def read_answers(study: Study, split: str | None = None) -> Answers:
                 control=str(first["control"]),
                 seeds=runs["seed"].to_numpy(dtype=np.int64),
                 predicted=np.stack([predicted[trial] for trial in runs["trial_id"]]),
-                segmentation=str(first["segmentation"]),
+                # Records of a study without masks may not have the column.
+                segmentation=str(first.get("segmentation", "")),
             )
         )
     return Answers(split, study.classes, labels, tuple(arms))

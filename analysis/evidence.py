@@ -33,6 +33,9 @@ OPTIMISTIC_VERDICT = "Optimistic: these validation images also chose the setting
 """Goes with every verdict of a study without test images."""
 
 
+KINDS = ("transfer", "random", "control", "masks")
+"""Kinds of comparison, in the order of the tables; `Comparison.kind` says what each is."""
+
 ENOUGH_SEEDS = 5
 """Intervals over fewer common seeds are too short: simulated ones cover about 90 % with 2 and 92 % with 3 seeds."""
 
@@ -42,8 +45,8 @@ class Comparison:
     """Two arms at one fraction."""
 
     kind: str
-    """``transfer`` (a fusion arm against off), ``random`` (a fusion arm against random encoders) or ``control`` (a control
-    against off)."""
+    """``transfer`` (a fusion arm against off), ``random`` (a fusion arm against random encoders), ``control`` (a control
+    against off) or ``masks`` (off that learns from masks too against off)."""
     arm: ArmAnswers
     baseline: ArmAnswers
 
@@ -51,23 +54,28 @@ class Comparison:
 def list_comparisons(answers: Answers) -> list[Comparison]:
     """All comparisons of a study: by fraction, the fusion arms first.
 
-    A fusion arm meets the random control with its own fusion and encoders, and ``off``; a control meets ``off``. Arms that learn
-    from masks meet arms that do: the masks are then no part of the difference.
+    A fusion arm meets ``off``, and the random control with its own fusion and encoders; a control meets ``off``. All of them
+    learn from masks, or none of them does.
     """
     made = []
-    for fraction, segmentation in sorted({(arm.fraction, arm.segmentation) for arm in answers.arms}):
-        arms = [arm for arm in answers.arms if (arm.fraction, arm.segmentation) == (fraction, segmentation)]
-        off = next((arm for arm in arms if arm.fusion == OFF and not arm.control), None)
-        transfer = [arm for arm in arms if arm.fusion != OFF and not arm.control]
-        for arm in transfer:
-            made += [Comparison("transfer", arm, off)] if off else []
-            made += [Comparison("random", arm, other) for other in arms if _is_random_counterpart(other, arm)]
-        made += [Comparison("control", arm, off) for arm in arms if arm.control and off]
+    for fraction in sorted({arm.fraction for arm in answers.arms}):
+        arms = [arm for arm in answers.arms if arm.fraction == fraction]
+        off = {arm.segmentation: arm for arm in arms if arm.fusion == OFF and not arm.control}
+        for arm in arms:
+            baseline = off.get(arm.segmentation)
+            if arm.control:
+                made += [Comparison("control", arm, baseline)] if baseline else []
+            elif arm.fusion != OFF:
+                made += [Comparison("transfer", arm, baseline)] if baseline else []
+                made += [Comparison("random", arm, other) for other in arms if _is_random_counterpart(other, arm)]
+            elif arm.segmentation and "" in off:
+                made.append(Comparison("masks", arm, off[""]))
     return made
 
 
 def _is_random_counterpart(other: ArmAnswers, arm: ArmAnswers) -> bool:
-    return other.control == "random" and (other.fusion, other.encoders) == (arm.fusion, arm.encoders)
+    same = (other.fusion, other.encoders, other.segmentation) == (arm.fusion, arm.encoders, arm.segmentation)
+    return other.control == "random" and same
 
 
 def verdicts(study: Study) -> pd.DataFrame:
@@ -97,7 +105,7 @@ def judge(answers: Answers) -> pd.DataFrame:
         answers: Of the confirmed runs.
 
     Returns:
-        One row per comparison and metric: fraction, subset, kind ("transfer", "random", "control"), arm, setting, control,
+        One row per comparison and metric: fraction, subset, kind (of `KINDS`), arm, setting, control,
         baseline, metric ("accuracy", "macro_f1", "weighted_f1"), split, difference, low, high (95 %, of this comparison
         alone), p, p_holm, family (number of tests adjusted for), verdict, seeds (common to both), images,
         standard_error, degrees_of_freedom, seed_sd, seed_part, image_part, interaction_part (as
@@ -105,9 +113,8 @@ def judge(answers: Answers) -> pd.DataFrame:
         with fewer than two common seeds have no numbers and no evidence. Ordered by metric, kind, fraction, arm.
     """
     scores = {id(arm): score_runs(answers.labels, arm.predicted, len(answers.classes)) for arm in answers.arms}
-    kinds = ("transfer", "random", "control")
     comparisons = sorted(
-        list_comparisons(answers), key=lambda each: (kinds.index(each.kind), each.arm.fraction, each.arm.arm)
+        list_comparisons(answers), key=lambda each: (KINDS.index(each.kind), each.arm.fraction, each.arm.arm)
     )
     rows: list[dict[str, Any]] = []
     differences = []
@@ -217,7 +224,7 @@ def _add_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
     sentences = []
     for position, row in enumerate(rows):
         against = {kind: beats[kind].get((row["metric"], row["arm"])) for kind in beats}
-        gains = above.iloc[position] and (row["kind"] == "control" or all(against.values()))
+        gains = above.iloc[position] and (row["kind"] in ("control", "masks") or all(against.values()))
         verdict = LOSS if below.iloc[position] else GAIN if gains else NO_EVIDENCE
         found.append(verdict)
         sentences.append(_sentence(row, verdict, against))

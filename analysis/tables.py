@@ -46,10 +46,11 @@ class Column:
     value: str
     """Name of the frame's column."""
     spread: str = ""
-    """Name of the column with the standard deviation; empty for none."""
+    """Name of the column with the standard deviation, or with the upper bound where the form is a range; empty for none."""
     form: str = "text"
     """"text", "count", "percent" (share times 100, two digits), "points" (signed percent), "score" (three digits),
-    "scientific", "number" (three significant digits) or "seconds"."""
+    "scientific", "number" (three significant digits), "seconds", "p", "share"; with "_range" behind it, from the value to the
+    spread's column."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Table:
         caption: Selection rule, n, what the spread is, and what the values are not.
         frame: The numbers, in full precision; shares in [0, 1].
         columns: How they are shown.
+        detail: Whether the report and the files are enough: too long or too particular for a terminal.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Table:
     caption: str
     frame: pd.DataFrame
     columns: tuple[Column, ...]
+    detail: bool = False
 
     def display(self) -> pd.DataFrame:
         """The table as strings: one column per entry of `columns`, missing values as a dash."""
@@ -93,7 +96,11 @@ def tables(study: Study) -> list[Table]:
     Args:
         study: Any study, also one that has only begun.
     """
+    # The statistics are imported when they are asked for: they need this module's Table.
+    from analysis.evidence_tables import evidence_tables, tuning_tables
+
     made = [
+        *evidence_tables(study),
         _comparison(study, "validation_accuracy", "Validation accuracy", "val_accuracy", "percent"),
         _comparison(study, "validation_weighted_f1", "Validation weighted F1", "val_weighted_f1", "score"),
         _comparison(study, "validation_macro_f1", "Validation macro F1", "val_macro_f1", "score"),
@@ -102,6 +109,7 @@ def tables(study: Study) -> list[Table]:
         _class_recall(study, "test"),
         _controls(study),
         _winners(study),
+        *tuning_tables(study),
         _budget(study, "search"),
         _budget(study, "confirm"),
         _pretraining(study),
@@ -471,7 +479,12 @@ _FORMS = {
     "number": (1.0, "{:.3g}"),
     "loss": (1.0, "{:.5f}"),
     "seconds": (1.0, "{:,.0f}"),
+    "percent_points": (100.0, "{:.2f}"),
+    "share": (1.0, "{:.2f}"),
+    "p": (1.0, "{:.3f}"),
 }
+_RANGE = "_range"
+"""Ends the form of a column that shows two bounds, each in the form before it."""
 
 
 def _show(value: object, spread: object, form: str) -> str:
@@ -481,7 +494,11 @@ def _show(value: object, spread: object, form: str) -> str:
         return str(value)
     if form == "count":
         return f"{value:,}"
+    if form.endswith(_RANGE):
+        return " to ".join(_show(bound, None, form.removesuffix(_RANGE)) for bound in (value, spread))
     scale, pattern = _FORMS[form]
+    if form == "p" and float(value) < 0.001:  # type: ignore[arg-type]  # as below
+        pattern = "< 0.001"
     shown = pattern.format(scale * float(value))  # type: ignore[arg-type]  # a number: its column's form says so
     if spread is None or np.isnan(float(spread)):  # type: ignore[arg-type]  # as above
         return shown

@@ -407,5 +407,7 @@ def _print_results(study: Any, index: Path | None = None) -> None:
     from analysis.tables import tables
     from analysis.terminal import print_tables
 
-    print_tables(tables(study))
+    # The verdict is what one wants to know: it stands at the end, where it is not scrolled away.
+    shown = [table for table in tables(study) if not table.detail]
+    print_tables(sorted(shown, key=lambda table: table.name == "verdicts"))
     typer.echo(f"Report: {index or study.path / 'report' / 'index.html'}")

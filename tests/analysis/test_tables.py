@@ -23,6 +23,16 @@ def named(path: Path) -> dict[str, Table]:
 def test_a_finished_study_has_the_tables_of_the_report(finished: Path) -> None:
     made = named(finished)
     assert list(made) == [
+        "verdicts",
+        "verdicts_macro_f1",
+        "verdicts_weighted_f1",
+        "claims",
+        "intervals_accuracy",
+        "intervals_macro_f1",
+        "intervals_weighted_f1",
+        "detectable",
+        "seed_recalls",
+        "seed_tests",
         "validation_accuracy",
         "validation_weighted_f1",
         "validation_macro_f1",

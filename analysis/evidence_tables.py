@@ -1,0 +1,278 @@
+"""The statistics of a study as tables: verdicts, intervals, claims, what could have been detected, edges, tuning curves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from analysis.answers import Answers, read_answers
+from analysis.claims import check_answers
+from analysis.comparison import OFF, setting_of, setting_title
+from analysis.errors import StudyError
+from analysis.evidence import METRIC_TITLES, SPLIT_TITLES, arm_intervals, verdicts
+from analysis.intervals import METRICS, exact_mcnemar, wilson_interval
+from analysis.metrics import confusion_metrics, count_confusion
+from analysis.power import SEEDS, detectable
+from analysis.schema import subset_name
+from analysis.tables import OPTIMISTIC, Column, Table
+from analysis.tuning import tuning_curves, why_no_tuning_curves, winners_at_edges
+
+if TYPE_CHECKING:
+    from analysis.study import Study
+
+INTERVAL = "95 % intervals over seeds and images (both vary), each by itself."
+TAKEN_AS_GIVEN = "The settings that won each arm's search are taken as given."
+
+
+def evidence_tables(study: Study) -> list[Table]:
+    """Tables of verdicts, intervals, claims, detectable differences, and single seeds; empty ones say why.
+
+    Args:
+        study: Any study, also one that has only begun.
+    """
+    try:
+        answers = read_answers(study)
+        judged = verdicts(study)
+    except StudyError as error:
+        # The other tables of an unfinished or damaged study are still wanted; this one says what is the matter.
+        reason = str(error).removeprefix(f"{study.path}: ").replace(f"{study.path}/", "")
+        frame = pd.DataFrame(columns=_VERDICTS)
+        return [Table("verdicts", "Verdicts: accuracy", reason, frame, _verdict_columns("points"))]
+    made = [_verdict_table(judged, metric) for metric in METRICS]
+    made.append(_claims(answers))
+    made += [_intervals(answers, metric) for metric in METRICS]
+    made += [_detectable(judged), _seed_recalls(answers), _seed_tests(answers)]
+    return [table for table in made if len(table.frame)]
+
+
+def tuning_tables(study: Study) -> list[Table]:
+    """Winners at the edge of their range, and tuning curves where the search allows them."""
+    made = [_edges(study), _tuning(study)]
+    return [table for table in made if table is not None]
+
+
+_VERDICTS = ["subset", "setting", "baseline_setting", "difference", "low", "high", "p_holm", "seeds", "verdict"]
+
+
+def _verdict_columns(form: str) -> tuple[Column, ...]:
+    return (
+        Column("Subset", "subset"),
+        Column("Arm", "setting"),
+        Column("Minus", "baseline_setting"),
+        Column("Difference", "difference", form=form),
+        Column("95 % interval", "low", "high", f"{form}_range"),
+        Column("p (Holm)", "p_holm", form="p"),
+        Column("n", "seeds", form="count"),
+        Column("Verdict", "verdict"),
+    )
+
+
+def _verdict_table(judged: pd.DataFrame, metric: str) -> Table:
+    frame = judged[judged["metric"] == metric].reset_index(drop=True)
+    frame["baseline_setting"] = [setting_of(arm) for arm in frame["baseline"]]
+    name = "verdicts" if metric == METRICS[0] else f"verdicts_{metric}"
+    split = str(frame["split"].iloc[0]) if len(frame) else "test"
+    unit = "Percentage points" if metric == METRICS[0] else "Differences"
+    few = frame["seeds"].min() if len(frame) else 0
+    images = frame["images"].iloc[0] if len(frame) else 0
+    caption = [
+        f"{unit} of {SPLIT_TITLES[split]} {METRIC_TITLES[metric]}, runs paired by seed, n seeds, {images:,} images. {INTERVAL}",
+        "p: two-sided, adjusted by Holm over the fractions of one kind of comparison. Pretraining is called a gain only when "
+        "it beats both off and the same encoders with random weights. A control called a gain is above off.",
+        TAKEN_AS_GIVEN,
+        OPTIMISTIC if split == "val" else "",
+        "" if few >= 5 else "With fewer than 5 seeds the intervals are somewhat too short.",
+        "The sentence of each comparison is in the CSV.",
+    ]
+    form = "points" if metric == METRICS[0] else "signed"
+    title = f"Verdicts: {METRIC_TITLES[metric]}"
+    return Table(name, title, _join(caption), frame, _verdict_columns(form), detail=metric != METRICS[0])
+
+
+def _claims(answers: Answers) -> Table:
+    frame = check_answers(answers)
+    columns = (
+        Column("Claim", "claim"),
+        Column("Setting", "setting"),
+        Column("What the records say", "sentence"),
+        Column("Support", "support"),
+    )
+    caption = [
+        "What the published report inferred from single runs, put to this study's records.",
+        INTERVAL,
+        "Not supported: the records do not bear it out, be it that they contradict it or that they are too few. Cannot be "
+        "said: something that is needed is missing. The published figures are in the CSV.",
+    ]
+    return Table("claims", "Claims of the published report, checked", _join(caption), frame, columns)
+
+
+def _intervals(answers: Answers, metric: str) -> Table:
+    frame = arm_intervals(answers)
+    frame = frame[frame["metric"] == metric].reset_index(drop=True)
+    frame["title"] = [
+        setting if control else setting_title(setting)
+        for setting, control in zip(frame["setting"], frame["control"], strict=True)
+    ]
+    form = "percent" if metric == METRICS[0] else "score"
+    columns = (
+        Column("Subset", "subset"),
+        Column("Pretraining", "title"),
+        Column(f"{METRIC_TITLES[metric].capitalize()}{' %' if form == 'percent' else ''}", "value", form=form),
+        Column("95 % interval", "low", "high", f"{form}_range"),
+        Column("SD over seeds", "seed_sd", form="percent_points" if form == "percent" else form),
+        Column("n", "seeds", form="count"),
+    )
+    caption = [
+        f"Mean {SPLIT_TITLES[answers.split]} {METRIC_TITLES[metric]} over n seeds on {len(answers.labels):,} images. {INTERVAL}",
+        "Two intervals that overlap may still belong to arms that differ: the verdicts compare paired runs.",
+        TAKEN_AS_GIVEN,
+        OPTIMISTIC if answers.split == "val" else "",
+    ]
+    title = f"{SPLIT_TITLES[answers.split].capitalize()} {METRIC_TITLES[metric]} with intervals"
+    return Table(f"intervals_{metric}", title, _join(caption), frame, columns, detail=metric != METRICS[0])
+
+
+def _detectable(judged: pd.DataFrame) -> Table:
+    frame = detectable(judged[judged["metric"] == METRICS[0]])
+    frame["setting"] = [setting_of(arm) for arm in frame["arm"]]
+    frame["baseline_setting"] = [setting_of(arm) for arm in frame["baseline"]]
+    columns = (
+        Column("Subset", "subset"),
+        Column("Arm", "setting"),
+        Column("Minus", "baseline_setting"),
+        Column("SD over seeds", "seed_sd", form="percent_points"),
+        Column("Detectable", "detectable", form="percent_points"),
+        *(Column(f"Power, {number} seeds", f"power_{number}", form="share") for number in SEEDS),
+    )
+    caption = (
+        "Percentage points of accuracy. Detectable: the smallest true difference that this design finds with 80 % probability. "
+        "Power: probability to find a true difference of 5 points with that many seeds on these images, from the variances "
+        "over seeds and images seen here, themselves uncertain. Both at the level of Holm's first step."
+    )
+    return Table("detectable", "What the study could have detected", caption, frame, columns)
+
+
+def _seed_recalls(answers: Answers) -> Table:
+    """Recall of each class in each run, with Wilson's interval: over images alone."""
+    rows = []
+    for arm in answers.arms:
+        counts = [count_confusion(answers.labels, predicted, len(answers.classes))[0] for predicted in arm.predicted]
+        confusion = np.stack(counts)
+        recall = confusion_metrics(confusion).recall
+        right = np.diagonal(confusion, axis1=1, axis2=2)
+        low, high = wilson_interval(right, confusion.sum(axis=2))
+        for run, seed in enumerate(arm.seeds):
+            for position, name in enumerate(answers.classes):
+                rows.append(
+                    {
+                        "arm": arm.arm,
+                        "seed": int(seed),
+                        "class": name,
+                        "images": int(confusion[run, position].sum()),
+                        "recall": recall[run, position],
+                        "low": low[run, position],
+                        "high": high[run, position],
+                    }
+                )
+    columns = (
+        Column("Arm", "arm"),
+        Column("Seed", "seed", form="count"),
+        Column("Class", "class"),
+        Column("Images", "images", form="count"),
+        Column("Recall %", "recall", form="percent1"),
+        Column("95 % interval", "low", "high", "percent1_range"),
+    )
+    caption = (
+        f"Each run by itself on the {SPLIT_TITLES[answers.split]} images. Wilson's score interval: over images alone, for this "
+        "one seed; it says nothing about other seeds."
+    )
+    return Table("seed_recalls", "Recall of each class in each run", caption, pd.DataFrame(rows), columns, detail=True)
+
+
+def _seed_tests(answers: Answers) -> Table:
+    """Exact McNemar of each seed: runs against ``off`` of the same fraction and seed."""
+    off = {
+        (arm.fraction, arm.segmentation, int(seed)): predicted
+        for arm in answers.arms
+        if arm.fusion == OFF and not arm.control
+        for seed, predicted in zip(arm.seeds, arm.predicted, strict=True)
+    }
+    rows = []
+    for arm in answers.arms:
+        for seed, predicted in zip(arm.seeds, arm.predicted, strict=True):
+            baseline = off.get((arm.fraction, arm.segmentation, int(seed)))
+            if baseline is None or baseline is predicted or (arm.fusion == OFF and not arm.control):
+                continue
+            mine, other = predicted == answers.labels, baseline == answers.labels
+            gained, lost = int((mine & ~other).sum()), int((other & ~mine).sum())
+            rows.append(
+                {
+                    "subset": subset_name(arm.fraction),
+                    "setting": setting_of(arm.arm),
+                    "seed": int(seed),
+                    "gained": gained,
+                    "lost": lost,
+                    "p": exact_mcnemar(gained, lost),
+                }
+            )
+    columns = (
+        Column("Subset", "subset"),
+        Column("Arm", "setting"),
+        Column("Seed", "seed", form="count"),
+        Column("Right here only", "gained", form="count"),
+        Column("Right in off only", "lost", form="count"),
+        Column("p (McNemar)", "p", form="p"),
+    )
+    caption = (
+        f"Single runs against the run without pretraining of the same seed: {SPLIT_TITLES[answers.split]} images that only one "
+        "of the two gets right, and McNemar's exact two-sided test. A description of these two runs, not adjusted and no "
+        "evidence about other seeds."
+    )
+    frame = pd.DataFrame(rows, columns=["subset", "setting", "seed", "gained", "lost", "p"])
+    return Table("seed_tests", "Runs of one seed, image by image", caption, frame, columns, detail=True)
+
+
+def _edges(study: Study) -> Table | None:
+    frame = winners_at_edges(study)
+    if not len(frame):
+        return None
+    frame["name"] = frame["hyperparameter"].str.replace("_", " ")
+    columns = (
+        Column("Arm", "arm"),
+        Column("Setting", "name"),
+        Column("Winner", "value", form="scientific"),
+        Column("Searched", "low", "high", "scientific_range"),
+        Column("Edge", "side"),
+    )
+    caption = (
+        "Warning: these winners lie at the end of what was searched (a grid's outer value, or the outer 5 % of a range on its "
+        "logarithmic scale). A better value may lie beyond: widen the range and search again."
+    )
+    return Table("edges", "Winners at the edge of their range", caption, frame, columns)
+
+
+def _tuning(study: Study) -> Table | None:
+    if why_no_tuning_curves(study):
+        return None
+    frame = tuning_curves(study)
+    if not len(frame):
+        return None
+    metric = METRIC_TITLES[study.metric.removeprefix("val_")]
+    form = "percent" if study.metric == "val_accuracy" else "score"
+    columns = (
+        Column("Arm", "arm"),
+        Column("Trials", "trials", form="count"),
+        Column(f"Best {metric}{' %' if form == 'percent' else ''}", "value", form=form),
+        Column("95 % band", "low", "high", f"{form}_range"),
+    )
+    caption = (
+        f"Median of the best validation {metric} of that many random trials. The band holds the whole curve of an arm at "
+        "once with at least 95 % probability. Validation chose the epochs: optimistic."
+    )
+    return Table("tuning_curves", "Tuning curves", caption, frame, columns, detail=True)
+
+
+def _join(parts: list[str]) -> str:
+    return " ".join(part for part in parts if part)
