@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import struct
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -46,6 +47,9 @@ _DAMAGED_PICKLE = (
 )
 """What torch's restricted unpickler raises on arbitrary bytes: it interprets them, so nearly anything can go wrong."""
 
+_CHECKSUM = "crc32"
+"""Key of the metadata that says what the values must add up to."""
+
 _SHOWN = 5
 """Names listed for each kind of difference; more would bury the message."""
 
@@ -66,7 +70,7 @@ def save_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapp
     """
     path = Path(path)
     plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    content: bytes = safetensors.torch.save(plain, dict(metadata or {}))
+    content: bytes = safetensors.torch.save(plain, {**(metadata or {}), _CHECKSUM: _checksum(plain)})
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
@@ -87,7 +91,7 @@ def load_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
         Tensors on the CPU, in memory of their own (the file may be replaced or deleted), and the metadata.
 
     Raises:
-        WeightsError: The file is missing, cannot be read or is damaged.
+        WeightsError: The file is missing, cannot be read or is damaged, also where only values differ from those written.
     """
     path = _existing(path)
     try:
@@ -99,7 +103,21 @@ def load_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"{path} is not a readable safetensors file ({error}). It is damaged or of another format; "
             "delete it, so that it is made again, or restore it from where it came from."
         ) from error
+    expected = metadata.pop(_CHECKSUM, None)
+    if expected is not None and expected != _checksum(tensors):
+        raise WeightsError(
+            f"{path} does not hold the values that were written to it (checksum). It is damaged; delete it, so that it is made "
+            "again, or restore it from where it came from."
+        )
     return tensors, metadata
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """CRC-32 over all values, in the order of the names: finds a damaged file, and costs next to nothing."""
+    found = 0
+    for name in sorted(tensors):
+        found = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), found)
+    return f"{found:08x}"
 
 
 def save_state(path: Path | str, state: Mapping[Any, Any], metadata: Mapping[str, str] | None = None) -> None:

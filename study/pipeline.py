@@ -92,14 +92,22 @@ def shortfalls(study: Study) -> list[str]:
     return lines
 
 
+_SHOWN_LOST = 5
+"""Lost trials that are named one by one."""
+
+
 def lost_trials(study: Study) -> list[str]:
-    """Trials that failed or diverged, one line for each kind: ordinary in a search, and nothing to be silent about."""
-    counts = study.trials["status"].value_counts()
-    return [
-        f"{counts[status]} of {len(study.trials)} trials {status}; the records say which and why"
-        for status in ("failed", "diverged")
-        if status in counts
-    ]
+    """Trials that failed or diverged, with the last line of the reason: ordinary in a search, and nothing to be silent about."""
+    lost = study.trials[study.trials["status"].isin(["failed", "diverged"])]
+    lines = []
+    for status, trials in lost.groupby("status", sort=True):
+        lines.append(f"{len(trials)} of {len(study.trials)} trials {status}:")
+        for row in trials.head(_SHOWN_LOST).to_dict("records"):
+            reason = row["error"].strip().rpartition("\n")[2] or "the loss was not finite"
+            lines.append(f"  {row['trial_id']} ({row['arm']}), after {row['epochs']} epochs: {reason}")
+        if len(trials) > _SHOWN_LOST:
+            lines.append(f"  and {len(trials) - _SHOWN_LOST} more: `load_study(...).trials` has them all")
+    return lines
 
 
 def check_same_study(directory: RunDirectory, config: StudyConfig) -> list[str]:
@@ -422,7 +430,10 @@ class _Run:
             mirror=mirror,
         )
         tables = {name: read_segments(self._directory.records / name, columns) for name, columns in TABLES.items()}
-        queue.replay(tables["trials"], tables["epochs"], frozenset(tables["predictions"]["trial_id"]))
+        # A torn segment may hold the predictions of some images only: then they are written again.
+        predicted = tables["predictions"].groupby("trial_id").size()
+        images = len(arrays.indices("val")) + len(arrays.indices("test"))
+        queue.replay(tables["trials"], tables["epochs"], frozenset(predicted.index[predicted >= images]))
         for spec in queue.ended():
             # Those of an earlier process that ended before it could.
             self._tidy(spec.trial_id, spec.phase)

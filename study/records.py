@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.schema import TABLES
 from analysis.segments import SEGMENT_NAME, arrow_schema, read_segments
 from study.durable import write_durably
+from study.errors import StudyFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,7 +55,11 @@ class RecordWriter:
         self._next = last + 1
 
     def append(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
-        """Make rows durable as one segment; each gets the next sequence number."""
+        """Make rows durable as one segment; each gets the next sequence number.
+
+        Raises:
+            StudyFailed: they cannot be written, for instance because the disk is full.
+        """
         if not rows:
             return
         numbered = [{"sequence": self._next + i, **row} for i, row in enumerate(rows)]
@@ -62,7 +67,13 @@ class RecordWriter:
         content = "".join(json.dumps(row, allow_nan=False) + "\n" for row in numbered)
         # A write that failed at its very end may have left the segment: its numbers are never given again.
         self._next += len(rows)
-        write_durably(self._folder / table / name, content.encode())
+        try:
+            write_durably(self._folder / table / name, content.encode())
+        except OSError as error:
+            raise StudyFailed(
+                f"{self._folder / table}: cannot be written ({error.strerror}). Nothing recorded is lost; mend this and run the"
+                " same command again"
+            ) from error
         self._pending[table] += 1
         if self._pending[table] >= _COMPACT_AFTER:
             self._compact(table, row_segments_only=True)

@@ -10,7 +10,7 @@ from analysis.schema import TABLES
 from analysis.segments import read_segments
 from study.arms import list_arms
 from study.config import StudyConfig
-from study.errors import UsageError
+from study.errors import StudyFailed, UsageError
 from study.trial import TrialSpec
 
 if TYPE_CHECKING:
@@ -47,7 +47,12 @@ def find_trial(directory: RunDirectory, config: StudyConfig, trial_id: str) -> T
             f"{trial_id!r}: {len(found)} trials of {directory.folder} have that id; some that it has: {some or 'none'}"
         )
     (row,) = found
-    arm = next(arm for arm in list_arms(config) if arm.name == row["arm"])
+    arms = {arm.name: arm for arm in list_arms(config)}
+    if row["arm"] not in arms:
+        raise UsageError(
+            f"trial {row['trial_id']} belongs to arm {row['arm']}, but {directory.config_file} has {', '.join(arms)}"
+        )
+    arm = arms[row["arm"]]
     return TrialSpec.recorded(row, arm)
 
 
@@ -70,11 +75,18 @@ def replay(directory: RunDirectory, trial_id: str) -> Iterator[ReplayedEpoch]:
     config = check_config(read_yaml(directory.config_file), str(directory.config_file))
     spec = find_trial(directory, config, trial_id)
     epochs = read_segments(directory.records / "epochs", TABLES["epochs"])
-    recorded = epochs[epochs["trial_id"] == spec.trial_id].sort_values("epoch").to_dict("records")
+    epochs = epochs[epochs["trial_id"] == spec.trial_id].drop_duplicates("epoch").sort_values("epoch")
+    recorded = epochs.to_dict("records")
     if not recorded:
         raise UsageError(f"trial {spec.trial_id} of {directory.folder} has no recorded epoch to compare with")
     torch.set_num_threads(config.resources.cpu)
     batches, features, device = open_inputs(config, directory.folder)
+    began_with = directory.read_manifest()["fingerprints"]["wbc"]
+    if batches.arrays.fingerprint != began_with:
+        raise StudyFailed(
+            f"the images have fingerprint {batches.arrays.fingerprint}, but {directory.folder} was made with {began_with}."
+            " Restore them; a trial on other images says nothing about the recorded one"
+        )
     run = TrainingRun(config, spec, batches, features, device)
     for row in recorded:
         replayed = run.train_epoch().row()

@@ -18,6 +18,7 @@ from data_utils.fractions import select_fraction
 from models.checkpoints import load_state, save_state
 from models.classifier import ResidualClassifier
 from models.encoders import CAM16_MEAN, CAM16_STD
+from models.errors import WeightsError
 from models.fusion import FusedClassifier
 from models.initialisation import stream
 from models.segmentation import DOWNSAMPLING, SegmentationTask
@@ -189,9 +190,13 @@ class TrainingRun:
         """Continue from a checkpoint of the same trial.
 
         Raises:
-            WeightsError: the file is missing or damaged.
+            WeightsError: the file is missing or damaged, or another trial's.
         """
-        state, _ = load_state(path)
+        state, metadata = load_state(path)
+        if metadata.get("trial_id") != self.spec.trial_id:
+            raise WeightsError(
+                f"{path} is the checkpoint of trial {metadata.get('trial_id')}, not of {self.spec.trial_id}"
+            )
         self._model.load_state_dict(state["model"])
         if self._segmentation is not None:
             self._segmentation.head.load_state_dict(state["segmentation"])
@@ -315,8 +320,6 @@ def load_or_start(
         Reports to be sent again: epochs that were trained and saved but not recorded. When the checkpoint is behind the records
         (or gone), the missing epochs are trained again and reported again; they must come out the same.
     """
-    from models.errors import WeightsError
-
     if checkpoint.is_file():
         try:
             run.load(checkpoint)

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 CONTINUE, STOP, COMPLETE, DIVERGED = "continue", "stop", "complete", "diverged"
 """Decisions about a trial after a report, as recorded."""
 
+HOPELESS_ARMS = 4
+"""So many arms whose first trials fail before anything was trained: the study, not the arms, is to blame."""
+
 _STATUS = {STOP: "stopped", COMPLETE: "completed", DIVERGED: "diverged"}
 
 
@@ -133,6 +136,8 @@ class TrialQueue:
         self._trials: dict[str, _Trial] = {}
         self._handed_out = dict.fromkeys(self._plans, 0)
         self._unfinished: list[str] = []
+        self._given_up: dict[str, str] = {}
+        """Trials that failed for good before any trial was trained, with the reason. Recorded once one has come through."""
 
     def replay(
         self, trials: pd.DataFrame, epochs: pd.DataFrame, with_predictions: frozenset[str] = frozenset()
@@ -144,12 +149,16 @@ class TrialQueue:
             epochs: Table ``epochs``, all rows, by sequence.
             with_predictions: Ids of the trials whose predictions are recorded.
 
+        A trial that ended after an epoch that is no longer there (a torn segment) has not ended: it is trained again.
+
         Raises:
             StudyFailed: a recorded trial does not belong to this study.
         """
-        self._replay_trials(trials, with_predictions)
+        ended_after = self._replay_trials(trials, with_predictions)
         history = self._replay_epochs(epochs)
         for trial_id, trial in self._trials.items():
+            if trial.status != "running" and trial.epochs != ended_after[trial_id]:
+                trial.status = "running"
             decision = trial.rows[trial.epochs]["decision"] if trial.epochs else CONTINUE
             if trial.status == "running" and decision != CONTINUE:
                 # The study ended between the last epoch's row and the trial's own.
@@ -161,8 +170,9 @@ class TrialQueue:
             else:
                 trial.rows.clear()
 
-    def _replay_trials(self, trials: pd.DataFrame, with_predictions: frozenset[str]) -> None:
-        """Know the trials that were handed out, and their status."""
+    def _replay_trials(self, trials: pd.DataFrame, with_predictions: frozenset[str]) -> dict[str, int]:
+        """Know the trials that were handed out, and their status; returns the epochs that their newest rows tell of."""
+        epochs: dict[str, int] = {}
         for row in trials.to_dict("records"):
             plan = self._plans.get(row["arm"])
             if plan is None or plan.phase != row["phase"]:
@@ -183,13 +193,16 @@ class TrialQueue:
             trial = self._trials[trial_id]
             trial.status = row["status"]
             trial.train_images, trial.parameters = row["train_images"], row["parameters"]
+            epochs[trial_id] = row["epochs"]
+        return epochs
 
     def _replay_epochs(self, epochs: pd.DataFrame) -> dict[str, dict[int, float]]:
         """Know the epochs, in the order of their arrival; returns the best score so far by trial and epoch."""
         history: dict[str, dict[int, float]] = {trial_id: {} for trial_id in self._trials}
         for row in epochs.to_dict("records"):
             known = self._trials.get(row["trial_id"])
-            if known is None or row["epoch"] in known.rows:
+            if known is None or row["epoch"] != known.epochs + 1:
+                # Reported twice, or after an epoch that was lost: that one comes again, and this one after it.
                 continue
             report = EpochReport(
                 epoch=row["epoch"],
@@ -230,7 +243,8 @@ class TrialQueue:
     def hand_out(self, tune_id: str = "") -> tuple[TrialSpec, int] | None:
         """The next trial and how many of its epochs are recorded; None when nothing is left.
 
-        Interrupted trials come first, then the costliest arms; arms of equal cost take turns.
+        Interrupted trials come first, then the costliest arms; arms of equal cost take turns. While nothing has been trained,
+        arms whose trial failed wait for the others.
         """
         if self._unfinished:
             trial = self._trials[self._unfinished.pop(0)]
@@ -239,7 +253,8 @@ class TrialQueue:
         waiting = [plan for name, plan in self._plans.items() if self._handed_out[name] < len(plan.seeds)]
         if not waiting:
             return None
-        plan = min(waiting, key=lambda plan: (-plan.cost, self._handed_out[plan.arm.name]))
+        failing = {self._trials[trial_id].spec.arm.name for trial_id in self._given_up}
+        plan = min(waiting, key=lambda plan: (plan.arm.name in failing, -plan.cost, self._handed_out[plan.arm.name]))
         index = self._handed_out[plan.arm.name]
         spec = TrialSpec.at(plan.phase, plan.arm, index, plan.seeds[index], plan.points.suggest(index))
         trial = _Trial(spec, plan, tune_id=tune_id)
@@ -308,6 +323,7 @@ class TrialQueue:
             self._observe(trial, report, score)
         if decision != CONTINUE:
             self._end(trial, _STATUS[decision])
+        self._end_given_up()
         return decision
 
     def fail(self, trial_id: str, error: str) -> None:
@@ -317,8 +333,8 @@ class TrialQueue:
         prepared for its next trial, and would give up a trial that outlived many lost machines.
 
         Raises:
-            StudyFailed: no trial of the study has come through an epoch yet. The others would fail likewise; nothing is
-                recorded, so that the same command tries again once the reason is mended.
+            StudyFailed: no trial has come through an epoch yet, and those of every arm (or of `HOPELESS_ARMS`) fail: the others
+                would fail likewise. Nothing is recorded, so that the same command tries again once the reason is mended.
         """
         trial = self._trials[trial_id]
         if trial.status != "running":
@@ -327,11 +343,15 @@ class TrialQueue:
         if trial.failures <= self._max_failures:
             self._unfinished.append(trial_id)
             return
-        if not any(known.epochs for known in self._trials.values()):
+        if any(known.epochs for known in self._trials.values()):
+            self._end(trial, "failed", error)
+            return
+        failing = {self._trials[other].spec.arm.name for other in (*self._given_up, trial_id)}
+        if len(failing) >= min(len(self._plans), HOPELESS_ARMS):
             raise StudyFailed(
                 f"the first trials cannot be trained; mend this and run the same command again:\n{error.strip()}"
             )
-        self._end(trial, "failed", error)
+        self._given_up[trial_id] = error
 
     @property
     def failures(self) -> int:
@@ -393,6 +413,11 @@ class TrialQueue:
         trial.rows.clear()
         if self._tell_ended is not None:
             self._tell_ended(trial.spec.trial_id, trial.spec.phase)
+
+    def _end_given_up(self) -> None:
+        """Something was trained: the trials that failed before have themselves to blame."""
+        for trial_id in list(self._given_up):
+            self._end(self._trials[trial_id], "failed", self._given_up.pop(trial_id))
 
     def _write_trial(self, trial: _Trial, status: str, error: str = "") -> None:
         self._records.append(

@@ -53,7 +53,11 @@ class ArmSearch(_KeptInMemory, Searcher):
         self, trial_id: str
     ) -> dict[str, Any] | str | None:
         """The next trial's configuration; None while a running trial may yet have to be handed out again; then FINISHED."""
-        handed_out = self._book.queue.hand_out(trial_id)
+        try:
+            handed_out = self._book.queue.hand_out(trial_id)
+        except (StudyFailed, OSError) as refused:
+            self._book.error = refused
+            raise
         if handed_out is None:
             return str(Searcher.FINISHED) if self._book.queue.finished else None
         spec, recorded_epochs = handed_out

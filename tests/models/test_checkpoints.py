@@ -88,6 +88,18 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kept=st.floats(0, 1, exclude_max=True))
+def test_a_flipped_bit_in_the_values_is_noticed(tmp_path: Path) -> None:
+    # safetensors itself checks the header only.
+    path = tmp_path / "weights.safetensors"
+    save_tensors(path, {"a": torch.arange(12.0), "b": torch.tensor(True), "c": torch.empty(0)})
+    load_tensors(path)
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"weights\.safetensors does not hold the values"):
+        load_tensors(path)
+
+
 def test_a_truncated_file_is_an_error_that_names_it(tmp_path: Path, kept: float) -> None:
     path = tmp_path / "whole.safetensors"
     save_tensors(path, {"a": torch.ones(100)}, {"epoch": "3"})

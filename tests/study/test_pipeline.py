@@ -14,6 +14,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from analysis import load_study
 from analysis.schema import TABLES
@@ -213,7 +214,8 @@ def test_asha_and_tpe_spend_exactly_the_budget(calm, tmp_path):
 
 def test_trials_that_cannot_be_trained_stop_the_study_and_lose_nothing(calm, tmp_path):
     """Latents that vanish after their phase: the first trials fail, nothing is recorded as failed, mending continues."""
-    config = load_config(str(write_tiny(tmp_path, data={"cache_dir": str(calm.parent.parent / "cache")})))
+    changes = {"data": {"cache_dir": str(calm.parent.parent / "cache")}, "search": {"max_failures": 0}}
+    config = load_config(str(write_tiny(tmp_path, **changes)))
     runs = tmp_path / "runs"
     shutil.copytree(calm, runs / "tiny")
     shutil.rmtree(runs / "tiny" / "records")
@@ -232,6 +234,36 @@ def test_trials_that_cannot_be_trained_stop_the_study_and_lose_nothing(calm, tmp
     study = run_study(config, runs)
     assert set(study.trials["status"]) == {"completed"}
     pd.testing.assert_frame_equal(content(runs / "tiny")["epochs"], content(calm)["epochs"])
+
+
+def test_a_trial_that_keeps_failing_is_given_up_with_its_traceback_and_the_others_go_on(calm, tmp_path):
+    config = write_tiny(
+        tmp_path,
+        data={"cache_dir": str(calm.parent.parent / "cache")},
+        arms={"fusion": ["off"]},
+        search={"max_failures": 1},
+        confirm={"seeds": 0},
+    )
+    known = load_study(calm).trials
+    mine = known[(known["phase"] == "search") & (known["arm"] == "WBC_100/off")]
+    broken = mine.sort_values("index")["trial_id"].iloc[0]
+    folder = tmp_path / "runs" / "tiny"
+    (folder / "checkpoints").mkdir(parents=True)
+    # It trains, and cannot save: a file stands where its folder belongs. It is among the first to be handed out.
+    (folder / "checkpoints" / broken).write_text("in the way")
+    settings = load_config(str(config)).with_absolute_paths()
+    (folder / "study.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+    done = subprocess.run(
+        command("run", config, "--root", tmp_path / "runs"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    trials = load_study(folder).trials.set_index("trial_id")
+    assert trials.loc[broken, "status"] == "failed"
+    assert trials.loc[broken, "epochs"] == 0
+    assert "Traceback" in trials.loc[broken, "error"] and broken in trials.loc[broken, "error"]
+    assert set(trials.drop(broken)["status"]) == {"completed"} and len(trials) == 4
+    assert "1 of 4 trials failed:" in done.stdout
+    assert f"{broken} (WBC_100/off), after 0 epochs: " in done.stdout
 
 
 def test_a_finished_study_is_extended_by_seeds_and_points_and_keeps_what_it_has(calm, tmp_path):
@@ -342,10 +374,10 @@ def test_what_a_study_lacks_is_said(calm, tmp_path):
                 row["status"] = "failed"
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), segment)
     poorer = load_study(tmp_path / "tiny")
-    assert lost_trials(poorer) == [
-        "1 of 16 trials failed; the records say which and why",
-        "2 of 16 trials diverged; the records say which and why",
-    ]
+    said = lost_trials(poorer)
+    assert [line for line in said if not line.startswith(" ")] == ["2 of 16 trials diverged:", "1 of 16 trials failed:"]
+    assert len(said) == 2 + 3
+    assert sum("(WBC_10/sum), after 3 epochs: the loss was not finite" in line for line in said) == 2
     lines = shortfalls(poorer)
     assert [line.partition(":")[0] for line in lines] == ["WBC_10/sum", "WBC_100/off"]
     assert "1 of 2 confirmations" in lines[1]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from analysis.schema import EPOCH_COLUMNS, TABLES, TRIAL_COLUMNS
 from analysis.segments import read_segments
 from study import records as records_module
+from study.errors import StudyFailed
 from study.records import RecordWriter, write_table
 
 
@@ -191,7 +192,7 @@ def test_a_full_disk_leaves_no_partial_segment(tmp_path: Path, monkeypatch: pyte
     writer.append("epochs", [epoch(1)])
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full_disk)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(StudyFailed, match="No space left"):
             writer.append("epochs", [epoch(2)])
     assert names(tmp_path) == ["0000000001-0000000001.jsonl"]
     writer.append("epochs", [epoch(2)])
@@ -205,7 +206,7 @@ def test_a_full_disk_during_compaction_keeps_the_segments(tmp_path: Path, monkey
     before = names(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full_disk)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(StudyFailed, match="No space left"):
             writer.compact()
     assert names(tmp_path) == before
 
@@ -224,7 +225,7 @@ def test_rows_after_a_write_that_failed_at_its_very_end_do_not_replace_it(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", only_files)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(StudyFailed, match="No space left"):
             writer.append("epochs", [epoch(1)])
     writer.append("epochs", [epoch(2)])
     assert list(read(tmp_path)["epoch"]) == [1, 2]
@@ -270,7 +271,7 @@ def test_no_order_of_appends_compactions_failures_and_restarts_loses_a_row(
             elif action == "fail":
                 with pytest.MonkeyPatch.context() as full:
                     full.setattr(os, "fsync", full_disk)
-                    with pytest.raises(OSError, match="No space"):
+                    with pytest.raises(StudyFailed, match="No space"):
                         writer.append("epochs", [epoch(999)])
             else:
                 writer.append("epochs", [epoch(expected + i + 1) for i in range(int(action))])

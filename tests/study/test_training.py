@@ -139,6 +139,17 @@ def test_corrupt_checkpoint_starts_the_trial_again_and_says_so(start, tmp_path: 
     assert run.spec.trial_id in told[0] and "checkpoint" in told[0]
 
 
+def test_another_trials_checkpoint_is_not_taken_up(start, tmp_path: Path):
+    other = start(seed=8)
+    other.train_epoch()
+    other.save(tmp_path / "checkpoint")
+    told: list[str] = []
+    run = start()
+    assert load_or_start(run, tmp_path / "checkpoint", recorded_epochs=0, warn=told.append) == []
+    assert run.epoch == 0 and other.spec.trial_id in told[0]
+    assert run.train_epoch().row() == start().train_epoch().row()
+
+
 def test_seed_decides_everything_and_another_seed_differs(start):
     one, same, other = start(seed=3), start(seed=3), start(seed=4)
     assert one.train_epoch().row() == same.train_epoch().row()

@@ -336,6 +336,58 @@ def test_a_failure_before_any_epoch_ends_the_study_and_is_not_recorded(
     assert queue.failures == 0
 
 
+def test_an_arm_that_cannot_be_trained_does_not_keep_the_others_from_trying(
+    one_arm: OneArm, make_report: MakeReport, tmp_path: Path, replayed: Replayed
+) -> None:
+    # One worker, and the costliest arm runs out of memory at once.
+    plans = [one_arm(2, cost=30), one_arm(2, cost=10, fraction=0.1), one_arm(2, cost=5, fraction=0.01)]
+    queue = start(plans, tmp_path)
+    large = take(queue)
+    queue.fail(large.trial_id, "out of memory")
+    assert read(tmp_path, "trials")["status"].tolist() == ["running"]
+    other = take(queue)
+    assert other.arm.fraction == 0.1
+    queue.report(other.trial_id, make_report(1))
+    trials = read(tmp_path, "trials")
+    assert trials[trials["trial_id"] == large.trial_id]["status"].tolist() == ["running", "failed"]
+    assert trials["error"].iloc[-1] == "out of memory"
+    # Now that something was trained, the costliest come first again.
+    assert take(queue).arm.fraction == 1.0
+
+
+def test_a_trial_whose_last_epoch_was_torn_off_is_trained_again(
+    one_arm: OneArm, make_report: MakeReport, tmp_path: Path, replayed: Replayed
+) -> None:
+    queue = start([one_arm(1)], tmp_path)
+    spec = take(queue)
+    for epoch in (1, 2, 3):
+        queue.report(spec.trial_id, make_report(epoch))
+    assert queue.finished
+    segments = sorted((tmp_path / "epochs").iterdir())
+    segments[-1].write_bytes(segments[-1].read_bytes()[:-20])
+    queue = replayed(tmp_path, [one_arm(1)])
+    assert not queue.finished
+    assert queue.hand_out() == (spec, 2)
+    assert queue.report(spec.trial_id, make_report(3)) == "complete"
+    assert queue.finished
+    assert read(tmp_path, "epochs")["epoch"].tolist() == [1, 2, 3]
+
+
+def test_epochs_after_a_lost_one_do_not_count(
+    one_arm: OneArm, make_report: MakeReport, tmp_path: Path, replayed: Replayed
+) -> None:
+    queue = start([one_arm(1)], tmp_path)
+    spec = take(queue)
+    for epoch in (1, 2):
+        queue.report(spec.trial_id, make_report(epoch))
+    min((tmp_path / "epochs").iterdir()).unlink()
+    queue = replayed(tmp_path, [one_arm(1)])
+    assert queue.hand_out() == (spec, 0)
+    for epoch in (1, 2, 3):
+        queue.report(spec.trial_id, make_report(epoch))
+    assert queue.finished
+
+
 def test_what_cannot_be_recorded_is_told_to_nobody(one_arm: OneArm, make_report: MakeReport, tmp_path: Path) -> None:
     points, rungs, records, ended = HearingPoints(), Rungs(1, 3, 2), FullDisk(tmp_path), []
     queue = TrialQueue(
@@ -556,6 +608,8 @@ class QueueMachine(RuleBasedStateMachine):
         """In a row, in this process."""
         self.running: list[str] = []
         self.interrupted: list[str] = []
+        self.given_up: list[str] = []
+        """Failed for good before anything was trained."""
         self.ended: set[str] = set()
         self.handed_out = {arm.name: 0 for arm, _, _ in ARMS}
         self.events: dict[str, list[tuple[Any, ...]]] = {arm.name: [] for arm, _, _ in ARMS}
@@ -585,13 +639,17 @@ class QueueMachine(RuleBasedStateMachine):
         self.failures.clear()
         self.queue.replay(read(self.folder, "trials"), read(self.folder, "epochs"))
         order = list(self.specs)
-        self.interrupted = sorted([*self.interrupted, *self.running], key=order.index)
-        self.running = []
+        self.interrupted = sorted([*self.interrupted, *self.running, *self.given_up], key=order.index)
+        self.running, self.given_up = [], []
 
-    def waiting(self) -> list[tuple[int, int, str]]:
-        """(-cost, handed out, arm) of the arms with trials left."""
+    def failing(self) -> set[str]:
+        """Arms with a trial that was given up."""
+        return {self.specs[trial_id].arm.name for trial_id in self.given_up}
+
+    def waiting(self) -> list[tuple[bool, int, int, str]]:
+        """(failing, -cost, handed out, arm) of the arms with trials left."""
         return [
-            (-cost, self.handed_out[arm.name], arm.name)
+            (arm.name in self.failing(), -cost, self.handed_out[arm.name], arm.name)
             for arm, cost, budget in ARMS
             if self.handed_out[arm.name] < budget
         ]
@@ -615,8 +673,8 @@ class QueueMachine(RuleBasedStateMachine):
         else:
             assert handed_out is not None
             spec, recorded = handed_out
-            cost, count, _ = min(waiting)
-            assert (cost, count, spec.arm.name) in waiting
+            failing, cost, count, _ = min(waiting)
+            assert (failing, cost, count, spec.arm.name) in waiting
             assert (spec.index, recorded, spec.seed) == (count, 0, 0)
             assert spec.trial_id not in self.specs
             self.specs[spec.trial_id] = spec
@@ -632,6 +690,12 @@ class QueueMachine(RuleBasedStateMachine):
         if decision != "continue":
             self.running.remove(trial_id)
             self.ended.add(trial_id)
+        if decision is None:
+            return  # killed before it could be told that others have failed
+        for failed in self.given_up:
+            self.ended.add(failed)
+            self.note(failed, "fail")
+        self.given_up = []
 
     @precondition(lambda self: self.running)
     @rule(data=st.data())
@@ -688,8 +752,13 @@ class QueueMachine(RuleBasedStateMachine):
             assert self.segments() == before
             return
         if not any(self.epochs.values()):
-            with pytest.raises(StudyFailed, match="the first trials cannot be trained"):
+            if len(self.failing() | {self.specs[trial_id].arm.name}) == len(ARMS):
+                with pytest.raises(StudyFailed, match="the first trials cannot be trained"):
+                    self.queue.fail(trial_id, "broken")
+            else:
                 self.queue.fail(trial_id, "broken")
+                self.running.remove(trial_id)
+                self.given_up.append(trial_id)
             assert self.segments() == before
             return
         self.queue.fail(trial_id, "broken")
@@ -723,15 +792,15 @@ class QueueMachine(RuleBasedStateMachine):
             self.took(trial_id, decision)
         self.rebuild()
 
-    def given_up(self) -> list[str]:
+    def at_the_last_attempt(self) -> list[str]:
         return [trial_id for trial_id in self.running if self.failures[trial_id] == RETRIES]
 
-    @precondition(lambda self: self.given_up() and any(self.epochs.values()))
+    @precondition(lambda self: self.at_the_last_attempt() and any(self.epochs.values()))
     @rule(data=st.data())
     def kill_while_failing(self, data: st.DataObject) -> None:
         self.writer.lives = 0
         with pytest.raises(Killed):
-            self.queue.fail(data.draw(st.sampled_from(self.given_up())), "broken")
+            self.queue.fail(data.draw(st.sampled_from(self.at_the_last_attempt())), "broken")
         self.rebuild()
 
     @rule()
@@ -747,7 +816,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert progress.arm == arm.name and progress.planned == budget
             assert progress.ended + progress.running == len(mine) <= budget
             assert progress.ended == sum(trial_id in self.ended for trial_id in mine)
-        unfinished = bool(self.running or self.interrupted or self.waiting())
+        unfinished = bool(self.running or self.interrupted or self.given_up or self.waiting())
         assert self.queue.finished != unfinished
 
     def teardown(self) -> None:
