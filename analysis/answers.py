@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.errors import StudyError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from analysis.study import Study
 
 Integers = NDArray[np.int64]
@@ -108,30 +107,31 @@ def read_answers(study: Study, split: str | None = None) -> Answers:
 def _pair(study: Study, predictions: pd.DataFrame) -> tuple[Integers, dict[str, Integers]]:
     """Labels of the split's images, and trial id -> predicted class of each, in the same order for all."""
     place = study.path / "records" / "predictions"
-    ordered = predictions.sort_values(["trial_id", "image", "path"], kind="stable")
-    keys: pd.Index | None = None
-    labels = np.zeros(0, dtype=np.int64)
-    first = ""
-    predicted = {}
-    for name, rows in ordered.groupby("trial_id", sort=True):
-        trial = str(name)
-        found = rows.set_index(["image", "path"]).index
-        if keys is None:
-            keys, labels, first = found, rows["label"].to_numpy(dtype=np.int64), trial
-        if not found.equals(keys):
-            alone = len(keys.difference(found)), len(found.difference(keys))
+    # Codes instead of texts: a study has hundreds of thousands of rows. Equal pictures are told apart by their paths.
+    trial, trials = pd.factorize(predictions["trial_id"], sort=True)
+    image, _ = pd.factorize(predictions["image"], sort=True)
+    path, _ = pd.factorize(predictions["path"], sort=True)
+    order = np.lexsort((path, image, trial))
+    bounds = np.flatnonzero(np.diff(trial[order])) + 1
+    first, *others = np.split(order, bounds)
+    keys = np.stack([image, path], axis=1)
+    labels = predictions["label"].to_numpy(dtype=np.int64)
+    predicted = predictions["predicted"].to_numpy(dtype=np.int64)
+    for position, rows in enumerate(others, start=1):
+        pair = f"{place}: trials {trials[0]} and {trials[position]} do not pair"
+        if not np.array_equal(keys[rows], keys[first]):
+            mine, its = (set(map(tuple, keys[part].tolist())) for part in (first, rows))
             raise StudyError(
-                f"{place}: trials {first} and {trial} do not pair: of their {rows['split'].iloc[0]} images, {alone[0]} are "
-                f"in the first only and {alone[1]} in the second only, expected the same {len(keys)} images. Both belong "
-                "to one study only if the data did not change in between: confirm again in a new study."
+                f"{pair}: of their {predictions['split'].iloc[0]} images, {len(mine - its)} are in the first only and "
+                f"{len(its - mine)} in the second only, expected the same {len(first)} images. Both belong to one study only "
+                "if the data did not change in between: confirm again in a new study."
             )
-        other = rows["label"].to_numpy(dtype=np.int64)
-        if (other != labels).any():
-            position = int(np.flatnonzero(other != labels)[0])
+        unequal = labels[rows] != labels[first]
+        if unequal.any():
+            where = int(np.flatnonzero(unequal)[0])
             raise StudyError(
-                f"{place}: trials {first} and {trial} do not pair: image {keys[position][0]} has the label "
-                f"{labels[position]} in the first and {other[position]} in the second ({int((other != labels).sum())} "
-                "such images). The labels changed between the two: confirm again in a new study."
+                f"{pair}: image {predictions['image'].iloc[int(first[where])]} has the label {labels[first][where]} in the "
+                f"first and {labels[rows][where]} in the second ({int(unequal.sum())} such images). The labels changed between "
+                "the two: confirm again in a new study."
             )
-        predicted[trial] = rows["predicted"].to_numpy(dtype=np.int64)
-    return labels, predicted
+    return labels[first], {str(trials[position]): predicted[rows] for position, rows in enumerate([first, *others])}

@@ -78,13 +78,17 @@ def _is_random_counterpart(other: ArmAnswers, arm: ArmAnswers) -> bool:
     return other.control == "random" and same
 
 
-def verdicts(study: Study) -> pd.DataFrame:
+def verdicts(study: Study, answers: Answers | None = None) -> pd.DataFrame:
     """The verdicts on a study's confirmed runs; see `judge`.
+
+    Args:
+        study: With confirmed runs.
+        answers: Its answers, when they have been read already.
 
     Raises:
         StudyError: No confirmed runs, fewer than two seeds, or predictions that do not pair.
     """
-    answers = read_answers(study)
+    answers = read_answers(study) if answers is None else answers
     comparisons = list_comparisons(answers)
     if comparisons and not any(len(_common_seeds(each)) >= 2 for each in comparisons):
         raise StudyError(

@@ -34,7 +34,7 @@ def evidence_tables(study: Study) -> list[Table]:
     """
     try:
         answers = read_answers(study)
-        judged = verdicts(study)
+        judged = verdicts(study, answers)
     except StudyError as error:
         # The other tables of an unfinished or damaged study are still wanted; this one says what is the matter.
         reason = str(error).removeprefix(f"{study.path}: ").replace(f"{study.path}/", "")

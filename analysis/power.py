@@ -39,26 +39,18 @@ def detection_power(
             that is certain, whatever the other differences are.
 
     Returns:
-        float64 in [0, 1], by the noncentral t distribution (scipy.stats.nct).
+        float64 in [0, 1], by the noncentral t distribution.
     """
-    from scipy import stats
+    from scipy.special import nctdtr
 
-    effect, error, freedom, family = np.broadcast_arrays(
-        *(np.asarray(value, dtype=np.float64) for value in (difference, standard_error, degrees_of_freedom, tests))
-    )
-    # scipy's noncentral t has no limit at infinity; here it is reached long before.
-    freedom = np.minimum(freedom, 1e6)
-    critical = stats.t.isf((1 - CONFIDENCE) / 2 / family, freedom)
-    found = stats.nct.sf(critical, freedom, np.abs(effect) / error)
-    # Far in the tail scipy gives up on what is certain.
-    return np.asarray(
-        np.where(np.isnan(found) & (np.abs(effect) > 10 * critical * error), 1.0, found), dtype=np.float64
-    )
+    effect, error = np.asarray(difference, dtype=np.float64), np.asarray(standard_error, dtype=np.float64)
+    freedom, critical = _critical(degrees_of_freedom, tests)
+    return np.asarray(1 - nctdtr(freedom, np.abs(effect) / error, critical), dtype=np.float64)
 
 
 def detectable_difference(
-    standard_error: float, degrees_of_freedom: float, tests: int = 1, power: float = POWER
-) -> float:
+    standard_error: ArrayLike, degrees_of_freedom: ArrayLike, tests: ArrayLike = 1, power: float = POWER
+) -> Floats:
     """The smallest true difference that is found with the given power.
 
     Args:
@@ -67,17 +59,20 @@ def detectable_difference(
         tests: As in `detection_power`.
         power: In (0, 1).
     """
-    from scipy import stats
-    from scipy.optimize import brentq
+    from scipy.special import nctdtrinc
 
-    freedom = min(degrees_of_freedom, 1e6)
-    critical = stats.t.isf((1 - CONFIDENCE) / 2 / tests, freedom)
+    freedom, critical = _critical(degrees_of_freedom, tests)
+    return np.asarray(standard_error * nctdtrinc(freedom, 1 - power, critical), dtype=np.float64)
 
-    def missing(ratio: float) -> float:
-        return float(detection_power(ratio, 1.0, freedom, tests)) - power
 
-    # At the critical value the power is about a half; ten standard errors above it, it is certain for any usable power.
-    return float(standard_error * brentq(missing, 0.0, 10 * critical, xtol=1e-6))
+def _critical(degrees_of_freedom: ArrayLike, tests: ArrayLike) -> tuple[Floats, Floats]:
+    """Degrees of freedom that the functions of scipy can take, and the t value from which a test finds something."""
+    from scipy.special import stdtrit
+
+    # Noncentral t has no limit at infinity in scipy; here it is reached long before.
+    freedom = np.minimum(np.asarray(degrees_of_freedom, dtype=np.float64), 1e6)
+    level = (1 - CONFIDENCE) / np.asarray(tests, dtype=np.float64)
+    return freedom, np.asarray(stdtrit(freedom, 1 - level / 2), dtype=np.float64)
 
 
 def planned_error(
@@ -116,12 +111,7 @@ def detectable(verdicts: pd.DataFrame, difference: float = DIFFERENCE, seeds: Se
     """
     rows = verdicts[verdicts["standard_error"].notna()].reset_index(drop=True)
     frame = rows[["fraction", "subset", "kind", "arm", "baseline", "metric", "split", "seeds", "seed_sd"]].copy()
-    frame["detectable"] = [
-        detectable_difference(error, freedom, int(tests))
-        for error, freedom, tests in zip(
-            rows["standard_error"], rows["degrees_of_freedom"], rows["family"], strict=True
-        )
-    ]
+    frame["detectable"] = detectable_difference(rows["standard_error"], rows["degrees_of_freedom"], rows["family"])
     for number in seeds:
         error, freedom = planned_error(
             rows["seed_part"], rows["image_part"], rows["interaction_part"], rows["seeds"], number
