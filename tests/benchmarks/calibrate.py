@@ -57,7 +57,7 @@ NULLS: dict[str, dict[tuple[str, str], float]] = {
     "off and four fusion arms alike, random far worse": {
         ("off", ""): 0.0,
         **{(fusion, ""): 0.0 for fusion in ("sum", "concat", "gated", "finetune")},
-        ("sum", "random"): -0.8,
+        **{(fusion, "random"): -0.8 for fusion in ("sum", "concat", "gated", "finetune")},
     },
 }
 """No true effect of pretraining. With random encoders far worse, ``off`` alone stands between chance and a "gain"."""
