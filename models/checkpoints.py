@@ -116,7 +116,7 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
     """CRC-32 over all values, in the order of the names: finds a damaged file, and costs next to nothing."""
     found = 0
     for name in sorted(tensors):
-        found = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), found)
+        found = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, found)
     return f"{found:08x}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from study.durable import write_durably
 from study.errors import StudyFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -36,6 +37,17 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]] | pd.DataFrame, co
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(table, buffer, compression="zstd")
     write_durably(path, buffer.getvalue())
+
+
+@contextmanager
+def _nothing_lost(folder: Path) -> Iterator[None]:
+    """Say what a full disk means for a study."""
+    try:
+        yield
+    except OSError as error:
+        raise StudyFailed(
+            f"{folder}: cannot be written ({error.strerror}). Nothing recorded is lost; mend this and run the same command again"
+        ) from error
 
 
 class RecordWriter:
@@ -67,19 +79,18 @@ class RecordWriter:
         content = "".join(json.dumps(row, allow_nan=False) + "\n" for row in numbered)
         # A write that failed at its very end may have left the segment: its numbers are never given again.
         self._next += len(rows)
-        try:
+        with _nothing_lost(self._folder / table):
             write_durably(self._folder / table / name, content.encode())
-        except OSError as error:
-            raise StudyFailed(
-                f"{self._folder / table}: cannot be written ({error.strerror}). Nothing recorded is lost; mend this and run the"
-                " same command again"
-            ) from error
         self._pending[table] += 1
         if self._pending[table] >= _COMPACT_AFTER:
             self._compact(table, row_segments_only=True)
 
     def compact(self) -> None:
-        """Merge each table's segments into one Parquet segment."""
+        """Merge each table's segments into one Parquet segment.
+
+        Raises:
+            StudyFailed: it cannot be written; the segments stay as they are.
+        """
         for table in TABLES:
             self._compact(table, row_segments_only=False)
 
@@ -95,7 +106,8 @@ class RecordWriter:
             return
         rows = read_segments(folder, TABLES[table], only=merged_away)
         merged = folder / f"{rows['sequence'].min():010d}-{rows['sequence'].max():010d}.parquet"
-        write_table(merged, rows, TABLES[table])
+        with _nothing_lost(folder):
+            write_table(merged, rows, TABLES[table])
         # Readers count a row once by its sequence number, so a kill between these two steps loses and repeats nothing.
         for path in merged_away:
             if path != merged:
