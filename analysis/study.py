@@ -42,6 +42,10 @@ def load_study(path: str | Path) -> Study:
 
     Raises:
         StudyError: There is no study, or its records are newer than this program.
+
+    Example:
+        >>> load_study(study.path).name
+        'tiny'
     """
     path = Path(path)
     if not (path / "study.yaml").is_file():
@@ -77,7 +81,12 @@ class Study:
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """Class names in the order of the labels; those of blood cells until the manifest names them."""
+        """Class names in the order of the labels; those of blood cells until the manifest names them.
+
+        Example:
+            >>> study.classes[-1]
+            'Neutrophil'
+        """
         return tuple(str(name) for name in self.manifest.get("classes") or CLASSES)
 
     @property
@@ -86,6 +95,10 @@ class Study:
 
         Raises:
             StudyError: The configuration names a metric that is not known.
+
+        Example:
+            >>> study.metric
+            'val_accuracy'
         """
         search = self.config.get("search")
         metric = str((search if isinstance(search, dict) else {}).get("metric", SELECTION_METRICS[0]))
@@ -108,6 +121,10 @@ class Study:
             val_weighted_f1, val_loss, val_recall_<class>, gradient_steps, seconds. Missing values where a trial has
             reported nothing yet. After them one column for each further setting that was searched, named as in the
             configuration (``training.sampling``).
+
+        Example:
+            >>> study.trials.groupby("status").size().to_dict()
+            {'completed': 16, 'stopped': 4}
         """
         trials = read_segments(self.path / "records" / "trials", TRIAL_COLUMNS)
         trials = trials.drop_duplicates("trial_id", keep="last").reset_index(drop=True)
@@ -138,7 +155,12 @@ class Study:
 
     @cached_property
     def searched_settings(self) -> list[str]:
-        """Names of the further settings that the trials differ in, such as ``training.sampling``: columns of `trials`."""
+        """Names of the further settings that the trials differ in, such as ``training.sampling``: columns of `trials`.
+
+        Example:
+            >>> study.searched_settings
+            []
+        """
         return sorted({name for text in self.trials["settings"].unique() for name in json.loads(text)})
 
     @cached_property
@@ -149,6 +171,10 @@ class Study:
             The columns of `analysis.schema.EPOCH_COLUMNS`, val_accuracy, val_macro_f1, val_weighted_f1,
             val_recall_<class>, and the trial's phase, arm, fraction, subset, fusion, encoders, control, segmentation, index,
             seed and status. ``learning_rate`` is the one in force during the epoch.
+
+        Example:
+            >>> study.epochs[["epoch", "val_accuracy"]].dtypes.astype(str).tolist()
+            ['int64', 'float64']
         """
         columns = ["trial_id", "phase", *ARM_COLUMNS, "index", "seed", "status"]
         return self._epochs.merge(self.trials[columns], on="trial_id", how="inner")
@@ -163,6 +189,10 @@ class Study:
             trial_id, arm, fraction, subset, fusion, encoders, control, segmentation, seed, learning_rate, weight_decay,
             settings, best_epoch, val_loss, val_accuracy, val_macro_f1, val_weighted_f1, val_recall_<class>, the same with
             ``test_`` (missing without a test split; no test loss), train_images, parameters. Ordered by fraction, arm, seed.
+
+        Example:
+            >>> study.confirmed.groupby("arm")["test_accuracy"].count().to_dict()
+            {'WBC_1/off': 2, 'WBC_1/sum': 2, 'WBC_100/off': 2, 'WBC_100/sum': 2}
         """
         trials = self.trials
         chosen = trials[(trials["phase"] == "confirm") & (trials["status"] == "completed")]
@@ -180,6 +210,10 @@ class Study:
         Returns:
             sequence, trial_id, epoch, split, image, label, p_<class> (float64), predicted (int64), and the trial's arm,
             fraction, fusion, seed, phase and the image's path (empty when ``images.parquet`` is missing).
+
+        Example:
+            >>> sorted(study.predictions["split"].unique())
+            ['test', 'val']
         """
         raw = read_segments(self.path / "records" / "predictions", PREDICTION_COLUMNS)
         probabilities = _stack(raw.pop("probabilities"), (len(self.classes),), "predictions.probabilities", self.path)
@@ -199,12 +233,22 @@ class Study:
 
     @cached_property
     def images(self) -> pd.DataFrame:
-        """Every blood-cell image that the study used, with the columns of `analysis.schema.IMAGE_COLUMNS`."""
+        """Every blood-cell image that the study used, with the columns of `analysis.schema.IMAGE_COLUMNS`.
+
+        Example:
+            >>> study.images.columns.tolist()
+            ['image', 'path', 'split', 'label', 'group']
+        """
         return read_parquet(self.path / "images.parquet", IMAGE_COLUMNS)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """Pretraining curves: the columns of `analysis.schema.CURVE_COLUMNS` after ``encoder``."""
+        """Pretraining curves: the columns of `analysis.schema.CURVE_COLUMNS` after ``encoder``.
+
+        Example:
+            >>> study.curves["encoder"].unique().tolist()
+            ['cam16', 'prcc']
+        """
         paths = sorted(self.path.glob("pretrain/*/curve.parquet"))
         curves = [read_parquet(path, CURVE_COLUMNS).assign(encoder=path.parent.name) for path in paths]
         columns = ["encoder", *CURVE_COLUMNS]
@@ -219,6 +263,10 @@ class Study:
 
         Returns:
             Rows of `trials`, ordered by fraction and arm.
+
+        Example:
+            >>> study.winners()["arm"].tolist()
+            ['WBC_1/off', 'WBC_1/sum', 'WBC_100/off', 'WBC_100/sum']
         """
         trials = self.trials
         full = trials[(trials["phase"] == "search") & (trials["status"] == "completed") & trials[self.metric].notna()]
@@ -231,6 +279,10 @@ class Study:
 
         Returns:
             The columns of `confirmed` and ``rule``: "confirmed" or "winner".
+
+        Example:
+            >>> study.selected()["rule"].unique().tolist()
+            ['confirmed']
         """
         if len(self.confirmed):
             return self.confirmed.assign(rule="confirmed")
@@ -243,6 +295,10 @@ class Study:
 
         Returns:
             Indexed by subset (``WBC_1`` ... ``WBC_100``, ascending), columns as `analysis.comparison.compare` explains.
+
+        Example:
+            >>> study.accuracy_table()["without_mean"].round(3).to_dict()
+            {'WBC_1': 0.6, 'WBC_100': 0.8}
         """
         from analysis.comparison import compare
 
@@ -256,6 +312,10 @@ class Study:
 
         Raises:
             StudyError: No confirmed runs, fewer than two seeds, or predictions that do not pair.
+
+        Example:
+            >>> sorted(study.verdicts()["metric"].unique())
+            ['accuracy', 'macro_f1', 'weighted_f1']
         """
         from analysis.evidence import verdicts
 

@@ -200,6 +200,22 @@ def explore(
         typer.echo("Ended.")
 
 
+@app.command("export-tracking")
+def export_tracking(
+    run_: RunArgument,
+    to: Annotated[str, typer.Option("--to", metavar="TRACKER", help="tensorboard, mlflow or wandb (offline).")],
+    root: RootOption = _ROOT,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A new folder; `tracking/TRACKER` in the run directory without it.")
+    ] = None,
+) -> None:
+    """Write a study's records, finished or not, for TensorBoard, MLflow or Weights & Biases."""
+    from analysis import load_study
+    from analysis.tracking.export import export_tracking as export
+
+    typer.echo(f"Written: {export(load_study(_find_run(run_, root).folder), to, out)}")
+
+
 @app.command()
 def replay(
     run_: RunArgument,

@@ -480,6 +480,17 @@ class ResourcesConfig(Settings):
         return value
 
 
+class TrackingConfig(Settings):
+    """For which tools the records are also written when a study ends, into `tracking/` of the run directory."""
+
+    tensorboard: bool = Field(default=False, description="Event files for TensorBoard; needs wbc-study[tensorboard].")
+    mlflow: bool = Field(default=False, description="An MLflow experiment in a database file; needs wbc-study[mlflow].")
+    wandb: bool = Field(
+        default=False,
+        description="Offline runs of Weights & Biases, sent by `wandb sync` only; needs wbc-study[wandb].",
+    )
+
+
 class StudyConfig(Settings):
     """One study. A run directory's `study.yaml` is this, complete."""
 
@@ -501,6 +512,7 @@ class StudyConfig(Settings):
     search: SearchConfig = Field(default=SearchConfig(), description="Hyperparameter search.")
     confirm: ConfirmConfig = Field(default=ConfirmConfig(), description="Repetition of the winners.")
     resources: ResourcesConfig = Field(default=ResourcesConfig(), description="What trials reserve.")
+    tracking: TrackingConfig = Field(default=TrackingConfig(), description="Other tools to write the records for.")
     keep_checkpoints: Literal["confirmed", "all"] = Field(
         default="confirmed", description="Which trials keep their weights once they have ended."
     )

@@ -97,6 +97,9 @@ def compare_configs(old: StudyConfig, new: StudyConfig) -> list[str]:
         "data.cache_dir",
         "data.downloads",
         "search.storage",
+        "tracking.tensorboard",
+        "tracking.mlflow",
+        "tracking.wandb",
     }
     # Images and given weights are compared by their fingerprints, wherever they lie; what an earlier study gives is kept.
     moved = {"data.root", "data.groups", "pretrain.prcc.weights", "pretrain.cam16.weights", "search.warm_start"}

@@ -150,6 +150,10 @@ class _Run:
 
     def run(self) -> None:
         # Bad input must end before anything is written: images, weights and resources are checked first.
+        if self._trackers():
+            from analysis.tracking.export import check_trackers
+
+            check_trackers(self._trackers())
         if "://" in self._storage:
             from study.optuna_projection import check_storage
 
@@ -455,6 +459,9 @@ class _Run:
         else:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def _trackers(self) -> list[str]:
+        return [name for name, wanted in self._config.tracking.model_dump().items() if wanted]
+
     def _report(self, records: RecordWriter) -> None:
         from analysis import load_study
         from analysis.report import write_report
@@ -462,6 +469,10 @@ class _Run:
         with self._directory.phase("report"), self._progress.phase("report") as tell:
             records.compact()
             tell(str(write_report(load_study(self._directory.folder))))
+            for tracker in self._trackers():
+                from analysis.tracking.export import export_tracking
+
+                tell(str(export_tracking(load_study(self._directory.folder), tracker)))
         # The manifest is part of the report: say there too that the study is complete.
         write_report(load_study(self._directory.folder))
 

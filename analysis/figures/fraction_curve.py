@@ -6,7 +6,10 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from analysis.answers import read_answers
 from analysis.comparison import majority_floor, run_points
+from analysis.errors import StudyError
+from analysis.evidence import arm_intervals
 from analysis.figures.hover import RUN_HOVER, run_hover
 from analysis.figures.style import (
     GREY,
@@ -39,11 +42,13 @@ def fraction_curve_table(study: Study) -> pd.DataFrame:
     """One row per run and metric, and one per published run.
 
     Returns:
-        The columns of `analysis.comparison.run_points` after ``source`` ("study" or "published"); the setting of a
+        The columns of `analysis.comparison.run_points` after ``source`` ("study" or "published"), and low, high: the 95 %
+        interval of the arm's mean over seeds and images, missing where there are no two confirmed seeds. The setting of a
         published run is "published without" or "published with". Published rows only at fractions that the study has.
     """
     points = run_points(study, METRICS)
     points.insert(0, "source", "study")
+    points = points.merge(_intervals(study), on=["arm", "metric"], how="left")
     published = published_results()
     published = published[published["subset"].isin(study.trials["subset"])]
     overlay = pd.DataFrame(
@@ -61,6 +66,18 @@ def fraction_curve_table(study: Study) -> pd.DataFrame:
     if not len(points) or not len(overlay):
         return points
     return pd.concat([points, overlay], ignore_index=True)
+
+
+def _intervals(study: Study) -> pd.DataFrame:
+    """Columns arm, metric, low, high on validation; no rows where there can be no intervals."""
+    try:
+        rows = arm_intervals(read_answers(study, "val"))
+    except StudyError:
+        # Too few seeds, or runs that do not pair: the tables say which; the means are shown all the same.
+        return pd.DataFrame({"arm": "", "metric": "", "low": 0.0, "high": 0.0}, index=[]).astype(
+            {"arm": "str", "metric": "str"}
+        )
+    return rows.assign(metric="val_" + rows["metric"])[["arm", "metric", "low", "high"]]
 
 
 def draw_fraction_curve(
@@ -134,6 +151,26 @@ def _add_runs(figure: go.Figure, runs: pd.DataFrame, *, setting: str, colour: st
     means = runs.drop_duplicates("fraction")
     show = column == 1
     form = ".2%" if column == 1 else ".3f"
+    known = means[means["low"].notna()]
+    if len(known):
+        places = (100 * shift * known["fraction"]).tolist()
+        figure.add_trace(
+            go.Scatter(
+                x=[*places, *places[::-1]],
+                y=[*known["high"].tolist(), *known["low"].tolist()[::-1]],
+                mode="lines",
+                line={"width": 0},
+                fill="toself",
+                fillcolor=colour,
+                opacity=0.18,
+                name=f"{legend_title(setting)}, 95 % interval",
+                legendgroup=setting,
+                showlegend=show,
+                hoverinfo="skip",
+            ),
+            row=1,
+            col=column,
+        )
     figure.add_trace(
         go.Scatter(
             x=(100 * shift * means["fraction"]).tolist(),
@@ -145,12 +182,17 @@ def _add_runs(figure: go.Figure, runs: pd.DataFrame, *, setting: str, colour: st
             line={"color": colour, "width": 2.5},
             marker={"color": colour, "size": 9},
             customdata=[
-                [safe(arm), n, f"{sd:{form}}" if n > 1 else "none (one run)"]
-                for arm, n, sd in zip(means["arm"], means["n"].astype(int), means["sd"], strict=True)
+                [
+                    safe(row["arm"]),
+                    str(int(row["n"])),
+                    f"{row['sd']:{form}}" if row["n"] > 1 else "none (one run)",
+                    "none" if pd.isna(row["low"]) else f"{row['low']:{form}} to {row['high']:{form}}",
+                ]
+                for row in means.to_dict("records")
             ],
             hovertemplate=(
                 f"%{{customdata[0]}}<br>mean %{{y:{form}}}, SD %{{customdata[2]}}, n = %{{customdata[1]}}"
-                "<extra></extra>"
+                "<br>95 % interval %{customdata[3]}<extra></extra>"
             ),
         ),
         row=1,

@@ -21,6 +21,7 @@ from analysis.figures.parallel_coordinates import LINES, parallel_coordinates
 from analysis.figures.pretraining_curves import pretraining_curves
 from analysis.figures.response import TRIALS_PER_ARM, response
 from analysis.figures.rungs import rungs
+from analysis.figures.tuning_curves import tuning_curves
 from analysis.figures.with_without_curves import with_without_curves
 from analysis.figures.worker_timeline import BARS, busy_share, worker_timeline, worker_timeline_table
 from analysis.published import PUBLISHED_NOTE
@@ -57,7 +58,8 @@ def _where(study: Study) -> str:
 
 def _fraction_caption(study: Study) -> str:
     return (
-        f"{selection_rule(study)} {OPTIMISTIC} {floor_sentence(study)} Settings are set apart a little sideways. "
+        f"{selection_rule(study)} {OPTIMISTIC} {floor_sentence(study)} Bands: 95 % intervals of the mean, in which seeds and "
+        "images vary, where there are two seeds. Settings are set apart a little sideways. "
         f"{PUBLISHED_NOTE}"
     )
 
@@ -65,8 +67,9 @@ def _fraction_caption(study: Study) -> str:
 def _difference_caption(study: Study) -> str:
     return (
         "Each mark is one seed: the run of the arm minus the run without pretraining that saw the same images in the same "
-        f"order from the same initial weights; bars are means over seeds. Open marks are controls, which must not win. "
-        f"{_where(study)} {NO_EVIDENCE}"
+        f"order from the same initial weights; bars: means with 95 % intervals, in which seeds and images vary "
+        "(each interval by itself; the verdicts adjust for several). Open marks are controls. "
+        f"{_where(study)}"
     )
 
 
@@ -121,6 +124,15 @@ def _importance_caption(_: Study) -> str:
         "How much each hyperparameter sets the upper tenth of an arm's trials apart from all of them (PED-ANOVA, shares "
         f"of one within the arm). Arms with fewer than {FEWEST_TRIALS} trials are left out; below a hundred the shares "
         "vary much from search to search. It describes this search; it is no statement about the settings in general."
+    )
+
+
+def _tuning_caption(study: Study) -> str:
+    metric = {"val_accuracy": "accuracy", "val_macro_f1": "macro F1"}[study.metric]
+    return (
+        f"Median of the best validation {metric} among so many random trials of an arm, with bands that hold at all numbers of "
+        "trials at once with at least 95 % probability (opda). Where two curves still rise, the search decides the "
+        "comparison as much as the arms do. Chosen on validation: optimistic."
     )
 
 
@@ -200,6 +212,7 @@ FIGURES: dict[str, FigureKind] = {
     "response": FigureKind("Response to learning rate and weight decay", response, _response_caption, "search"),
     "parallel_coordinates": FigureKind("All settings of all trials", parallel_coordinates, _parallel_caption, "search"),
     "importance": FigureKind("Importance of the hyperparameters", importance, _importance_caption, "search"),
+    "tuning_curves": FigureKind("Best of so many trials", tuning_curves, _tuning_caption, "search"),
     "rungs": FigureKind("Early stopping and its cost", rungs, _rungs_caption, "search"),
     "pretraining_curves": FigureKind(
         "Pretraining of the encoders", pretraining_curves, _pretraining_caption, "pretraining"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.comparison import OFF, setting_of
+from analysis.comparison import MASKS_SUFFIX, OFF, setting_of
 from analysis.confusion import shown_split
+from analysis.errors import StudyError
 from analysis.figures.style import GREY, TEMPLATE, empty_figure, metric_title, safe, setting_colours
 from analysis.study import Study
 
@@ -29,32 +33,61 @@ def paired_difference(study: Study, metric: str = "accuracy") -> go.Figure:
 def paired_difference_table(study: Study, metric: str = "accuracy") -> pd.DataFrame:
     """Differences between runs of one seed at one fraction, of every setting minus ``off``.
 
+    An arm that learns from masks is compared with ``off`` that does too, and ``off`` with masks with ``off``.
+
     Args:
         study: Any study.
         metric: As in `paired_difference`.
 
     Returns:
         One row per fraction, setting and seed that both arms have: fraction, subset, setting, arm, control, seed,
-        trial_id, baseline_trial_id, value, baseline, difference; mean (over seeds), n. Winners of the search have no
-        seeds in common that mean anything: without confirmed runs the table is empty.
+        trial_id, baseline_setting, baseline_trial_id, value, baseline, difference; mean (over seeds), n; low, high (95 %, of
+        `Study.verdicts`; missing where there is no verdict). Winners of the search have no seeds in common that mean
+        anything: without confirmed runs the table is empty.
     """
     columns = ["fraction", "subset", "setting", "arm", "control", "seed", "trial_id"]
     runs = study.selected()
     column = f"{shown_split(study)}_{metric}"
     runs = runs[(runs["rule"] == "confirmed") & runs[column].notna()]
     runs = runs.assign(setting=pd.Series([setting_of(arm) for arm in runs["arm"]], index=runs.index, dtype="str"))
-    baseline = runs[runs["setting"] == OFF][["fraction", "seed", "trial_id", column]]
-    baseline = baseline.rename(columns={"trial_id": "baseline_trial_id", column: "baseline"})
+    names = {"setting": "baseline_setting", "trial_id": "baseline_trial_id", column: "baseline"}
+    baseline = runs.loc[runs["control"] == "", ["fraction", "seed", *names]].rename(columns=names)
     others = runs.loc[runs["setting"] != OFF, [*columns, column]].rename(columns={column: "value"})
-    table = others.merge(baseline, on=["fraction", "seed"])
+    others["baseline_setting"] = pd.Series(
+        [_baseline(name) for name in others["setting"]], index=others.index, dtype="str"
+    )
+    table = others.merge(baseline, on=["fraction", "seed", "baseline_setting"])
     table["difference"] = table["value"] - table["baseline"]
     grouped = table.groupby("arm")["difference"]
     table["mean"], table["n"] = grouped.transform("mean"), grouped.transform("count")
+    table = table.merge(_intervals(study, metric), on=["arm", "baseline_setting"], how="left")
     return table.sort_values(["fraction", "control", "setting", "seed"], kind="stable").reset_index(drop=True)
 
 
+def _baseline(setting: str) -> str:
+    """Setting that a setting is compared with."""
+    masks = setting.endswith(MASKS_SUFFIX) and setting != OFF + MASKS_SUFFIX
+    return OFF + MASKS_SUFFIX if masks else OFF
+
+
+def _intervals(study: Study, metric: str) -> pd.DataFrame:
+    """Columns arm, baseline_setting, low, high of the verdicts; no rows where there can be no verdicts yet."""
+    try:
+        verdicts = study.verdicts()
+    except StudyError:
+        # Too few seeds, or runs that do not pair: the tables say which; the marks of the seeds are shown all the same.
+        return pd.DataFrame({"arm": "", "baseline_setting": "", "low": 0.0, "high": 0.0}, index=[]).astype(
+            {"arm": "str", "baseline_setting": "str"}
+        )
+    rows = verdicts[(verdicts["metric"] == metric) & (verdicts["kind"] != "random")]
+    rows = rows.assign(
+        baseline_setting=pd.Series([setting_of(arm) for arm in rows["baseline"]], index=rows.index, dtype="str")
+    )
+    return rows[["arm", "baseline_setting", "low", "high"]]
+
+
 def draw_paired_difference(table: pd.DataFrame, colours: dict[str, str], metric: str) -> go.Figure:
-    """Draw `paired_difference_table`: a mark per seed, a bar at the mean."""
+    """Draw `paired_difference_table`: a mark per seed, a bar at the mean with its interval."""
     if not len(table):
         return empty_figure("No two confirmed runs share a fraction and a seed yet.")
     subsets = list(dict.fromkeys(table["subset"]))
@@ -94,6 +127,8 @@ def draw_paired_difference(table: pd.DataFrame, colours: dict[str, str], metric:
             )
         )
         means = rows.drop_duplicates("subset")
+        above = (scale * (means["high"] - means["mean"])).fillna(0.0)
+        below = (scale * (means["mean"] - means["low"])).fillna(0.0)
         figure.add_trace(
             go.Scatter(
                 x=[subsets.index(subset) + offset for subset in means["subset"]],
@@ -102,11 +137,24 @@ def draw_paired_difference(table: pd.DataFrame, colours: dict[str, str], metric:
                 name=f"{safe(setting)}, mean",
                 legendgroup=setting,
                 showlegend=False,
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": above.tolist(),
+                    "arrayminus": below.tolist(),
+                    "color": colours[setting],
+                    "thickness": 2,
+                    "width": 6,
+                },
                 marker={"color": colours[setting], "size": 18, "symbol": "line-ew", "line": {"width": 3}}
                 | {"line": {"width": 3, "color": colours[setting]}},
-                customdata=[[safe(row.arm), row.n] for row in means.itertuples()],
+                customdata=[
+                    [safe(row["arm"]), str(row["n"]), safe(row["baseline_setting"]), _interval_words(row, scale, form)]
+                    for row in means.to_dict("records")
+                ],
                 hovertemplate=(
-                    f"%{{customdata[0]}} minus off<br>mean %{{y:{form}}}{unit} of %{{customdata[1]}} seeds<extra></extra>"
+                    f"%{{customdata[0]}} minus %{{customdata[2]}}<br>mean %{{y:{form}}}{unit} of %{{customdata[1]}} seeds"
+                    "<br>%{customdata[3]}<extra></extra>"
                 ),
             )
         )
@@ -120,3 +168,9 @@ def draw_paired_difference(table: pd.DataFrame, colours: dict[str, str], metric:
     figure.update_yaxes(title_text=title, tickformat="+" if points else "+.2f")
     figure.update_layout(template=TEMPLATE, height=440)
     return figure
+
+
+def _interval_words(row: Mapping[Any, Any], scale: float, form: str) -> str:
+    if np.isnan(row["low"]):
+        return "no interval"
+    return f"95 % interval {scale * row['low']:{form}} to {scale * row['high']:{form}}"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
@@ -246,3 +249,41 @@ def finished(run_directory: Callable[..., RunDirectory]) -> Path:
 def fill_directory() -> Callable[..., RunDirectory]:
     """The function `fill`, for variants of the finished study."""
     return fill
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Chromium of the system, driven by Playwright; in CI it must be there."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None and not os.environ.get("CI"):
+        pytest.skip("there is no Chromium here: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # Software rendering, also of WebGL, and as root in a container.
+        browser = playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox", "--enable-unsafe-swiftshader"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def watched_page(chromium: Any) -> Iterator[Any]:
+    """A page that may neither complain nor ask anything of another machine; what it did is checked at the end."""
+    page = chromium.new_page(viewport={"width": 1440, "height": 1000})
+    page.set_default_timeout(120_000)  # of a busy machine; a page that is ready does not wait
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
+
+    def check(request: Any) -> None:
+        address = urlsplit(request.url)
+        if address.scheme not in ("file", "data", "blob", "about") and address.hostname != "127.0.0.1":
+            complaints.append(f"request to {request.url}")
+
+    page.on("request", check)
+    yield page
+    page.close()
+    assert complaints == []

@@ -140,3 +140,33 @@ def test_a_folder_that_cannot_be_written_is_named(finished: Path, tmp_path: Path
     (tmp_path / "file").write_text("")
     with pytest.raises(StudyError, match="cannot be written"):
         write_report(load_study(finished), tmp_path / "file")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1440, 420])
+def test_every_figure_draws_and_nothing_is_asked_of_the_network(watched_page: Any, finished: Path, width: int) -> None:
+    index = write_report(load_study(finished))
+    page = watched_page
+    page.set_viewport_size({"width": width, "height": 1000})
+    page.goto(index.as_uri())
+    count = page.locator(".plot").count()
+    assert count == len(FIGURES)
+    for position in range(count):
+        plot = page.locator(".plot").nth(position)
+        plot.scroll_into_view_if_needed()
+        plot.locator(".main-svg").first.wait_for()
+    # The page itself never scrolls sideways: wide tables and figures scroll on their own.
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.browser
+def test_colours_can_be_changed_by_keyboard_and_markup_stays_text(watched_page: Any, run_directory: Make) -> None:
+    directory = run_directory(name=MARKUP)
+    directory.trial(MARKUP, fusion=MARKUP, correct=[20, 21])
+    page = watched_page
+    page.goto(write_report(load_study(directory.save())).as_uri())
+    assert page.locator("h1").inner_text() == MARKUP
+    page.locator("#theme").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"

@@ -1,0 +1,65 @@
+"""Trials in the form that trackers share: names, settings, one series of numbers for each metric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from analysis.hyperparameters import hyperparameter_columns
+
+if TYPE_CHECKING:
+    from analysis.study import Study
+
+SERIES = (
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "val_macro_f1",
+    "val_weighted_f1",
+    "learning_rate",
+)
+"""Numbers of every epoch."""
+
+
+@dataclass(frozen=True)
+class TrackedTrial:
+    """One trial."""
+
+    trial_id: str
+    arm: str
+    settings: dict[str, str | float | int]
+    """Hyperparameters, fraction and seed."""
+    tags: dict[str, str]
+    """Study, arm, phase, status, fusion, encoders and control."""
+    epochs: pd.DataFrame
+    """epoch, time (seconds since 1970) and `SERIES`; in the order of the epochs."""
+    results: dict[str, float]
+    """Values at the best epoch: val_accuracy, val_macro_f1, val_weighted_f1, val_loss and, for a confirmed run, those on test."""
+
+
+def tracked_trials(study: Study) -> Iterator[TrackedTrial]:
+    """All trials of a study in the order of their records, also those without an epoch."""
+    trials = study.trials
+    epochs = dict(iter(study.epochs.sort_values(["trial_id", "epoch"]).groupby("trial_id")[["epoch", "time", *SERIES]]))
+    nothing = study.epochs[["epoch", "time", *SERIES]].iloc[:0]
+    tested = study.confirmed.set_index("trial_id")[["test_accuracy", "test_macro_f1", "test_weighted_f1"]]
+    names = hyperparameter_columns(trials)
+    values = ["val_accuracy", "val_macro_f1", "val_weighted_f1", "val_loss"]
+    for trial in trials.to_dict("records"):
+        trial_id = str(trial["trial_id"])
+        settings: dict[str, str | float | int] = {
+            name: trial[name] if isinstance(trial[name], int | float) else str(trial[name]) for name in names
+        }
+        settings |= {"fraction": float(trial["fraction"]), "seed": int(trial["seed"])}
+        results = {name: float(trial[name]) for name in values if pd.notna(trial[name])}
+        if trial_id in tested.index:
+            row = tested.loc[trial_id]
+            results |= {str(name): float(value) for name, value in row.items() if pd.notna(value)}
+        tags = {name: str(trial[name]) for name in ("arm", "phase", "status", "fusion", "encoders", "control")}
+        yield TrackedTrial(
+            trial_id, str(trial["arm"]), settings, {"study": study.name, **tags}, epochs.get(trial_id, nothing), results
+        )

@@ -1,0 +1,44 @@
+"""The comparison shows the numbers of the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis import load_study, write_report
+from analysis.comparison import compare
+from analysis.explorer.comparison_view import comparison_table, show_value
+
+
+def test_report_explorer_csv_and_study_have_equal_numbers_to_the_last_digit(
+    finished: Path, run_directory: Callable[..., Any], fill_directory: Callable[..., Any]
+) -> None:
+    for path in (finished, fill_directory(run_directory("no test"), test=False).save()):
+        study = load_study(path)
+        report = write_report(study).parent
+        name, column = ("test_metrics", "test_accuracy") if path == finished else ("validation_accuracy", "")
+        csv = pd.read_csv(report / "tables" / f"{name}.csv", float_precision="round_trip")
+        shown = comparison_table(study, "accuracy")
+        mine = compare(study, "test_accuracy" if column else "val_accuracy")
+        assert column or mine.equals(study.accuracy_table())
+        page = (report / "index.html").read_text(encoding="utf-8")
+        for arm, row in shown.iterrows():
+            prefix = "without" if row["setting"] == "off" else "with"
+            if column:
+                line = csv.set_index("arm").loc[arm]
+                found = line[column], line[f"{column}_sd"]
+            else:
+                line = csv.set_index("subset").loc[row["subset"]]
+                found = line[f"{prefix}_mean"], line[f"{prefix}_sd"]
+            expected = mine.loc[row["subset"], [f"{prefix}_mean", f"{prefix}_sd"]].tolist()
+            assert [row["mean"], row["sd"]] == expected == list(found)
+            assert f"{show_value(row['mean'], 'accuracy')} ± {show_value(row['sd'], 'accuracy')}" in page
+
+
+def test_accuracy_is_percent_and_f1_is_not() -> None:
+    assert show_value(0.73456, "accuracy") == "73.46"
+    assert show_value(0.73456, "macro_f1") == "0.735"
+    assert show_value(float("nan"), "accuracy") == "\N{EN DASH}"

@@ -1,0 +1,118 @@
+"""Measures tables, report and explorer on a large study, and prints the figures beside their goals.
+
+    python -m tests.benchmarks.measure_views [--trials 10000] [--repeat 3]
+
+Each step runs in a process of its own and the best of several runs is taken; say what else ran on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+STEPS = {
+    "load_study": (
+        3.0,
+        "study = load_study(path)\nstart()\n_ = study.trials, study.epochs, study.predictions, study.confirmed",
+    ),
+    "all tables": (
+        5.0,
+        "from analysis.tables import tables\nstudy = load_study(path)\n"
+        "_ = study.trials, study.epochs, study.predictions, study.confirmed\nstart()\ntables(study)",
+    ),
+    "report": (
+        30.0,
+        "from analysis import write_report\nstart()\nindex = write_report(load_study(path), out)\n"
+        "size = sum(file.stat().st_size for file in index.parent.rglob('*') if file.is_file())",
+    ),
+    "explorer, first view": (3.0, "{explorer}\nstart()\nfor name in names: answer(name, '')"),
+    "explorer, open an arm": (
+        0.5,
+        "{explorer}\nfor name in names: answer(name, '')\nstart()\n"
+        "for name in names: answer(name, '?arm=WBC_10%2Fsum')",
+    ),
+    "explorer, brush": (
+        0.5,
+        "{explorer}\nfor name in names: answer(name, '')\nstart()\n"
+        "for name in names: answer(name, '?pick.learning_rate=-3.5..-3.0')",
+    ),
+}
+"""Step -> goal in seconds, and the code that is timed from `start` on."""
+
+_EXPLORER = """
+import dash
+from analysis.explorer.application import make_application
+application = make_application([path])
+versions = {"large": 0}
+names = [name for name, item in application.callback_map.items()
+         if {each["id"] for each in item["inputs"]} == {"address", "version"}]
+client = application.server.test_client()
+def answer(name, search):
+    item = application.callback_map[name]
+    outputs = [dict(zip(("id", "property"), part.split(".", 1))) for part in name.strip(".").split("...")]
+    body = {"output": name, "outputs": outputs if name.startswith("..") else outputs[0],
+            "changedPropIds": ["address.search"],
+            "inputs": [{"id": "address", "property": "search", "value": search},
+                       {"id": "version", "property": "data", "value": versions}],
+            "state": [{"id": each["id"], "property": each["property"], "value": None} for each in item["state"]]}
+    found = client.post("/_dash-update-component", json=body, headers={"Host": "127.0.0.1"})
+    assert found.status_code in (200, 204), (name, found.status_code, found.data[:500])
+"""
+
+_FRAME = """
+import json, resource, sys, time
+from pathlib import Path
+from analysis import load_study
+path, out, size = Path(sys.argv[1]), Path(sys.argv[2]), 0
+begun = []
+def start():
+    begun[:] = [time.perf_counter(), time.process_time()]
+{code}
+wall, busy = time.perf_counter() - begun[0], time.process_time() - begun[1]
+memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({{"wall": wall, "busy": busy, "memory": memory, "size": size / 2**20}}))
+"""
+
+
+def measure(step: str, folder: Path, out: Path) -> dict[str, float]:
+    """Run one step in a new process.
+
+    Returns:
+        wall and busy (processor) seconds, memory (MiB, highest) and size (MiB, of the report).
+    """
+    code = _FRAME.format(code=STEPS[step][1].replace("{explorer}", _EXPLORER))
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder), str(out)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"{step}:\n{done.stderr}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    """Print one line for each step."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--repeat", type=int, default=3)
+    arguments = parser.parse_args()
+    from tests.benchmarks.large_study import write_large_study
+
+    print(f"{'step':24} {'wall s':>8} {'CPU s':>8} {'goal s':>8} {'MiB':>6}")
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_large_study(Path(folder) / "large", arguments.trials)
+        for step, (goal, _) in STEPS.items():
+            runs = [measure(step, path, Path(folder) / "report") for _ in range(arguments.repeat)]
+            best = min(runs, key=lambda run: run["wall"])
+            size = f", report {best['size']:.1f} MiB" if best["size"] else ""
+            print(
+                f"{step:24} {best['wall']:8.2f} {best['busy']:8.2f} {goal:8.1f} {best['memory']:6.0f}{size}", flush=True
+            )
+
+
+if __name__ == "__main__":
+    main()
