@@ -36,6 +36,9 @@ SECTIONS = {
 """Parts of the report that hold figures and tables, in order, with their titles."""
 
 _TABLE_SECTIONS = {
+    "seed_recalls": "classes",
+    "edges": "search",
+    "tuning_curves": "search",
     "validation_recall": "classes",
     "test_recall": "classes",
     "winners": "search",
