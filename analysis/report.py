@@ -22,7 +22,7 @@ from analysis.figures.gallery import CaptionedFigure, gallery
 from analysis.figures.style import percent_name
 from analysis.static_images import write_static_images
 from analysis.study import Study
-from analysis.summary import methods, state, summary
+from analysis.summary import methods, state, summary, verdict_sentences
 from analysis.tables import MISSING, Table, tables
 
 SECTIONS = {
@@ -175,6 +175,7 @@ def render_page(
     return environment.get_template("report.html.j2").render(
         name=study.name,
         summary=summary(study),
+        verdicts=verdict_sentences(study),
         methods=methods(study),
         state=state(study),
         arms=_arm_rows(study),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.comparison import OFF, compared_settings, control_settings, majority_floor, setting_title
 from analysis.controls import describe_controls
+from analysis.errors import StudyError
 from analysis.schema import PHASES
 from analysis.tables import MISSING
 
@@ -95,6 +96,20 @@ def _what_is_shown(study: Study) -> str:
         f"Shown: {shown}, with their spread over seeds. A difference of means is no evidence of a gain until an interval and "
         "the controls say so."
     )
+
+
+def verdict_sentences(study: Study) -> list[str]:
+    """One sentence for each fraction and arm with pretraining: is there a gain in accuracy? Or one that says why not to ask.
+
+    Returns:
+        Sentences of `Study.verdicts`, in the order of the fractions; the reason why there are no verdicts yet.
+    """
+    try:
+        verdicts = study.verdicts()
+    except StudyError as error:
+        return [f"No verdicts: {str(error).removeprefix(f'{study.path}: ').replace(f'{study.path}/', '')}"]
+    rows = verdicts[(verdicts["metric"] == "accuracy") & (verdicts["kind"] == "transfer")]
+    return [str(sentence) for sentence in rows.sort_values("fraction", kind="stable")["sentence"]]
 
 
 def _classes_without_images(study: Study) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
@@ -17,11 +18,17 @@ from analysis.comparison import (
     summarise,
 )
 from analysis.confusion import shown_split
+from analysis.errors import StudyError
 from analysis.explorer.aria import aria
 from analysis.explorer.view_state import ViewState
 from analysis.figures.style import metric_title, setting_colours
 from analysis.study import Study
-from analysis.tables import MISSING, NO_EVIDENCE, OPTIMISTIC, selection_rule
+from analysis.tables import MISSING, OPTIMISTIC, selection_rule
+
+_INTERVALS = (
+    "In brackets: the 95 % interval of the difference to the arm without pretraining, in which seeds and images vary, and the "
+    "verdict on it, which adjusts for several comparisons and asks that a gain beats random encoders too."
+)
 
 
 def comparison_table(study: Study, metric: str) -> pd.DataFrame:
@@ -43,6 +50,16 @@ def comparison_table(study: Study, metric: str) -> pd.DataFrame:
     table["mean"], table["sd"] = found["mean"].to_numpy(dtype=float), found["sd"].to_numpy(dtype=float)
     table["n"] = found["n"].fillna(0).to_numpy(dtype="int64")
     return table[["fraction", "subset", "setting", "control", "mean", "sd", "n"]]
+
+
+@lru_cache(maxsize=8)
+def _verdicts(study: Study) -> pd.DataFrame:
+    """Verdicts of every arm against its own baseline; empty where there can be none yet."""
+    try:
+        judged = study.verdicts()
+    except StudyError:
+        return pd.DataFrame(columns=["arm", "metric"])  # the tables say why; means and spreads are shown all the same
+    return judged[judged["kind"] != "random"]
 
 
 def comparison_view(study: Study, state: ViewState, chosen: pd.DataFrame) -> list[Any]:
@@ -72,6 +89,7 @@ def comparison_view(study: Study, state: ViewState, chosen: pd.DataFrame) -> lis
         )
         for name in settings
     ]
+    judged = _verdicts(study)
     rows = []
     for subset in fractions(study).index:
         cells: list[Any] = [html.Th(subset, scope="row")]
@@ -81,13 +99,18 @@ def comparison_view(study: Study, state: ViewState, chosen: pd.DataFrame) -> lis
                 cells.append(html.Td(MISSING, className="missing"))
                 continue
             arm = str(arms.index[0])
-            cells.append(html.Td(_cell(arm, arms.iloc[0], state, int(among.get(arm, 0)), int(searched.get(arm, 0)))))
+            counts = int(among.get(arm, 0)), int(searched.get(arm, 0))
+            found = judged[(judged["arm"] == arm) & (judged["metric"] == state.metric)]
+            cells.append(html.Td(_cell(arm, arms.iloc[0], state, counts, found)))
         rows.append(html.Tr(cells))
     split = shown_split(study)
     caption = [selection_rule(study), OPTIMISTIC if split == "val" else "Nothing was chosen on the test images."]
     return [
         html.Table([html.Thead(html.Tr(head)), html.Tbody(rows)], id="comparison-table", className="comparison"),
-        html.P(f"{metric_title(f'{split}_{state.metric}')}. {' '.join(caption)} {NO_EVIDENCE}", className="caption"),
+        html.P(
+            f"{metric_title(f'{split}_{state.metric}')}. {' '.join(caption)} {_INTERVALS}",
+            className="caption",
+        ),
     ]
 
 
@@ -98,20 +121,33 @@ def show_value(value: float, metric: str) -> str:
     return f"{100 * value:.2f}" if metric.endswith("accuracy") else f"{value:.3f}"
 
 
-def _cell(arm: str, row: pd.Series[Any], state: ViewState, among: int, searched: int) -> html.Button:
+def _cell(
+    arm: str, row: pd.Series[Any], state: ViewState, counts: tuple[int, int], judged: pd.DataFrame
+) -> html.Button:
+    among, searched = counts
     shown = show_value(row["mean"], state.metric)
     if not pd.isna(row["sd"]):
         shown += f" ± {show_value(row['sd'], state.metric)}"
     classes = "cell open" if state.arm == arm else "cell"
     if searched and not among:
         classes += " faded"
+    lines = [html.Span(shown, className="value")]
+    told = f"{arm}: mean {float(row['mean'])!r}, standard deviation {float(row['sd'])!r}. Opens its trials."
+    for verdict in judged.to_dict("records"):
+        if not pd.isna(verdict["low"]):
+            ends = [show_difference(verdict[name], state.metric) for name in ("difference", "low", "high")]
+            lines.append(html.Span(f"{ends[0]} [{ends[1]}, {ends[2]}]: {verdict['verdict']}", className="count"))
+        told += f" {verdict['sentence']}"
+    lines.append(html.Span(f"n = {row['n']}, {among} of {searched} trials", className="count"))
     return html.Button(
-        [
-            html.Span(shown, className="value"),
-            html.Span(f"n = {row['n']}, {among} of {searched} trials", className="count"),
-        ],
+        lines,
         id={"kind": "arm", "value": arm},
         className=classes,
-        title=f"{arm}: mean {row['mean']!r}, standard deviation {row['sd']!r}. Opens its trials.",
+        title=told,
         **aria(pressed="true" if state.arm == arm else "false"),
     )
+
+
+def show_difference(value: float, metric: str) -> str:
+    """A difference with its sign: of accuracy in percentage points."""
+    return f"{100 * value:+.2f}" if metric == "accuracy" else f"{value:+.3f}"

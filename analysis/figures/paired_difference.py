@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.comparison import MASKS_SUFFIX, OFF, setting_of
+from analysis.comparison import OFF, setting_of
 from analysis.confusion import shown_split
 from analysis.errors import StudyError
 from analysis.figures.style import GREY, TEMPLATE, empty_figure, metric_title, safe, setting_colours
+from analysis.schema import MASKS_SUFFIX
 from analysis.study import Study
 
 _WIDTH = 0.6

@@ -24,6 +24,8 @@ SERIES = (
 )
 """Numbers of every epoch."""
 
+_TESTED = ("test_accuracy", "test_macro_f1", "test_weighted_f1")
+
 
 @dataclass(frozen=True)
 class TrackedTrial:
@@ -46,7 +48,10 @@ def tracked_trials(study: Study) -> Iterator[TrackedTrial]:
     trials = study.trials
     epochs = dict(iter(study.epochs.sort_values(["trial_id", "epoch"]).groupby("trial_id")[["epoch", "time", *SERIES]]))
     nothing = study.epochs[["epoch", "time", *SERIES]].iloc[:0]
-    tested = study.confirmed.set_index("trial_id")[["test_accuracy", "test_macro_f1", "test_weighted_f1"]]
+    tested = {
+        str(run["trial_id"]): {name: float(run[name]) for name in _TESTED if pd.notna(run[name])}
+        for run in study.confirmed.to_dict("records")
+    }
     names = hyperparameter_columns(trials)
     values = ["val_accuracy", "val_macro_f1", "val_weighted_f1", "val_loss"]
     for trial in trials.to_dict("records"):
@@ -56,9 +61,8 @@ def tracked_trials(study: Study) -> Iterator[TrackedTrial]:
         }
         settings |= {"fraction": float(trial["fraction"]), "seed": int(trial["seed"])}
         results = {name: float(trial[name]) for name in values if pd.notna(trial[name])}
-        if trial_id in tested.index:
-            row = tested.loc[trial_id]
-            results |= {str(name): float(value) for name, value in row.items() if pd.notna(value)}
+        if trial_id in tested:
+            results |= tested[trial_id]
         tags = {name: str(trial[name]) for name in ("arm", "phase", "status", "fusion", "encoders", "control")}
         yield TrackedTrial(
             trial_id, str(trial["arm"]), settings, {"study": study.name, **tags}, epochs.get(trial_id, nothing), results

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +18,21 @@ Make = Callable[..., Any]
 MARKUP = "<script>alert(1)</script>"
 
 
-@contextmanager
-def served(*paths: Path) -> Iterator[str]:
-    """The address of an explorer of these runs."""
-    server = make_server(LOOPBACK, 0, make_application(paths).server, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://{LOOPBACK}:{server.server_port}/"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+@pytest.fixture
+def explore() -> Iterator[Callable[..., str]]:
+    """Serves explorers of runs and returns their address; they end after the page, which would ask them in vain."""
+    ends: list[Callable[[], None]] = []
+
+    def start(*paths: Path) -> str:
+        server = make_server(LOOPBACK, 0, make_application(paths).server, threaded=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        ends.extend([server.server_close, thread.join, server.shutdown])
+        return f"http://{LOOPBACK}:{server.server_port}/"
+
+    yield start
+    while ends:
+        ends.pop()()
 
 
 def test_only_pages_of_loopback_are_answered(finished: Path) -> None:
@@ -56,7 +58,7 @@ def test_no_run_is_an_error() -> None:
 
 @pytest.mark.browser
 def test_click_through_from_table_to_trial_to_image(
-    watched_page: Any, run_directory: Make, fill_directory: Make, tmp_path: Path
+    explore: Callable[..., str], watched_page: Any, run_directory: Make, fill_directory: Make, tmp_path: Path
 ) -> None:
     directory = fill_directory(run_directory(name=MARKUP))
     directory.config["data"] = {"source": "folder", "root": str(tmp_path / "data")}
@@ -65,73 +67,71 @@ def test_click_through_from_table_to_trial_to_image(
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 40), (200, 10, 10)).save(path, "PNG")
     path = directory.save(per_segment=50)
-    with served(path) as address:
-        page = watched_page
-        page.goto(address)
-        assert page.locator("#name").inner_text() != ""
-        page.wait_for_function(f"document.querySelector('#name').textContent === {MARKUP!r}")
-        # Every figure of the first view draws.
-        page.wait_for_selector("#parallel .parcoords")
-        page.wait_for_selector("#chosen-figure .main-svg")
-        page.get_by_title("WBC_1/sum: mean 0.65,").click()
-        page.wait_for_function("document.querySelector('#trial-count').textContent.includes(' of WBC_1/sum')")
-        assert page.locator("#trial-table tbody tr").count() == 5
-        page.locator("#trial-table button", has_text="0.01-sum-c101").click()
-        page.wait_for_selector("#trial-curves .main-svg")
-        page.locator("#matrix-test button").first.click()
-        page.wait_for_function("document.querySelector('#pictures img')?.naturalWidth === 40")
-        # The view can be shared: another tab shows the same.
-        shared = page.url
-        page.goto("about:blank")
-        page.goto(shared)
-        page.wait_for_function("document.querySelector('#pictures img')?.naturalWidth === 40")
-        assert "0.01-sum-c101" in page.locator("#trial-name").inner_text()
+    address = explore(path)
+    page = watched_page
+    page.goto(address)
+    assert page.locator("#name").inner_text() != ""
+    page.wait_for_function(f"document.querySelector('#name').textContent === {MARKUP!r}")
+    # Every figure of the first view draws.
+    page.wait_for_selector("#parallel .parcoords")
+    page.wait_for_selector("#chosen-figure .main-svg")
+    page.get_by_title("WBC_1/sum: mean 0.65,").click()
+    page.wait_for_function("document.querySelector('#trial-count').textContent.includes(' of WBC_1/sum')")
+    assert page.locator("#trial-table tbody tr").count() == 5
+    page.locator("#trial-table button", has_text="0.01-sum-c101").click()
+    page.wait_for_selector("#trial-curves .main-svg")
+    page.locator("#matrix-test button").first.click()
+    page.wait_for_function("document.querySelector('#pictures img')?.naturalWidth === 40")
+    # The view can be shared: another tab shows the same.
+    shared = page.url
+    page.goto("about:blank")
+    page.goto(shared)
+    page.wait_for_function("document.querySelector('#pictures img')?.naturalWidth === 40")
+    assert "0.01-sum-c101" in page.locator("#trial-name").inner_text()
 
 
 @pytest.mark.browser
 def test_a_record_that_is_appended_appears_and_the_choice_stays(
-    watched_page: Any, run_directory: Make, fill_directory: Make
+    explore: Callable[..., str], watched_page: Any, run_directory: Make, fill_directory: Make
 ) -> None:
     directory = fill_directory(run_directory(), confirm=False)
     path = directory.save(per_segment=1)
-    with served(path) as address:
-        page = watched_page
-        page.goto(f"{address}?arm=WBC_1%2Foff&selected=0.01-off-0")
-        page.wait_for_function(
-            "document.querySelector('#trial-count').textContent.startsWith('3 trials of WBC_1/off, 1')"
-        )
-        directory.trial("late", 0.01, "off", index=9, correct=[39])
-        directory.save(per_segment=1)
-        page.wait_for_function(
-            "document.querySelector('#trial-count').textContent.startsWith('4 trials of WBC_1/off, 1')"
-        )
-        assert page.locator("#trial-table button", has_text="late").count() == 1
-        assert page.get_by_label("select 0.01-off-0").get_attribute("aria-checked") == "true"
+    address = explore(path)
+    page = watched_page
+    page.goto(f"{address}?arm=WBC_1%2Foff&selected=0.01-off-0")
+    page.wait_for_function("document.querySelector('#trial-count').textContent.startsWith('3 trials of WBC_1/off, 1')")
+    directory.trial("late", 0.01, "off", index=9, correct=[39])
+    directory.save(per_segment=1)
+    page.wait_for_function("document.querySelector('#trial-count').textContent.startsWith('4 trials of WBC_1/off, 1')")
+    assert page.locator("#trial-table button", has_text="late").count() == 1
+    assert page.get_by_label("select 0.01-off-0").get_attribute("aria-checked") == "true"
 
 
 @pytest.mark.browser
-def test_a_brush_narrows_every_view_and_can_be_let_go(watched_page: Any, finished: Path) -> None:
-    with served(finished) as address:
-        page = watched_page
-        page.goto(address)
-        page.wait_for_selector("#parallel .parcoords")
-        page.wait_for_function("document.querySelector('#trial-count').textContent.startsWith('20 trials')")
-        # Plotly's own door for what dragging along an axis does: log10 of 3e-3, the winners' learning rate.
-        page.evaluate(
-            "Plotly.restyle(document.querySelector('#parallel .js-plotly-plot'), 'dimensions[2].constraintrange', [[-2.6, -2.4]])"
-        )
-        page.wait_for_function("document.querySelector('#trial-count').textContent.startsWith('12 trials')")
-        page.wait_for_function("document.querySelector('#picked-count').textContent.startsWith('4 of 12')")
-        assert "pick.learning_rate" in page.url
-        assert "1 of 3 trials" in page.locator("#comparison-table").inner_text()
-        page.get_by_text("Let go of all ranges").click()
-        page.wait_for_function("document.querySelector('#trial-count').textContent.startsWith('20 trials')")
+def test_a_brush_narrows_every_view_and_can_be_let_go(
+    explore: Callable[..., str], watched_page: Any, finished: Path
+) -> None:
+    address = explore(finished)
+    page = watched_page
+    page.goto(address)
+    page.wait_for_selector("#parallel .parcoords")
+    page.wait_for_function("document.querySelector('#trial-count').textContent.startsWith('20 trials')")
+    # Plotly's own door for what dragging along an axis does: log10 of 3e-3, the winners' learning rate.
+    page.evaluate(
+        "Plotly.restyle(document.querySelector('#parallel .js-plotly-plot'), 'dimensions[2].constraintrange', [[-2.6, -2.4]])"
+    )
+    page.wait_for_function("document.querySelector('#trial-count').textContent.startsWith('12 trials')")
+    page.wait_for_function("document.querySelector('#picked-count').textContent.startsWith('4 of 12')")
+    assert "pick.learning_rate" in page.url
+    assert "1 of 3 trials" in page.locator("#comparison-table").inner_text()
+    page.get_by_text("Let go of all ranges").click()
+    page.wait_for_function("document.querySelector('#trial-count').textContent.startsWith('20 trials')")
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("kind", ["empty", "one arm", "failed and stopped", "no test split"])
 def test_odd_studies_are_shown_as_they_are(
-    watched_page: Any, run_directory: Make, fill_directory: Make, kind: str
+    explore: Callable[..., str], watched_page: Any, run_directory: Make, fill_directory: Make, kind: str
 ) -> None:
     directory = run_directory()
     if kind == "one arm":
@@ -141,15 +141,15 @@ def test_odd_studies_are_shown_as_they_are(
         directory.trial("b", fusion="sum", status="stopped", correct=[20])
     elif kind == "no test split":
         fill_directory(directory, test=False)
-    with served(directory.save(per_segment=100)) as address:
-        page = watched_page
-        page.goto(address)
-        page.wait_for_selector("#chosen-figure .main-svg")
-        page.wait_for_selector("#trial-count")
-        expected = {
-            "empty": "No trial has been handed out yet.",
-            "one arm": "validation accuracy",
-            "failed and stopped": "No full-length run has ended yet.",
-            "no test split": "optimistic",
-        }
-        assert expected[kind] in page.locator("#comparison").inner_text()
+    address = explore(directory.save(per_segment=100))
+    page = watched_page
+    page.goto(address)
+    page.wait_for_selector("#chosen-figure .main-svg")
+    page.wait_for_selector("#trial-count")
+    expected = {
+        "empty": "No trial has been handed out yet.",
+        "one arm": "validation accuracy",
+        "failed and stopped": "No full-length run has ended yet.",
+        "no test split": "optimistic",
+    }
+    assert expected[kind] in page.locator("#comparison").inner_text()
