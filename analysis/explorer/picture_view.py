@@ -44,7 +44,7 @@ def picture_view(study: Study, state: ViewState, folder: PictureFolder, run: str
         picture: list[Any] = []
         if not folder.reason and row["row"] >= 0:
             address = f"/picture/{quote(run, safe='')}/{row['row']}"
-            picture = [html.Img(src=address, alt=f"{study.classes[actual]} {words}", loading="lazy")]
+            picture = [html.Img(src=address, alt=f"{study.classes[actual]} {words}")]
         tiles.append(html.Figure([*picture, html.Figcaption([html.B(f"{100 * row['probability']:.0f} % "), words])]))
     return [*children, html.Div(tiles, className="pictures" if not folder.reason else "pictures names")]
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from analysis import load_study
+from analysis.answers import read_answers
+from analysis.evidence import arm_intervals
 from analysis.figures.fraction_curve import fraction_curve, fraction_curve_table
 
 
@@ -29,3 +31,14 @@ def test_figure_has_means_seeds_and_published_lines(finished: Path) -> None:
         "published, without",
         "published, with",
     ]
+
+
+def test_bands_are_the_intervals_of_the_tables(finished: Path) -> None:
+    study = load_study(finished)
+    table = fraction_curve_table(study)
+    expected = arm_intervals(read_answers(study, "val")).set_index(["arm", "metric"])
+    rows = table[(table["source"] == "study") & (table["metric"] == "val_accuracy")].drop_duplicates("arm")
+    for arm, low, high in zip(rows["arm"], rows["low"], rows["high"], strict=True):
+        assert (low, high) == tuple(expected.loc[(arm, "accuracy"), ["low", "high"]])
+    bands = [trace for trace in fraction_curve(study).data if trace.fill == "toself"]
+    assert len(bands) == 4

@@ -37,3 +37,13 @@ def test_winners_of_a_search_are_not_paired(
     study = load_study(fill_directory(run_directory(), confirm=False).save())
     assert len(paired_difference_table(study)) == 0
     assert "No two confirmed runs" in paired_difference(study).layout.annotations[0].text
+
+
+def test_intervals_are_those_of_the_verdicts(finished: Path) -> None:
+    study = load_study(finished)
+    verdicts = study.verdicts()
+    verdicts = verdicts[(verdicts["metric"] == "macro_f1") & (verdicts["kind"] == "transfer")].set_index("arm")
+    table = paired_difference_table(study, "macro_f1").drop_duplicates("arm").set_index("arm")
+    assert table["low"].to_dict() == verdicts["low"].to_dict()
+    assert table["high"].to_dict() == verdicts["high"].to_dict()
+    assert table["mean"].tolist() == pytest.approx(verdicts.loc[table.index, "difference"].tolist())
