@@ -1,7 +1,7 @@
 """What checkpoints and records cost, beside the training that they secure.
 
 Trains one trial of the preset `local` (or another) on generated images, in this process, and after each epoch does what a
-study does: the worker saves its checkpoint, the driver records the epoch durably. Prints the ratio.
+study does: the worker saves its checkpoint, the driver records the epoch durably and tells Optuna's journal. Prints the ratio.
 
     python -m tests.benchmarks.recording_cost [PRESET_OR_YAML] [key=value ...]
 """
@@ -16,11 +16,14 @@ from pathlib import Path
 
 import torch
 
+from analysis.schema import TABLES
+from analysis.segments import read_segments
 from data_utils.cache import prepare
 from study.arms import Arm
 from study.batches import ImageBatches, choose_device
 from study.configuration import load_config
-from study.points import FixedPoints
+from study.optuna_projection import OptunaProjection, search_space
+from study.points import FixedPoints, Point
 from study.records import RecordWriter
 from study.trainable import CHECKPOINT
 from study.training import TrainingRun
@@ -34,8 +37,19 @@ def main(arguments: list[str]) -> None:
     torch.set_num_threads(config.resources.cpu)
     with tempfile.TemporaryDirectory(dir=".") as scratch:
         arm = Arm(0.1, "off")
-        plan = ArmPlan("confirm", arm, FixedPoints([(1e-3, 1e-4)]), [1], config.training.epochs, 1)
-        queue = TrialQueue([plan], RecordWriter(Path(scratch) / "records"), metric=config.search.metric)
+        plan = ArmPlan("search", arm, FixedPoints([Point(1e-3, 1e-4)]), [1], config.training.epochs, 1)
+        records = Path(scratch) / "records"
+        mirror = OptunaProjection(
+            "journal",
+            Path(scratch),
+            study="cost",
+            owner="cost",
+            space=search_space(config.search),
+            metric=config.search.metric,
+            warn=print,
+        )
+        queue = TrialQueue([plan], RecordWriter(records), metric=config.search.metric, mirror=mirror)
+        mirror.rebuild([arm.name], *(read_segments(records / name, TABLES[name]) for name in ("trials", "epochs")))
         handed_out = queue.hand_out()
         assert handed_out is not None
         device = choose_device()
