@@ -71,12 +71,12 @@ def test_click_through_from_table_to_trial_to_image(
     page = watched_page
     page.goto(address)
     assert page.locator("#name").inner_text() != ""
-    page.wait_for_function(f"document.querySelector('#name').textContent === {MARKUP!r}")
+    page.wait_for_function(f"document.querySelector('#name')?.textContent === {MARKUP!r}")
     # Every figure of the first view draws.
     page.wait_for_selector("#parallel .parcoords")
     page.wait_for_selector("#chosen-figure .main-svg")
     page.get_by_title("WBC_1/sum: mean 0.65,").click()
-    page.wait_for_function("document.querySelector('#trial-count').textContent.includes(' of WBC_1/sum')")
+    page.wait_for_function("document.querySelector('#trial-count')?.textContent.includes(' of WBC_1/sum')")
     assert page.locator("#trial-table tbody tr").count() == 5
     page.locator("#trial-table button", has_text="0.01-sum-c101").click()
     page.wait_for_selector("#trial-curves .main-svg")
@@ -109,10 +109,10 @@ def test_a_record_that_is_appended_appears_and_the_choice_stays(
     address = explore(path)
     page = watched_page
     page.goto(f"{address}?arm=WBC_1%2Foff&selected=0.01-off-0")
-    page.wait_for_function("document.querySelector('#trial-count').textContent.startsWith('3 trials of WBC_1/off, 1')")
+    page.wait_for_function("document.querySelector('#trial-count')?.textContent.startsWith('3 trials of WBC_1/off, 1')")
     directory.trial("late", 0.01, "off", index=9, correct=[39])
     append(directory)
-    page.wait_for_function("document.querySelector('#trial-count').textContent.startsWith('4 trials of WBC_1/off, 1')")
+    page.wait_for_function("document.querySelector('#trial-count')?.textContent.startsWith('4 trials of WBC_1/off, 1')")
     assert page.locator("#trial-table button", has_text="late").count() == 1
     assert page.get_by_label("select 0.01-off-0").get_attribute("aria-checked") == "true"
 
@@ -125,17 +125,17 @@ def test_a_brush_narrows_every_view_and_can_be_let_go(
     page = watched_page
     page.goto(address)
     page.wait_for_selector("#parallel .parcoords")
-    page.wait_for_function("document.querySelector('#trial-count').textContent.startsWith('20 trials')")
+    page.wait_for_function("document.querySelector('#trial-count')?.textContent.startsWith('20 trials')")
     # Plotly's own door for what dragging along an axis does: log10 of 3e-3, the winners' learning rate.
     page.evaluate(
         "Plotly.restyle(document.querySelector('#parallel .js-plotly-plot'), 'dimensions[2].constraintrange', [[-2.6, -2.4]])"
     )
-    page.wait_for_function("document.querySelector('#trial-count').textContent.startsWith('12 trials')")
-    page.wait_for_function("document.querySelector('#picked-count').textContent.startsWith('4 of 12')")
+    page.wait_for_function("document.querySelector('#trial-count')?.textContent.startsWith('12 trials')")
+    page.wait_for_function("document.querySelector('#picked-count')?.textContent.startsWith('4 of 12')")
     assert "pick.learning_rate" in page.url
     assert "1 of 3 trials" in page.locator("#comparison-table").inner_text()
     page.get_by_text("Let go of all ranges").click()
-    page.wait_for_function("document.querySelector('#trial-count').textContent.startsWith('20 trials')")
+    page.wait_for_function("document.querySelector('#trial-count')?.textContent.startsWith('20 trials')")
 
 
 @pytest.mark.browser
