@@ -6,10 +6,13 @@ import logging
 import os
 import signal
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from study.errors import RayLost, UsageError
+from study.supervisor import is_supervised, kill_descendants
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +41,7 @@ _QUIET = {
 _HERE = {
     # On this machine a daemon that does not answer is dead, and the study waits for its supervisor: not a minute, as for the
     # head of a cluster, which may come back.
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
 }
 """The same for Ray started on this machine alone."""
 
@@ -84,15 +87,45 @@ def ray_session(address: str | None) -> Iterator[None]:
             raise UsageError(
                 f"--address {address}: no Ray cluster answers there ({error}). Start one with `ray start --head`"
             ) from error
+    watching = _watch_daemons() if address is None and is_supervised() else nullcontext()
     if threading.current_thread() is threading.main_thread():
         # Ray's own handler would end the process with status 15.
         signal.signal(signal.SIGTERM, on_termination)
     try:
-        yield
+        with watching:
+            yield
     except (RayError, TuneError) as error:
         raise RayLost(f"Ray failed ({type(error).__name__}: {str(error).strip().splitlines()[-1]})") from error
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _watch_daemons() -> Iterator[None]:
+    """End this process when one of the daemons that it started dies: its supervisor takes the study up again.
+
+    Ray mostly ends the process itself. Between two experiments it does not notice, and the next one would wait for ever for a
+    node that is gone.
+    """
+    daemons = [process for process in psutil.Process().children() if process.name() in ("raylet", "gcs_server")]
+    done = threading.Event()
+
+    def lost(daemon: psutil.Process) -> bool:
+        with suppress(psutil.NoSuchProcess):
+            return daemon.status() == psutil.STATUS_ZOMBIE
+        return True
+
+    def watch() -> None:
+        while not done.wait(1.0):
+            if any(map(lost, daemons)):
+                kill_descendants()
+                os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 def gpus_per_trial(resources: ResourcesConfig) -> float:

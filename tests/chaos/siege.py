@@ -48,7 +48,7 @@ class Siege:
         """
         self._start()
         before = self.epochs()
-        wanted = before + (self._random.randint(2, 6) if after_epochs is None else after_epochs)
+        wanted = before + (self._random.randint(1, 4) if after_epochs is None else after_epochs)
         self._wait(lambda: self.epochs() >= wanted)
         time.sleep(self._random.random() * 0.2)  # anywhere between two epochs
         victim = self._hit(kind)
