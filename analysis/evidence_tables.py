@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,7 +46,12 @@ def evidence_tables(study: Study) -> list[Table]:
     made.append(_claims(answers))
     made += [_intervals(answers, metric) for metric in METRICS]
     made += [_detectable(judged), _seed_recalls(answers), _seed_tests(answers)]
-    return [table for table in made if len(table.frame)]
+    metric = {"val_accuracy": "accuracy", "val_macro_f1": "macro F1"}[study.metric]
+    return [
+        replace(table, caption=f"{table.caption} Winners and epochs by validation {metric}.")
+        for table in made
+        if len(table.frame)
+    ]
 
 
 def tuning_tables(study: Study) -> list[Table]:

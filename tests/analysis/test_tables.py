@@ -182,7 +182,7 @@ def test_every_table_with_chosen_runs_names_the_metric_of_the_choice(
     directory.config["search"]["metric"] = metric
     made = named(directory.save())
     chosen = {name for name in made if not name.startswith("budget")}
-    assert len(chosen) == 8
+    assert len(chosen) == 18
     for name in chosen:
         assert re.search(rf"(by|best) validation {words}", made[name].caption), name
 

@@ -86,8 +86,6 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
         load_published(tmp_path / "gone.pth", "classifier")
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(kept=st.floats(0, 1, exclude_max=True))
 def test_a_flipped_bit_in_the_values_is_noticed(tmp_path: Path) -> None:
     # safetensors itself checks the header only.
     path = tmp_path / "weights.safetensors"
@@ -100,6 +98,8 @@ def test_a_flipped_bit_in_the_values_is_noticed(tmp_path: Path) -> None:
         load_tensors(path)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(kept=st.floats(0, 1, exclude_max=True))
 def test_a_truncated_file_is_an_error_that_names_it(tmp_path: Path, kept: float) -> None:
     path = tmp_path / "whole.safetensors"
     save_tensors(path, {"a": torch.ones(100)}, {"epoch": "3"})
