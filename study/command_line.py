@@ -293,7 +293,7 @@ def data_audit(config: ConfigArgument, overrides: SetOption = None) -> None:
         tell(", ".join(f"{len(images):,} {domain}" for domain, images in arrays.items()))
     console = Console(highlight=False)
     for table in audit_tables(audit(arrays, settings.arms.fractions, settings.seed)):
-        console.print(table, markup=False)
+        console.print(table, markup=False, soft_wrap=isinstance(table, str))
 
 
 @data_app.command("preview")
