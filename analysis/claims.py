@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from analysis.answers import Answers, ArmAnswers, read_answers
+from analysis.answers import Answers, ArmAnswers
 from analysis.comparison import OFF, setting_of
 from analysis.evidence import GAIN, OPTIMISTIC_VERDICT, SPLIT_TITLES, judge, show_difference
 from analysis.intervals import CONFIDENCE, Scores, combine_scores, crossed_interval, score_recall, score_runs
@@ -66,7 +66,7 @@ def check_claims(study: Study) -> pd.DataFrame:
     Raises:
         StudyError: No confirmed runs, or predictions that do not pair.
     """
-    return check_answers(read_answers(study))
+    return check_answers(study.answers)
 
 
 def check_answers(answers: Answers) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from analysis.answers import Answers, ArmAnswers, read_answers
+from analysis.answers import Answers, ArmAnswers
 from analysis.comparison import OFF, setting_of
 from analysis.errors import StudyError
 from analysis.intervals import CONFIDENCE, METRICS, Scores, adjust_holm, crossed_interval, score_runs, stack_scores
@@ -78,17 +78,16 @@ def _is_random_counterpart(other: ArmAnswers, arm: ArmAnswers) -> bool:
     return other.control == "random" and same
 
 
-def verdicts(study: Study, answers: Answers | None = None) -> pd.DataFrame:
+def verdicts(study: Study) -> pd.DataFrame:
     """The verdicts on a study's confirmed runs; see `judge`.
 
     Args:
         study: With confirmed runs.
-        answers: Its answers, when they have been read already.
 
     Raises:
         StudyError: No confirmed runs, fewer than two seeds, or predictions that do not pair.
     """
-    answers = read_answers(study) if answers is None else answers
+    answers = study.answers
     comparisons = list_comparisons(answers)
     if comparisons and not any(len(_common_seeds(each)) >= 2 for each in comparisons):
         raise StudyError(

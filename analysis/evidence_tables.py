@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from analysis.answers import Answers, read_answers
+from analysis.answers import Answers
 from analysis.claims import check_answers
 from analysis.comparison import OFF, setting_of, setting_title
 from analysis.errors import StudyError
-from analysis.evidence import METRIC_TITLES, SPLIT_TITLES, arm_intervals, verdicts
+from analysis.evidence import METRIC_TITLES, SPLIT_TITLES, arm_intervals
 from analysis.intervals import METRICS, exact_mcnemar, wilson_interval
 from analysis.metrics import confusion_metrics, count_confusion
 from analysis.power import SEEDS, detectable
@@ -34,8 +34,8 @@ def evidence_tables(study: Study) -> list[Table]:
         study: Any study, also one that has only begun.
     """
     try:
-        answers = read_answers(study)
-        judged = verdicts(study, answers)
+        answers = study.answers
+        judged = study.verdicts()
     except StudyError as error:
         # The other tables of an unfinished or damaged study are still wanted; this one says what is the matter.
         reason = str(error).removeprefix(f"{study.path}: ").replace(f"{study.path}/", "")

@@ -29,6 +29,8 @@ from analysis.segments import read_parquet, read_segments
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from analysis.answers import Answers
+
 ARM_COLUMNS = ["arm", "fraction", "subset", "fusion", "encoders", "control", "segmentation"]
 SELECTION_METRICS = ("val_accuracy", "val_macro_f1")
 """Values of ``search.metric``; the first one holds where the configuration says nothing."""
@@ -317,9 +319,7 @@ class Study:
             >>> sorted(study.verdicts()["metric"].unique())
             ['accuracy', 'macro_f1', 'weighted_f1']
         """
-        from analysis.evidence import verdicts
-
-        return verdicts(self)
+        return self._verdicts
 
     def figures(self) -> dict[str, str]:
         """Names of all figures that `figure` draws, with their titles.
@@ -351,6 +351,27 @@ class Study:
         from analysis.figures.gallery import draw_figure
 
         return draw_figure(self, name)
+
+    @cached_property
+    def answers(self) -> Answers:
+        """What the confirmed runs answered on the shown split, in the form that the statistics take.
+
+        Raises:
+            StudyError: No confirmed runs, or predictions that do not pair.
+
+        Example:
+            >>> study.answers.split
+            'test'
+        """
+        from analysis.answers import read_answers
+
+        return read_answers(self)
+
+    @cached_property
+    def _verdicts(self) -> pd.DataFrame:
+        from analysis.evidence import verdicts
+
+        return verdicts(self)
 
     @cached_property
     def _epochs(self) -> pd.DataFrame:

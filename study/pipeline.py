@@ -72,7 +72,7 @@ def run_study(
         masked = config.search.model_copy(update={"storage": mask_password(storage)})
         config = config.model_copy(update={"search": masked})
         if not directory.is_complete("report"):
-            _Run(config, directory, address, progress or Progress(), storage).run()
+            return _Run(config, directory, address, progress or Progress(), storage).run()
     return load_study(directory.folder)
 
 
@@ -148,7 +148,7 @@ class _Run:
         self._arms = list_arms(config)
         self._encoders = pretrained_encoders(self._arms)
 
-    def run(self) -> None:
+    def run(self) -> Study:
         # Bad input must end before anything is written: images, weights and resources are checked first.
         if self._trackers():
             from analysis.tracking.export import check_trackers
@@ -185,7 +185,7 @@ class _Run:
                 self._compute_features()
                 self._search(records, arrays["wbc"])
                 self._confirm(records, arrays["wbc"])
-        self._report(records)
+        return self._report(records)
 
     def _open_images(self) -> dict[str, ImageArrays]:
         """Decode every image that the study uses, once, and check that every fraction can be drawn."""
@@ -462,19 +462,23 @@ class _Run:
     def _trackers(self) -> list[str]:
         return [name for name, wanted in self._config.tracking.model_dump().items() if wanted]
 
-    def _report(self, records: RecordWriter) -> None:
+    def _report(self, records: RecordWriter) -> Study:
         from analysis import load_study
         from analysis.report import write_report
 
         with self._directory.phase("report"), self._progress.phase("report") as tell:
             records.compact()
-            tell(str(write_report(load_study(self._directory.folder))))
+            # One object for all: what it reads and judges once, the report and the terminal need again.
+            study = load_study(self._directory.folder)
+            tell(str(write_report(study)))
             for tracker in self._trackers():
                 from analysis.tracking.export import export_tracking
 
-                tell(str(export_tracking(load_study(self._directory.folder), tracker)))
+                tell(str(export_tracking(study, tracker)))
         # The manifest is part of the report: say there too that the study is complete.
-        write_report(load_study(self._directory.folder))
+        study.manifest = self._directory.read_manifest()
+        write_report(study)
+        return study
 
 
 def _fingerprint(file: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import pandas as pd
@@ -52,7 +51,6 @@ def comparison_table(study: Study, metric: str) -> pd.DataFrame:
     return table[["fraction", "subset", "setting", "control", "mean", "sd", "n"]]
 
 
-@lru_cache(maxsize=8)
 def _verdicts(study: Study) -> pd.DataFrame:
     """Verdicts of every arm against its own baseline; empty where there can be none yet."""
     try:
