@@ -18,6 +18,7 @@ from analysis.answers import Answers, ArmAnswers
 from analysis.comparison import OFF, setting_of
 from analysis.errors import StudyError
 from analysis.intervals import CONFIDENCE, METRICS, Scores, adjust_holm, crossed_interval, score_runs, stack_scores
+from analysis.metrics import METRIC_TITLES
 from analysis.schema import subset_name
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 GAIN, NO_EVIDENCE, LOSS = "gain", "no evidence of a gain", "loss"
 """The verdicts."""
 
-METRIC_TITLES = {"accuracy": "accuracy", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}
 SPLIT_TITLES = {"test": "test", "val": "validation"}
 
 OPTIMISTIC_VERDICT = "Optimistic: these validation images also chose the settings and epochs."

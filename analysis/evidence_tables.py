@@ -12,9 +12,9 @@ from analysis.answers import Answers
 from analysis.claims import check_answers
 from analysis.comparison import OFF, setting_of, setting_title
 from analysis.errors import StudyError
-from analysis.evidence import METRIC_TITLES, SPLIT_TITLES, arm_intervals
+from analysis.evidence import SPLIT_TITLES, arm_intervals
 from analysis.intervals import METRICS, exact_mcnemar, wilson_interval
-from analysis.metrics import confusion_metrics, count_confusion
+from analysis.metrics import METRIC_TITLES, confusion_metrics, count_confusion, metric_title
 from analysis.power import SEEDS, detectable
 from analysis.schema import subset_name
 from analysis.tables import OPTIMISTIC, Column, Table
@@ -45,11 +45,9 @@ def evidence_tables(study: Study) -> list[Table]:
     made.append(_claims(answers))
     made += [_intervals(answers, metric) for metric in METRICS]
     made += [_detectable(judged), _seed_recalls(answers), _seed_tests(answers)]
-    metric = {"val_accuracy": "accuracy", "val_macro_f1": "macro F1"}[study.metric]
+    metric = metric_title(study.metric)
     return [
-        replace(table, caption=f"{table.caption} Winners and epochs by validation {metric}.")
-        for table in made
-        if len(table.frame)
+        replace(table, caption=f"{table.caption} Winners and epochs by {metric}.") for table in made if len(table.frame)
     ]
 
 
@@ -265,7 +263,7 @@ def _tuning(study: Study) -> Table | None:
     frame = tuning_curves(study)
     if not len(frame):
         return None
-    metric = METRIC_TITLES[study.metric.removeprefix("val_")]
+    metric = metric_title(study.metric)
     form = "percent" if study.metric == "val_accuracy" else "score"
     columns = (
         Column("Arm", "arm"),
@@ -274,7 +272,7 @@ def _tuning(study: Study) -> Table | None:
         Column("95 % band", "low", "high", f"{form}_range"),
     )
     caption = (
-        f"Median of the best validation {metric} of that many random trials. The band holds the whole curve of an arm at "
+        f"Median of the best {metric} of that many random trials. The band holds the whole curve of an arm at "
         "once with at least 95 % probability. Validation chose the epochs: optimistic."
     )
     return Table("tuning_curves", "Tuning curves", caption, frame, columns, detail=True)

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+METRIC_TITLES = {"accuracy": "accuracy", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}
+"""Words for the metrics that are compared."""
+
 
 @dataclass(frozen=True)
 class Metrics:
@@ -80,3 +83,9 @@ def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64], oth
     result = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), otherwise)
     np.divide(numerator, denominator, out=result, where=denominator > 0)
     return result
+
+
+def metric_title(metric: str) -> str:
+    """``val_macro_f1`` -> "validation macro F1"."""
+    split, _, name = metric.partition("_")
+    return f"{ {'val': 'validation', 'test': 'test'}[split] } {METRIC_TITLES[name]}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.comparison import OFF, compared_settings, control_settings, majority_floor, setting_title
 from analysis.controls import describe_controls
 from analysis.errors import StudyError
+from analysis.metrics import metric_title
 from analysis.schema import PHASES
 from analysis.tables import MISSING
 
@@ -209,8 +210,8 @@ def _methods_search(study: Study) -> str:
     words += (
         "; trials were stopped early by asynchronous successive halving" if search.get("scheduler") == "asha" else ""
     )
-    metric = {"val_accuracy": "accuracy", "val_macro_f1": "macro F1"}[study.metric]
-    return f"{words}. Winners and epochs were chosen by validation {metric} among full-length trials."
+    metric = metric_title(study.metric)
+    return f"{words}. Winners and epochs were chosen by {metric} among full-length trials."
 
 
 def _methods_confirm(config: Mapping[str, Any]) -> str:

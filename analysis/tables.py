@@ -24,6 +24,7 @@ from analysis.comparison import (
     with_prefixes,
 )
 from analysis.controls import describe_controls
+from analysis.metrics import metric_title
 from analysis.published import PUBLISHED_NOTE, published_results
 from analysis.schema import STATUSES
 
@@ -120,7 +121,7 @@ def tables(study: Study) -> list[Table]:
 
 def selection_rule(study: Study) -> str:
     """One or two sentences: which runs the values come from, n, and what the spread is."""
-    metric = {"val_accuracy": "validation accuracy", "val_macro_f1": "validation macro F1"}[study.metric]
+    metric = metric_title(study.metric)
     runs = study.selected()
     if not len(runs):
         return "No full-length run has ended yet."
@@ -347,9 +348,9 @@ def _winners(study: Study) -> Table:
         Column("Loss", "val_loss", form="score"),
         Column("Best of", "of_completed", form="count"),
     )
-    metric = {"val_accuracy": "accuracy", "val_macro_f1": "macro F1"}[study.metric]
+    metric = metric_title(study.metric)
     caption = (
-        f"The full-length trial of each arm with the best validation {metric} at its best epoch; ties go to the lower "
+        f"The full-length trial of each arm with the best {metric} at its best epoch; ties go to the lower "
         "validation loss, then to the lower index. One run each (n = 1), the best of the number of completed trials in "
         "the last column: optimistic, and the more so the more trials there were. Loss: mean cross-entropy, natural "
         "logarithm."

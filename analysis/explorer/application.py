@@ -30,7 +30,8 @@ from analysis.explorer.trial_views import GRAPH, sorted_trials, trial_list, tria
 from analysis.explorer.view_state import METRICS, ViewState, read_address, write_address
 from analysis.figures.gallery import FIGURES, captioned
 from analysis.figures.parallel_coordinates import draw_parallel_coordinates, parallel_axes, parallel_coordinates_table
-from analysis.figures.style import METRIC_TITLES, setting_colours
+from analysis.figures.style import setting_colours
+from analysis.metrics import METRIC_TITLES
 from analysis.schema import STATUSES
 from analysis.study import Study
 from analysis.summary import state as study_state

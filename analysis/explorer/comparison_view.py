@@ -20,7 +20,8 @@ from analysis.confusion import shown_split
 from analysis.errors import StudyError
 from analysis.explorer.aria import aria
 from analysis.explorer.view_state import ViewState
-from analysis.figures.style import metric_title, setting_colours
+from analysis.figures.style import setting_colours
+from analysis.metrics import metric_title
 from analysis.study import Study
 from analysis.tables import MISSING, OPTIMISTIC, selection_rule
 

@@ -14,10 +14,10 @@ from analysis.figures.style import (
     broken_lines,
     empty_figure,
     legend_title,
-    metric_title,
     safe,
     setting_colours,
 )
+from analysis.metrics import metric_title
 from analysis.study import Study
 
 _WIDTH = 0.5

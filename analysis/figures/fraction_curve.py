@@ -16,11 +16,11 @@ from analysis.figures.style import (
     TEMPLATE,
     empty_figure,
     legend_title,
-    metric_title,
     percent_name,
     safe,
     setting_colours,
 )
+from analysis.metrics import metric_title
 from analysis.published import published_results
 from analysis.study import Study
 

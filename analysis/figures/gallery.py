@@ -24,6 +24,7 @@ from analysis.figures.rungs import rungs
 from analysis.figures.tuning_curves import tuning_curves
 from analysis.figures.with_without_curves import with_without_curves
 from analysis.figures.worker_timeline import BARS, busy_share, worker_timeline, worker_timeline_table
+from analysis.metrics import metric_title
 from analysis.published import PUBLISHED_NOTE
 from analysis.study import Study
 from analysis.tables import NO_EVIDENCE, OPTIMISTIC, floor_sentence, selection_rule
@@ -128,9 +129,9 @@ def _importance_caption(_: Study) -> str:
 
 
 def _tuning_caption(study: Study) -> str:
-    metric = {"val_accuracy": "accuracy", "val_macro_f1": "macro F1"}[study.metric]
+    metric = metric_title(study.metric)
     return (
-        f"Median of the best validation {metric} among so many random trials of an arm, with bands that hold at all numbers of "
+        f"Median of the best {metric} among so many random trials of an arm, with bands that hold at all numbers of "
         "trials at once with at least 95 % probability (opda). Where two curves still rise, the search decides the "
         "comparison as much as the arms do. Chosen on validation: optimistic."
     )

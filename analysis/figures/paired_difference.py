@@ -12,7 +12,8 @@ import plotly.graph_objects as go
 from analysis.comparison import OFF, setting_of
 from analysis.confusion import shown_split
 from analysis.errors import StudyError
-from analysis.figures.style import GREY, TEMPLATE, empty_figure, metric_title, safe, setting_colours
+from analysis.figures.style import GREY, TEMPLATE, empty_figure, safe, setting_colours
+from analysis.metrics import metric_title
 from analysis.schema import MASKS_SUFFIX
 from analysis.study import Study
 

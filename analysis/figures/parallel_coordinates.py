@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.comparison import setting_of
-from analysis.figures.style import GREY, TEMPLATE, empty_figure, metric_title, safe, setting_colours
+from analysis.figures.style import GREY, TEMPLATE, empty_figure, safe, setting_colours
 from analysis.figures.thinning import evenly_by_rank
 from analysis.hyperparameters import (
     hyperparameter_columns,
@@ -15,6 +15,7 @@ from analysis.hyperparameters import (
     is_logarithmic,
     positive_positions,
 )
+from analysis.metrics import metric_title
 from analysis.study import Study
 
 LINES = 2000

@@ -51,14 +51,6 @@ TEMPLATE = go.layout.Template(
     }
 )
 
-METRIC_TITLES = {"accuracy": "accuracy", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}
-
-
-def metric_title(metric: str) -> str:
-    """``val_macro_f1`` -> "validation macro F1"."""
-    split, _, name = metric.partition("_")
-    return f"{ {'val': 'validation', 'test': 'test'}[split] } {METRIC_TITLES[name]}"
-
 
 def setting_colours(study: Study) -> dict[str, str]:
     """Colour of every setting of a study, in the order of drawing: compared settings, then controls.

@@ -6,7 +6,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.style import TEMPLATE, empty_figure, legend_title, metric_title, numbers, safe, setting_colours
+from analysis.figures.style import TEMPLATE, empty_figure, legend_title, numbers, safe, setting_colours
+from analysis.metrics import metric_title
 from analysis.study import Study
 from analysis.tuning import tuning_curves as tuning_curves_table
 from analysis.tuning import why_no_tuning_curves
