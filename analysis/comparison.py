@@ -157,3 +157,12 @@ def majority_floor(study: Study, split: str = "val") -> dict[str, float | str]:
         "weighted_f1": float(metrics.weighted_f1),
         "images": int(counts.sum()),
     }
+
+
+def scored_trials(study: Study) -> pd.DataFrame:
+    """Trials of the search with a value of the selection metric: rows of `Study.trials`, setting, and score (that value)."""
+    trials = study.trials
+    trials = trials[(trials["phase"] == "search") & trials[study.metric].notna()].copy()
+    trials["setting"] = pd.Series([setting_of(arm) for arm in trials["arm"]], index=trials.index, dtype="str")
+    trials["score"] = trials[study.metric].astype("float64")
+    return trials

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from study.supervisor import INTERRUPTED
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from study.config import StudyConfig
     from study.run_directory import RunDirectory
 
-DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
-"""Exit codes: done; failed; wrong usage, configuration or data; interrupted (the same command continues)."""
+DONE, FAILED, USAGE = 0, 1, 2
+"""Exit codes: done; failed; wrong usage, configuration or data. `INTERRUPTED` is the supervisor's too."""
 
 FAILED_KNOWINGLY = 70
 """With which the supervised process says that the study has failed. Ray's native code ends a process with 1 when it has lost

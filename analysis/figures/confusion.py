@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from analysis.confusion import arm_confusions, run_confusions, shown_split
-from analysis.figures.style import TEMPLATE, empty_figure, legend_title, safe, setting_colours
+from analysis.figures.style import TEMPLATE, empty_figure, legend_title, panel_grid, safe, setting_colours
 from analysis.study import Study
 from analysis.tables import MISSING
 
@@ -39,15 +38,7 @@ def draw_confusion(table: pd.DataFrame, settings: list[str], value: str) -> go.F
     classes = list(dict.fromkeys(table["actual"]))
     subsets = list(dict.fromkeys(table.sort_values("fraction", kind="stable")["subset"]))
     settings = [name for name in settings if name in set(table["setting"])]
-    figure = make_subplots(
-        rows=len(subsets),
-        cols=len(settings),
-        shared_xaxes="all",
-        shared_yaxes="all",
-        horizontal_spacing=0.04 if len(settings) < 5 else 0.015,
-        vertical_spacing=0.16 / len(subsets),
-        subplot_titles=_panel_titles(table, subsets, settings),
-    )
+    figure = panel_grid(subsets, settings, _panel_titles(table, subsets, settings), narrow=True)
     for row, subset in enumerate(subsets, start=1):
         for column, setting in enumerate(settings, start=1):
             panel = table[(table["subset"] == subset) & (table["setting"] == setting)]

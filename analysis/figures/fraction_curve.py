@@ -15,6 +15,7 @@ from analysis.figures.style import (
     GREY,
     TEMPLATE,
     empty_figure,
+    interval_band,
     legend_title,
     percent_name,
     safe,
@@ -155,19 +156,7 @@ def _add_runs(figure: go.Figure, runs: pd.DataFrame, *, setting: str, colour: st
     if len(known):
         places = (100 * shift * known["fraction"]).tolist()
         figure.add_trace(
-            go.Scatter(
-                x=[*places, *places[::-1]],
-                y=[*known["high"].tolist(), *known["low"].tolist()[::-1]],
-                mode="lines",
-                line={"width": 0, "color": colour},
-                fill="toself",
-                fillcolor=colour,
-                opacity=0.18,
-                name=f"{legend_title(setting)}, 95 % interval",
-                legendgroup=setting,
-                showlegend=False,
-                hoverinfo="skip",
-            ),
+            interval_band(places, known["low"].tolist(), known["high"].tolist(), setting, colour),
             row=1,
             col=column,
         )

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from analysis.comparison import setting_of
 from analysis.figures.hover import TRIAL_HOVER, trial_hover
-from analysis.figures.style import TEMPLATE, broken_lines, empty_figure, legend_title, numbers, safe, setting_colours
+from analysis.figures.style import (
+    TEMPLATE,
+    broken_lines,
+    empty_figure,
+    numbers,
+    panel_grid,
+    panel_titles,
+    setting_colours,
+)
 from analysis.figures.thinning import evenly_by_rank
 from analysis.hyperparameters import hyperparameter_columns
 from analysis.study import Study
@@ -56,15 +63,7 @@ def draw_learning_curves(table: pd.DataFrame, colours: dict[str, str], quantity:
         return empty_figure("No epoch has been recorded yet.")
     subsets = list(dict.fromkeys(table["subset"]))
     settings = [name for name in colours if name in set(table["setting"])]
-    figure = make_subplots(
-        rows=len(subsets),
-        cols=len(settings),
-        shared_xaxes="all",
-        shared_yaxes="all",
-        horizontal_spacing=0.04,
-        vertical_spacing=0.16 / len(subsets),
-        subplot_titles=[f"{safe(subset)}, {legend_title(name)}" for subset in subsets for name in settings],
-    )
+    figure = panel_grid(subsets, settings, panel_titles(subsets, settings))
     for row, subset in enumerate(subsets, start=1):
         for column, setting in enumerate(settings, start=1):
             panel = table[(table["subset"] == subset) & (table["setting"] == setting)]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.comparison import setting_of
+from analysis.comparison import scored_trials
 from analysis.figures.style import GREY, TEMPLATE, empty_figure, safe, setting_colours
 from analysis.figures.thinning import evenly_by_rank
 from analysis.hyperparameters import (
@@ -38,12 +38,9 @@ def parallel_coordinates_table(study: Study, limit: int = LINES) -> pd.DataFrame
         One row per shown trial: trial_id, arm, setting, fraction, subset, seed, the hyperparameters, epochs, score;
         ``of`` is the number of trials that there are.
     """
-    trials = study.trials
-    trials = trials[(trials["phase"] == "search") & trials[study.metric].notna()].copy()
+    trials = scored_trials(study)
     count = len(trials)
-    trials["score"] = trials[study.metric].astype("float64")
     trials = trials[evenly_by_rank(trials, ["score"], "arm", max(1, limit // max(1, trials["arm"].nunique())))]
-    trials["setting"] = pd.Series([setting_of(arm) for arm in trials["arm"]], index=trials.index, dtype="str")
     columns = ["trial_id", "arm", "setting", "fraction", "subset", "seed", *hyperparameter_columns(trials), "epochs"]
     ordered = trials[[*columns, "score"]].sort_values(["fraction", "setting", "score"], kind="stable")
     return ordered.assign(of=count).reset_index(drop=True)

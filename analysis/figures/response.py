@@ -5,11 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from analysis.comparison import setting_of
+from analysis.comparison import scored_trials
 from analysis.figures.hover import TRIAL_HOVER, trial_hover
-from analysis.figures.style import GREY, TEMPLATE, decade_ticks, empty_figure, legend_title, safe, setting_colours
+from analysis.figures.style import (
+    GREY,
+    TEMPLATE,
+    decade_ticks,
+    empty_figure,
+    panel_grid,
+    panel_titles,
+    setting_colours,
+)
 from analysis.figures.thinning import evenly_by_rank
 from analysis.hyperparameters import (
     LEARNING_RATE,
@@ -51,10 +58,7 @@ def response_table(study: Study, limit: int = TRIALS_PER_ARM) -> pd.DataFrame:
         full-length trial minus the score; of its best trial when none is full-length), winner, edge (the winner lies at
         an end of the searched range), x and y (log10 of learning rate and weight decay), shown (False: thinned out).
     """
-    trials = study.trials
-    trials = trials[(trials["phase"] == "search") & trials[study.metric].notna()].copy()
-    trials["setting"] = pd.Series([setting_of(arm) for arm in trials["arm"]], index=trials.index, dtype="str")
-    trials["score"] = trials[study.metric].astype("float64")
+    trials = scored_trials(study)
     full = trials.loc[trials["status"] == "completed"].groupby("arm")["score"].max()
     best = trials["arm"].map(full).astype("float64").fillna(trials.groupby("arm")["score"].transform("max"))
     trials["below_best"] = best - trials["score"]
@@ -115,15 +119,7 @@ def draw_response(table: pd.DataFrame, colours: dict[str, str], metric: str) -> 
         return empty_figure("No trial of the search has reported an epoch yet.")
     subsets = list(dict.fromkeys(table["subset"]))
     settings = [name for name in colours if name in set(table["setting"])]
-    figure = make_subplots(
-        rows=len(subsets),
-        cols=len(settings),
-        shared_xaxes="all",
-        shared_yaxes="all",
-        horizontal_spacing=0.04 if len(settings) < 5 else 0.015,
-        vertical_spacing=0.16 / len(subsets),
-        subplot_titles=[f"{safe(subset)}, {legend_title(name)}" for subset in subsets for name in settings],
-    )
+    figure = panel_grid(subsets, settings, panel_titles(subsets, settings), narrow=True)
     form = ".2%" if metric.endswith("accuracy") else ".3f"
     worst = min(_WORST, max(1.0, 100 * float(np.quantile(table["below_best"], 0.9))))
     for row, subset in enumerate(subsets, start=1):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from analysis.comparison import OFF, compared_settings, control_settings, setting_title
 from analysis.study import Study
@@ -85,6 +86,52 @@ def safe(text: object) -> str:
 def percent_name(fraction: float) -> str:
     """0.01 -> "1 %"."""
     return f"{fraction * 100:.10g} %"
+
+
+def panel_grid(
+    subsets: Sequence[str], settings: Sequence[str], titles: Sequence[str], *, narrow: bool = False
+) -> go.Figure:
+    """Empty panels on common axes: rows are fractions, columns settings.
+
+    Args:
+        subsets: One for each row.
+        settings: One for each column.
+        titles: Of the panels, row by row.
+        narrow: Whether five columns and more stand closer.
+    """
+    return make_subplots(
+        rows=len(subsets),
+        cols=len(settings),
+        shared_xaxes="all",
+        shared_yaxes="all",
+        horizontal_spacing=0.015 if narrow and len(settings) > 4 else 0.04,
+        vertical_spacing=0.16 / len(subsets),
+        subplot_titles=list(titles),
+    )
+
+
+def panel_titles(subsets: Sequence[str], settings: Sequence[str]) -> list[str]:
+    """Titles for `panel_grid` that name fraction and setting."""
+    return [f"{safe(subset)}, {legend_title(setting)}" for subset in subsets for setting in settings]
+
+
+def interval_band(
+    x: Sequence[float], low: Sequence[float | None], high: Sequence[float | None], setting: str, colour: str
+) -> go.Scatter:
+    """The area between the ends of 95 % intervals; it comes and goes with its setting in the legend."""
+    return go.Scatter(
+        x=[*x, *x[::-1]],
+        y=[*high, *low[::-1]],
+        mode="lines",
+        line={"width": 0, "color": colour},
+        fill="toself",
+        fillcolor=colour,
+        opacity=0.18,
+        name=f"{legend_title(setting)}, 95 % interval",
+        legendgroup=setting,
+        showlegend=False,
+        hoverinfo="skip",
+    )
 
 
 def broken_lines(groups: Iterable[Iterable[object]]) -> list[object]:

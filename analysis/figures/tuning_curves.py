@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.style import TEMPLATE, empty_figure, legend_title, numbers, safe, setting_colours
+from analysis.figures.style import TEMPLATE, empty_figure, interval_band, legend_title, numbers, safe, setting_colours
 from analysis.metrics import metric_title
 from analysis.study import Study
 from analysis.tuning import tuning_curves as tuning_curves_table
@@ -48,18 +48,7 @@ def draw_tuning_curves(table: pd.DataFrame, colours: dict[str, str], metric: str
             group = {"legendgroup": setting, "showlegend": setting not in shown}
             shown.add(setting)
             figure.add_trace(
-                go.Scatter(
-                    x=[*counts, *counts[::-1]],
-                    y=[*high, *low[::-1]],
-                    mode="lines",
-                    line={"width": 0},
-                    fill="toself",
-                    fillcolor=colour,
-                    opacity=0.18,
-                    legendgroup=setting,
-                    showlegend=False,
-                    hoverinfo="skip",
-                ),
+                interval_band(counts, low, high, setting, colour),
                 row=1,
                 col=column,
             )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from analysis.errors import StudyError
 from analysis.study import Study
-from analysis.tracking.trials import SERIES, TrackedTrial, tracked_trials
+from analysis.tracking.trials import TrackedTrial, tracked_trials
 
 
 def write_mlflow(study: Study, folder: Path) -> int:
@@ -48,10 +48,9 @@ def _write_trial(client: object, experiment: str, trial: TrackedTrial) -> None:
     first, last = (times[0], times[-1]) if times else (0, 0)
     run = client.create_run(experiment, start_time=first, run_name=f"{trial.arm} {trial.trial_id}").info.run_id
     metrics = [
-        Metric(name, float(value), time, int(epoch))
-        for name in SERIES
-        for value, time, epoch in zip(trial.epochs[name], times, trial.epochs["epoch"], strict=True)
-        if value == value  # noqa: PLR0124 - a loss that was not finite is missing: NaN is not itself
+        Metric(name, value, int(1000 * time), epoch)
+        for epoch, time, numbers in trial.points()
+        for name, value in numbers.items()
     ]
     metrics += [Metric(f"best_{name}", value, last, 0) for name, value in trial.results.items()]
     limit = 1000  # metrics that MLflow takes at once

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from analysis.errors import StudyError
 from analysis.study import Study
-from analysis.tracking.trials import SERIES, tracked_trials
+from analysis.tracking.trials import tracked_trials
 
 
 def write_tensorboard(study: Study, folder: Path) -> int:
@@ -29,10 +29,9 @@ def write_tensorboard(study: Study, folder: Path) -> int:
     count = 0
     for trial in tracked_trials(study):
         writer = SummaryWriter(str(folder / trial.arm / trial.trial_id), write_to_disk=True)
-        for epoch in trial.epochs.to_dict("records"):
-            for name in SERIES:
-                if epoch[name] == epoch[name]:
-                    writer.add_scalar(name, epoch[name], int(epoch["epoch"]), walltime=epoch["time"])
+        for epoch, time, numbers in trial.points():
+            for name, value in numbers.items():
+                writer.add_scalar(name, value, epoch, walltime=time)
         results = {f"best/{name}": value for name, value in trial.results.items()}
         if results:
             # In the trial's own folder, or TensorBoard would list every trial twice.

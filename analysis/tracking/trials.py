@@ -42,6 +42,12 @@ class TrackedTrial:
     results: dict[str, float]
     """Values at the best epoch: val_accuracy, val_macro_f1, val_weighted_f1, val_loss and, for a confirmed run, those on test."""
 
+    def points(self) -> Iterator[tuple[int, float, dict[str, float]]]:
+        """Epoch, time and numbers of each epoch; a loss that was not finite is left out."""
+        for row in self.epochs.to_dict("records"):
+            numbers = {name: float(row[name]) for name in SERIES if pd.notna(row[name])}
+            yield int(row["epoch"]), float(row["time"]), numbers
+
 
 def tracked_trials(study: Study) -> Iterator[TrackedTrial]:
     """All trials of a study in the order of their records, also those without an epoch."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from analysis.errors import StudyError
 from analysis.study import Study
-from analysis.tracking.trials import SERIES, tracked_trials
+from analysis.tracking.trials import tracked_trials
 
 
 def write_wandb(study: Study, folder: Path) -> int:
@@ -43,9 +43,8 @@ def write_wandb(study: Study, folder: Path) -> int:
             settings=quiet,
             reinit="create_new",
         )
-        for epoch in trial.epochs.to_dict("records"):
-            values = {name: epoch[name] for name in SERIES if epoch[name] == epoch[name]}
-            run.log(values, step=int(epoch["epoch"]))
+        for epoch, _, numbers in trial.points():
+            run.log(numbers, step=epoch)
         run.summary.update({f"best/{name}": value for name, value in trial.results.items()})
         run.finish(exit_code=1 if trial.tags["status"] in ("failed", "diverged") else 0)
         count += 1
