@@ -120,7 +120,8 @@ def check_same_study(directory: RunDirectory, config: StudyConfig) -> list[str]:
         UsageError: the directory holds a study with another configuration; the message lists the differences.
     """
     if not directory.exists:
-        if directory.folder.exists() and any(path.name != ".lock" for path in directory.folder.iterdir()):
+        # Empty folders are nothing: one may be a disk of its own, mounted beforehand.
+        if any(path.is_file() and path.name != ".lock" for path in directory.folder.rglob("*")):
             raise UsageError(
                 f"{directory.folder}: found files but no study.yaml, expected a study or nothing. Choose another --name"
             )
