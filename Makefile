@@ -9,8 +9,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 study: $(VENV)/.installed  ## Run the quick study on generated images and print its tables
 	$(BIN)/wbc-study run quick
 
-test: $(VENV)/.installed-dev  ## Run every test
-	$(BIN)/python -m pytest $(TESTS)
+test: $(VENV)/.installed-dev  ## Run every test, two at a time; or some: make test TESTS=tests/models
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(if $(TESTS),$(TESTS),--numprocesses 2 --dist worksteal)
 
 check: $(VENV)/.installed-dev  ## Lint, formatting and types
 	$(BIN)/ruff check .
