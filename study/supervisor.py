@@ -109,7 +109,8 @@ def _run(arguments: Sequence[str]) -> tuple[int, bool]:
     before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with subprocess.Popen(
-            [sys.executable, "-m", "study", *arguments],
+            # Safe path: the working directory of a user may well hold a folder `models` or a file analysis.py of their own.
+            [sys.executable, "-P", "-m", "study", *arguments],
             env={**os.environ, _MARK: str(read_end)},
             pass_fds=(read_end,),
             # Ctrl-C on a terminal would otherwise reach it twice.

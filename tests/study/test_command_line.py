@@ -113,6 +113,24 @@ def test_truncated_image_is_fatal_by_default_and_skipped_on_request(tmp_path, wb
     assert "WBC_100/off" in estimate
 
 
+def test_modules_of_the_working_directory_are_not_taken_for_ours(tmp_path, wbc):
+    """The console script does not look there; neither may the process that it starts for the study."""
+    for name in ("study", "models", "analysis"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('not ours')\n")
+    mask = wbc / "wbc" / "train" / "mask" / "Basophil" / "stranger.png"
+    mask.parent.mkdir(parents=True)
+    Image.new("L", (20, 20)).save(mask)
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "study", "run", folder_config(tmp_path, wbc), "--root", tmp_path / "runs"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "stranger.png" in done.stderr
+
+
 def test_mask_without_image_is_refused(tmp_path, wbc):
     mask = wbc / "wbc" / "train" / "mask" / "Basophil" / "stranger.png"
     mask.parent.mkdir(parents=True)
