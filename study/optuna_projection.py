@@ -13,7 +13,7 @@ from study.trial import recorded_point
 from study.trial_queue import score_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     import optuna
     import pandas as pd
@@ -140,6 +140,7 @@ class OptunaProjection:
         *,
         study: str,
         owner: str,
+        replaces: Collection[str] = (),
         space: dict[str, optuna.distributions.BaseDistribution],
         metric: str,
         warn: Callable[[str], None],
@@ -151,6 +152,7 @@ class OptunaProjection:
             folder: Run directory, where the journal lies.
             study: Name of the study.
             owner: Id of the run directory.
+            replaces: Ids of runs that had this name and were set aside: their studies give way to this one's.
             space: See `search_space`.
             metric: ``val_accuracy`` or ``val_macro_f1``; what values are.
             warn: Prints a line.
@@ -161,6 +163,7 @@ class OptunaProjection:
         self._optuna = optuna
         self._storage_name, self._folder = storage, folder
         self._study, self._owner, self._space, self._metric = study, owner, space, metric
+        self._owners = {owner, *replaces}
         self._warn: Callable[[str], None] | None = warn
         self._storage: BaseStorage | None = None
         self._studies: dict[str, int] = {}
@@ -284,7 +287,7 @@ class OptunaProjection:
                 )
 
     def _delete_own(self, name: str) -> None:
-        """Delete an Optuna study of this run, if there is one.
+        """Delete an Optuna study of this run, or of one that it takes the place of, if there is one.
 
         Raises:
             RuntimeError: it is that of another run.
@@ -296,7 +299,7 @@ class OptunaProjection:
             return
         owner = storage.get_study_user_attrs(study_id).get(_OWNER)
         # Without owner and trials: this process was killed between creating it and naming its owner.
-        if owner != self._owner and (owner is not None or storage.get_all_trials(study_id, deepcopy=False)):
+        if owner not in self._owners and (owner is not None or storage.get_all_trials(study_id, deepcopy=False)):
             raise RuntimeError(
                 f"it holds a study {name!r} of another run: give this one another --name, or delete that one with optuna"
             )

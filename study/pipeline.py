@@ -372,6 +372,7 @@ class _Run:
             self._directory.folder,
             study=self._config.name,
             owner=self._directory.read_manifest()["run_id"],
+            replaces=self._directory.set_aside_runs(),
             space=search_space(self._config.search),
             metric=self._config.search.metric,
             warn=self._progress.say,

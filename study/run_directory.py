@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from study.config import StudyConfig
 
+
+_SET_ASIDE = ".set-aside-"
+"""Between the name and the time in the name of a run directory that was set aside."""
 
 _LOCK_SECONDS = 5.0
 """How long to wait for a process that was just killed to let go of its lock."""
@@ -63,10 +66,21 @@ class RunDirectory:
 
     def set_aside(self) -> Path:
         """Rename the whole run directory, so that its name is free; returns the new folder."""
-        target = self.folder.with_name(f"{self.folder.name}.set-aside-{time.strftime('%Y%m%d-%H%M%S')}")
+        target = self.folder.with_name(f"{self.folder.name}{_SET_ASIDE}{time.strftime('%Y%m%d-%H%M%S')}")
         with self.lock():
             self.folder.rename(target)
         return target
+
+    def set_aside_runs(self) -> frozenset[str]:
+        """Ids of the runs that had this name before and were set aside; those whose folder is still there."""
+        prefix = f"{self.folder.name}{_SET_ASIDE}"
+        found = set()
+        for folder in self.folder.parent.iterdir():
+            if folder.name.startswith(prefix):
+                # A damaged manifest of an old run is not this run's concern.
+                with suppress(UsageError):
+                    found.add(str(RunDirectory(folder).read_manifest().get("run_id", "")))
+        return frozenset(found - {""})
 
     def write_config(self, config: StudyConfig) -> None:
         """Write the resolved configuration, complete."""

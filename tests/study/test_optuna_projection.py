@@ -58,7 +58,14 @@ def search(mode: str) -> SearchConfig:
 class Process:
     """One process of a study with two arms: its queue and its projection, made from the records."""
 
-    def __init__(self, folder: Path, mode: str = "tpe", storage: str = "journal", owner: str = "this run"):
+    def __init__(
+        self,
+        folder: Path,
+        mode: str = "tpe",
+        storage: str = "journal",
+        owner: str = "this run",
+        replaces: frozenset[str] = frozenset(),
+    ):
         self.folder, self.warnings = folder, list[str]()
         config = search(mode)
         self.projection = OptunaProjection(
@@ -66,6 +73,7 @@ class Process:
             folder,
             study="pilot",
             owner=owner,
+            replaces=replaces,
             space=search_space(config),
             metric="val_accuracy",
             warn=self.warnings.append,
@@ -274,6 +282,16 @@ def test_a_study_of_another_run_is_never_replaced(make_report: MakeReport, tmp_p
     (warning,) = Process(tmp_path / "other", storage=there, owner="another run").warnings
     assert "'pilot/WBC_100/off' of another run" in warning and "--name" in warning
     assert shown_by(open_database(there)) == before
+
+
+def test_a_run_takes_the_place_of_one_that_was_set_aside(make_report: MakeReport, tmp_path: Path) -> None:
+    """--restart gives the name to another run: a database would otherwise show the old one for ever."""
+    there = f"sqlite:///{tmp_path / 'optuna.db'}"
+    run_some(Process(tmp_path / "old", storage=there, owner="old run"), make_report)
+    new = Process(tmp_path / "new", storage=there, owner="new run", replaces=frozenset({"old run"}))
+    new.take()
+    assert new.warnings == []
+    assert shown_by(open_database(there)) == records_of(tmp_path / "new" / "records", ARMS)
 
 
 def test_a_url_that_cannot_be_opened_is_refused_without_its_password() -> None:

@@ -208,11 +208,19 @@ def test_a_study_set_aside_keeps_everything_and_frees_its_name(tmp_path):
     directory = RunDirectory(tmp_path / "pilot")
     directory.write_config(StudyConfig(name="pilot"))
     (directory.folder / "records").mkdir()
+    directory.write_manifest({"run_id": "the old one"})
+    neighbour = RunDirectory(tmp_path / "pilot2.set-aside-20260101-000000")
+    neighbour.write_config(StudyConfig(name="pilot2"))
+    neighbour.write_manifest({"run_id": "of another name"})
+    assert directory.set_aside_runs() == frozenset()
     aside = directory.set_aside()
     assert not directory.folder.exists()
     assert aside.name.startswith("pilot.set-aside-")
     assert RunDirectory(aside).exists
     assert (aside / "records").is_dir()
+    assert directory.set_aside_runs() == {"the old one"}
+    RunDirectory(aside).manifest_file.write_text("{")
+    assert directory.set_aside_runs() == frozenset()
     with directory.lock():
         assert not directory.exists
 
