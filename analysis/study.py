@@ -196,12 +196,8 @@ class Study:
             >>> study.confirmed.groupby("arm")["test_accuracy"].count().to_dict()
             {'WBC_1/off': 2, 'WBC_1/sum': 2, 'WBC_100/off': 2, 'WBC_100/sum': 2}
         """
-        trials = self.trials
-        chosen = trials[(trials["phase"] == "confirm") & (trials["status"] == "completed")]
-        point = ["learning_rate", "weight_decay", "settings"]
-        won = self.winners().set_index("arm")[point].reindex(chosen["arm"])
-        current = (won.to_numpy() == chosen[point].to_numpy()).all(axis=1)
-        chosen = chosen[current | won["learning_rate"].isna().to_numpy()]
+        chosen = self.confirmations()
+        chosen = chosen[chosen["status"] == "completed"]
         chosen = chosen.drop_duplicates(["arm", "seed"], keep="last")
         return self._with_test(chosen.sort_values(["fraction", "arm", "seed"], kind="stable"))
 
@@ -275,6 +271,25 @@ class Study:
         full = full.sort_values([self.metric, "val_loss", "index"], ascending=[False, True, True], kind="stable")
         best = full.drop_duplicates("arm").sort_values(["fraction", "arm"], kind="stable")
         return best.reset_index(drop=True)
+
+    def confirmations(self) -> pd.DataFrame:
+        """The trials that confirm the arms' winners, whatever their status.
+
+        A search that was extended may have found another winner; confirmations of an earlier one do not count.
+
+        Returns:
+            Rows of `trials`, in the order of the records.
+
+        Example:
+            >>> study.confirmations()["phase"].unique().tolist()
+            ['confirm']
+        """
+        trials = self.trials[self.trials["phase"] == "confirm"]
+        point = ["learning_rate", "weight_decay", "settings"]
+        won = self.winners().set_index("arm")[point].reindex(trials["arm"])
+        current = (won.to_numpy() == trials[point].to_numpy()).all(axis=1)
+        chosen: pd.DataFrame = trials[current | won["learning_rate"].isna().to_numpy()].reset_index(drop=True)
+        return chosen
 
     def selected(self) -> pd.DataFrame:
         """The runs that the tables show: the confirmed ones, or the winners of the search while there are none.

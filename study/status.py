@@ -27,7 +27,7 @@ def describe_phases(directory: RunDirectory) -> str:
 def arm_progress(study: Study, phase: str) -> list[ArmProgress]:
     """The arms of one phase; empty when the phase has no trial yet."""
     config = check_config(study.config, str(study.path / "study.yaml"))
-    trials = study.trials[study.trials["phase"] == phase]
+    trials = study.confirmations() if phase == "confirm" else study.trials[study.trials["phase"] == phase]
     if trials.empty:
         return []
     planned = config.search.budget if phase == "search" else config.confirm.seeds

@@ -120,3 +120,33 @@ def test_phases_are_counted_apart(directory: RunDirectory, make_report: Callable
     assert rounded(arm_progress(study, "confirm")) == rounded(confirm.progress())
     assert [arm.planned for arm in arm_progress(study, "confirm")] == [2] * 4
     assert rounded(arm_progress(study, "search")) == rounded(search.progress())
+
+
+def test_confirmations_of_an_earlier_winner_do_not_count(
+    directory: RunDirectory, make_report: Callable[..., EpochReport]
+) -> None:
+    """A search that was extended and found a better point: its arm is confirmed anew."""
+
+    def finish(queue: TrialQueue, correct: int) -> None:
+        while (handed_out := queue.hand_out()) is not None:
+            for epoch in (1, 2, 3):
+                queue.report(handed_out[0].trial_id, make_report(epoch, correct=correct))
+
+    def confirm(point: tuple[float, float]) -> TrialQueue:
+        plans = [ArmPlan("confirm", arm, FixedPoints([point] * 2), [1, 2], 3, 1) for arm in list_arms(CONFIG)]
+        return TrialQueue(plans, RecordWriter(directory.records), metric="val_accuracy")
+
+    finish(queue_of(directory, "search", 1), correct=10)
+    finish(confirm((1e-3, 1e-4)), correct=10)
+    assert [(arm.ended, arm.planned) for arm in arm_progress(load_study(directory.folder), "confirm")] == [(2, 2)] * 4
+    better = [
+        ArmPlan("search", arm, FixedPoints([(1e-3, 1e-4), (5e-3, 1e-4)]), [0, 1], 3, 1) for arm in list_arms(CONFIG)
+    ]
+    queue = TrialQueue(better, RecordWriter(directory.records), metric="val_accuracy")
+    study = load_study(directory.folder)
+    queue.replay(study.trials, study.epochs)
+    finish(queue, correct=15)
+    assert arm_progress(load_study(directory.folder), "confirm") == []
+    again = confirm((5e-3, 1e-4))
+    again.hand_out()
+    assert [arm.ended for arm in arm_progress(load_study(directory.folder), "confirm")] == [0] * 4
