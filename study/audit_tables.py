@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 _LISTED = 10
 """Files named for each kind of finding; audit.json has all of them."""
 
+_SHARE_TOLERANCE = 0.1
+"""By how much of itself a fraction may miss its name before that is said."""
+
 
 def audit_tables(findings: Mapping[str, Mapping[str, Any]]) -> Iterator[Table | str]:
     """Images of each domain per split and class, labelled fractions, and what was found wrong."""
@@ -20,7 +23,11 @@ def audit_tables(findings: Mapping[str, Mapping[str, Any]]) -> Iterator[Table | 
         rows = {f"{split} images": counts for split, counts in found["images"].items()}
         rows |= {f"{split} masks": counts for split, counts in found["masks"].items() if any(counts.values())}
         for key, part in found.get("fractions", {}).items():
-            ready = f" (ready-made, {100 * part['share']:.3g} %)" if part.get("ready_made") else ""
+            share, notes = part["share"], ["ready-made"] if part.get("ready_made") else []
+            if abs(share - float(key)) > _SHARE_TOLERANCE * float(key):
+                # Every class keeps an image, and groups stay whole.
+                notes.append(f"really {100 * share:.3g} %")
+            ready = f" ({', '.join(notes)})" if notes else ""
             rows[f"{100 * float(key):g} % of train{ready}"] = part["classes"]
         table = Table(
             title=f"{domain}: {found['images_total']:,} images", title_justify="left", box=None, padding=(0, 2, 0, 0)
@@ -34,7 +41,11 @@ def audit_tables(findings: Mapping[str, Mapping[str, Any]]) -> Iterator[Table | 
         high, wide = found["sizes"]["height"], found["sizes"]["width"]
         yield f"  stored size {high['min']} to {high['max']} x {wide['min']} to {wide['max']} px;"
         yield f"  validation {found['validation_origin']}, test {found['test_origin']}; fingerprint {found['fingerprint'][:16]}"
+        if found.get("groups"):
+            yield f"  {found['groups']:,} groups, which fractions and splits set aside do not divide"
         for title, lines in (
+            # Only the folders themselves can have divided them.
+            ("groups in several splits, which makes the later split optimistic", found.get("groups_across_splits", [])),
             ("unreadable", [f"{entry['path']}: {entry['reason']}" for entry in found["unreadable"]]),
             ("identical images", [" = ".join(group) for group in found["duplicates"]]),
             (

@@ -286,12 +286,13 @@ def data_audit(config: ConfigArgument, overrides: SetOption = None) -> None:
     from study.arms import trained_encoders
     from study.audit_tables import audit_tables
     from study.configuration import load_config
-    from study.progress import Progress
+    from study.progress import ImageProgress, Progress
 
     settings = load_config(config, [*(overrides or ()), "data.unreadable=skip"])
     encoders = trained_encoders(settings)
-    with Progress().phase("images") as tell:
-        arrays = {domain: prepare(settings.data, domain) for domain in ("wbc", *encoders)}
+    progress = ImageProgress()
+    with Progress().phase("images", progress.describe) as tell:
+        arrays = {domain: prepare(settings.data, domain, progress.of(domain)) for domain in ("wbc", *encoders)}
         tell(", ".join(f"{len(images):,} {domain}" for domain, images in arrays.items()))
     console = Console(highlight=False)
     for table in audit_tables(audit(arrays, settings.arms.fractions, settings.seed)):

@@ -17,13 +17,13 @@ from study.configuration import check_config, compare_configs, grown_settings, r
 from study.durable import write_durably
 from study.errors import StudyFailed, UsageError
 from study.masks import check_masks
-from study.progress import Progress
+from study.progress import ImageProgress, Progress
 from study.records import RecordWriter, write_table
 from study.run_directory import RunDirectory
 from study.storage_urls import mask_password, resolve_storage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
 
     from analysis.study import Study
     from data_utils.cache import ImageArrays
@@ -194,13 +194,9 @@ class _Run:
         from data_utils.fractions import select_fraction
 
         trained = trained_encoders(self._config)
-        done: dict[str, str] = {}
-
-        def follow(domain: str) -> Callable[[int, int], None]:
-            return lambda ready, total: done.update({domain: f"{ready:,}/{total:,} {domain}"})
-
-        with self._progress.phase("images", lambda: ", ".join(done.values())) as tell:
-            arrays = {domain: prepare(self._config.data, domain, follow(domain)) for domain in ("wbc", *trained)}
+        progress = ImageProgress()
+        with self._progress.phase("images", progress.describe) as tell:
+            arrays = {domain: prepare(self._config.data, domain, progress.of(domain)) for domain in ("wbc", *trained)}
             for seed in (self._config.seed, *self._config.confirm_seeds()):
                 for fraction in self._config.arms.fractions:
                     select_fraction(arrays["wbc"], fraction, seed)
@@ -279,7 +275,7 @@ class _Run:
                 ],
                 IMAGE_COLUMNS,
             )
-            tell(_summarise_audit(arrays))
+            tell(_summarise_audit(findings))
 
     def _pretrain(self) -> None:
         networks = networks_of(self._arms)
@@ -492,10 +488,13 @@ def _check_finished(queue: TrialQueue) -> None:
         raise StudyFailed("Ray Tune ended before all trials had; run the same command again to continue the study")
 
 
-def _summarise_audit(arrays: dict[str, ImageArrays]) -> str:
-    unreadable = sum(len(images.unreadable) for images in arrays.values())
-    duplicates = sum(len(images.duplicates) for images in arrays.values())
-    dropped = sum(len(images.dropped) for images in arrays.values())
+def _summarise_audit(findings: Mapping[str, Mapping[str, Any]]) -> str:
+    count = {
+        name: sum(len(found[name]) for found in findings.values())
+        for name in ("unreadable", "duplicates", "leaks", "groups_across_splits")
+    }
+    divided = f", {count['groups_across_splits']} groups in several splits" if count["groups_across_splits"] else ""
     return (
-        f"{unreadable} unreadable files, {duplicates} groups of identical images, {dropped} images dropped from a split"
+        f"{count['unreadable']} unreadable files, {count['duplicates']} groups of identical images, {count['leaks']} images"
+        f" dropped from a split{divided}"
     )

@@ -67,6 +67,21 @@ def arm_table(arms: Sequence[ArmProgress], metric: str, slots: int = 1) -> Table
     return table
 
 
+class ImageProgress:
+    """How many images of each domain are decoded."""
+
+    def __init__(self) -> None:
+        self._done: dict[str, str] = {}
+
+    def of(self, domain: str) -> Callable[[int, int], None]:
+        """What the decoding of a domain is to call with (images decoded, images in all)."""
+        return lambda ready, total: self._done.update({domain: f"{ready:,}/{total:,} {domain}"})
+
+    def describe(self) -> str:
+        """All domains so far."""
+        return ", ".join(self._done.values())
+
+
 class Progress:
     """Prints phases as they begin and end, and keeps a table of the arms up to date."""
 

@@ -53,9 +53,15 @@ def test_images_are_counted_by_split_and_class() -> None:
 
 
 def test_labelled_fractions_are_counted_too() -> None:
-    fractions = {"0.125": {"classes": {"normal": 150, "tumor": 4}, "total": 154}}
-    rows = [line.split() for line in printed({"wbc": found(fractions=fractions)})]
-    assert ["12.5", "%", "of", "train", "150", "4", "154"] in rows
+    fractions = {
+        "0.01": {"classes": {"normal": 150, "tumor": 4}, "total": 154, "share": 0.12},
+        "0.125": {"classes": {"normal": 150, "tumor": 4}, "total": 154, "share": 0.12},
+        "0.5": {"classes": {"normal": 150, "tumor": 4}, "total": 154, "share": 0.5, "ready_made": True},
+    }
+    lines = [" ".join(line.split()) for line in printed({"wbc": found(fractions=fractions)})]
+    assert "1 % of train (really 12 %) 150 4 154" in lines
+    assert "12.5 % of train 150 4 154" in lines
+    assert "50 % of train (ready-made) 150 4 154" in lines
 
 
 def test_what_was_wrong_is_named() -> None:
@@ -76,6 +82,17 @@ def test_what_was_wrong_is_named() -> None:
         "  in two splits: 1",
         "    a.png (train) is v.png: dropped from train",
     ]
+
+
+def test_groups_that_the_folders_divide_are_named() -> None:
+    lines = printed({"wbc": found(groups=3, groups_across_splits=["patient 1", "patient 2"])})
+    assert lines[-5:-1] == [
+        "  3 groups, which fractions and splits set aside do not divide",
+        "  groups in several splits, which makes the later split optimistic: 2",
+        "    patient 1",
+        "    patient 2",
+    ]
+    assert not any("groups" in line for line in printed({"wbc": found(groups=0, groups_across_splits=[])}))
 
 
 def test_a_long_list_is_cut_and_says_so() -> None:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from study import progress as progress_module
-from study.progress import Progress, arm_table, format_duration, time_left
+from study.progress import ImageProgress, Progress, arm_table, format_duration, time_left
 from study.trial_queue import ArmProgress
 
 
@@ -107,6 +107,15 @@ def test_a_phase_is_one_line_with_what_it_says_of_itself() -> None:
         "audit     3 unreadable files; [bold]cells[/bold] (0 s)",
         "report    done (0 s)",
     ]
+
+
+def test_decoded_images_are_counted_by_domain() -> None:
+    progress = ImageProgress()
+    assert progress.describe() == ""
+    progress.of("wbc")(1_200, 8_447)
+    progress.of("prcc")(3, 96)
+    progress.of("wbc")(1_201, 8_447)
+    assert progress.describe() == "1,201/8,447 wbc, 3/96 prcc"
 
 
 def test_long_lines_are_not_broken() -> None:
