@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Sequence
@@ -28,8 +29,10 @@ def write_latents(folder: Path, latents: NDArray[np.float32], arrays: ImageArray
     """
     buffer = io.BytesIO()
     np.save(buffer, latents, allow_pickle=False)
-    write_durably(folder / LATENTS, buffer.getvalue())
-    write_durably(folder / _FINGERPRINT, json.dumps({"images": arrays.fingerprint}).encode())
+    content = buffer.getvalue()
+    write_durably(folder / LATENTS, content)
+    fingerprint = {"images": arrays.fingerprint, "sha256": hashlib.sha256(content).hexdigest()}
+    write_durably(folder / _FINGERPRINT, json.dumps(fingerprint).encode())
 
 
 def has_latents(folder: Path, arrays: ImageArrays) -> bool:
@@ -50,7 +53,7 @@ def open_latents(run_folder: Path, encoders: Sequence[str], arrays: ImageArrays)
         arrays: The images that they must belong to.
 
     Raises:
-        StudyFailed: they were computed from other images than `arrays`.
+        StudyFailed: they were computed from other images than `arrays`, or are not what was written.
     """
     opened = {}
     for encoder in encoders:
@@ -60,6 +63,13 @@ def open_latents(run_folder: Path, encoders: Sequence[str], arrays: ImageArrays)
             raise StudyFailed(
                 f"{folder / LATENTS} belongs to images with fingerprint {stored['images']}, but the images of this machine have"
                 f" {arrays.fingerprint}. The data changed since the study began: restore it, or give the study another --name"
+            )
+        # Every trial of the arm would learn from a damaged file without a sign. A study from before this key has none.
+        found = hashlib.sha256((folder / LATENTS).read_bytes()).hexdigest()
+        if found != stored.get("sha256", found):
+            raise StudyFailed(
+                f"{folder / LATENTS} does not hold what was written to it (checksum). Restore it from a copy, or give the study"
+                " another --name"
             )
         opened[encoder] = np.load(folder / LATENTS, mmap_mode="r", allow_pickle=False)
     return opened

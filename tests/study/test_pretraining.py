@@ -15,7 +15,7 @@ from models.errors import WeightsError
 from study.arms import list_arms
 from study.config import StudyConfig
 from study.errors import StudyFailed
-from study.features import open_latents
+from study.features import LATENTS, open_latents
 from study.pretraining import (
     RECONSTRUCTIONS,
     WEIGHTS,
@@ -160,6 +160,21 @@ def test_latents_of_other_images_are_refused(cache, tmp_path):
     other = prepare(configure(cache, data={"synthetic": {"seed": 9}}).data, "wbc")
     with pytest.raises(StudyFailed, match="fingerprint"):
         open_latents(tmp_path, ("prcc",), other)
+
+
+def test_damaged_latents_are_refused(cache, tmp_path):
+    """One flipped bit in a vector: no trial would notice."""
+    config = configure(cache)
+    folder = tmp_path / "pretrain" / "prcc"
+    pretrain(config, "prcc", folder)
+    compute_latents(config, "prcc", folder)
+    arrays = prepare(config.data, "wbc")
+    open_latents(tmp_path, ("prcc",), arrays)
+    content = bytearray((folder / LATENTS).read_bytes())
+    content[-3] ^= 1
+    (folder / LATENTS).write_bytes(content)
+    with pytest.raises(StudyFailed, match="checksum"):
+        open_latents(tmp_path, ("prcc",), arrays)
 
 
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published weights are not on this machine")
