@@ -77,7 +77,7 @@ def run(
     if dry_run:
         from study.estimate import print_estimate
 
-        print_estimate(settings, root)
+        print_estimate(settings, root, restart=restart)
         return
     from study.supervisor import die_with_supervisor, is_supervised, supervise
 

@@ -114,19 +114,36 @@ def seconds_per_image_step(config: StudyConfig, arrays: ImageArrays, batches: in
     return float(np.median(seconds[1:])) / len(rows)
 
 
-def print_estimate(config: StudyConfig, root: Path, console: Console | None = None) -> None:
-    """Print arms, trials, and estimated time and memory on this machine."""
+def print_estimate(config: StudyConfig, root: Path, console: Console | None = None, *, restart: bool = False) -> None:
+    """Print arms, trials, and estimated time and memory on this machine.
+
+    Args:
+        config: Of the study.
+        root: Folder of run directories.
+        console: Where to print.
+        restart: Whether a study of that name would be set aside: then it may have any configuration.
+
+    Raises:
+        UsageError: the name belongs to a study with another configuration.
+        DataError: the images are not as expected.
+        WeightsError: given encoder weights cannot be used.
+    """
     from data_utils.cache import prepare
     from study.pipeline import check_same_study
     from study.pretraining import check_given
     from study.run_directory import RunDirectory
+    from study.status import describe_phases
 
     console = console or Console(highlight=False)
     config = config.with_absolute_paths()
     directory = RunDirectory(root / config.name)
-    check_same_study(directory, config)
+    set_aside = restart and directory.exists
+    if not set_aside:
+        check_same_study(directory, config)
     arrays = {domain: prepare(config.data, domain) for domain in ("wbc", *trained_encoders(config))}
     notes = check_masks(config, arrays)
+    if set_aside:
+        notes.append(f"--restart would first set aside the study that is there, {describe_phases(directory)}")
     for name in pretrained_encoders(list_arms(config)):
         check_given(config, name, list_arms(config))
     arms = estimate_arms(config, arrays["wbc"])

@@ -12,6 +12,9 @@ from typer.testing import CliRunner
 
 from study import command_line
 from study.command_line import app
+from study.configuration import load_config
+from study.errors import UsageError
+from study.run_directory import RunDirectory
 from tests.study.tiny import write_tiny
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
@@ -145,6 +148,16 @@ def test_dry_run_says_arms_trials_time_and_memory_and_writes_no_run(tmp_path):
     assert "792 image-steps" in output
     assert "Time: about" in output and "Memory: about" in output
     assert not (tmp_path / "runs").exists()
+
+
+def test_dry_run_of_a_restart_says_what_would_be_set_aside_and_leaves_it(tmp_path):
+    root = tmp_path / "runs"
+    RunDirectory(root / "tiny").write_config(load_config(str(write_tiny(tmp_path, training={"epochs": 2}))))
+    output = invoke("run", write_tiny(tmp_path), "--root", root, "--dry-run", "--restart")
+    assert "--restart would first set aside the study that is there, interrupted before its first phase" in output
+    assert [path.name for path in root.iterdir()] == ["tiny"]
+    with pytest.raises(UsageError, match=r"training\.epochs: 2 -> 3"):
+        invoke("run", write_tiny(tmp_path), "--root", root, "--dry-run")
 
 
 def test_config_show_is_complete_and_can_be_run_again(tmp_path):
