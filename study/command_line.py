@@ -136,6 +136,7 @@ def list_runs(root: RootOption = _ROOT) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from study.errors import UsageError
     from study.run_directory import RunDirectory
     from study.status import describe_phases
 
@@ -147,7 +148,12 @@ def list_runs(root: RootOption = _ROOT) -> None:
     table.add_column("study")
     table.add_column("state")
     for folder in folders:
-        table.add_row(Text(folder.name), Text(describe_phases(RunDirectory(folder))))
+        try:
+            state = describe_phases(RunDirectory(folder))
+        except UsageError:
+            # One damaged study does not hide the others; `status` says more of it.
+            state = "damaged: manifest.json is not readable"
+        table.add_row(Text(folder.name), Text(state))
     Console(highlight=False).print(table)
 
 

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from study import command_line
 from study.command_line import app
+from study.config import StudyConfig
 from study.configuration import load_config
 from study.errors import UsageError
 from study.run_directory import RunDirectory
@@ -177,6 +178,15 @@ def test_config_schema_documents_every_setting():
 
 def test_list_and_clean_on_an_empty_root(tmp_path):
     assert "No studies" in invoke("list", "--root", tmp_path)
+
+
+def test_a_damaged_study_does_not_hide_the_others(tmp_path):
+    for name in ("broken", "sound"):
+        RunDirectory(tmp_path / name).write_config(StudyConfig(name=name))
+    (tmp_path / "broken" / "manifest.json").write_text("{")
+    lines = " ".join(invoke("list", "--root", tmp_path).split())
+    assert "broken damaged: manifest.json is not readable" in lines
+    assert "sound interrupted before its first phase" in lines
 
 
 def test_data_preview_writes_a_picture_of_each_image_set(tmp_path):
