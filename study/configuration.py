@@ -80,10 +80,22 @@ def check_config(values: Mapping[str, Any], origin: str) -> StudyConfig:
     try:
         return StudyConfig.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(dict(problem)) for problem in error.errors()]
+        problems = [dict(problem) for problem in error.errors()]
+        # Of a list whose every item is wrong pydantic also says that nothing is left of it.
+        lines = [
+            _explain(problem)
+            for problem in problems
+            if problem["type"] != "too_short" or not any(_is_inside(other, problem) for other in problems)
+        ]
         raise UsageError(
             f"{origin}: " + ("\n  ".join(["wrong configuration:", *lines]) if len(lines) > 1 else lines[0])
         ) from error
+
+
+def _is_inside(problem: Mapping[str, Any], around: Mapping[str, Any]) -> bool:
+    """Whether a problem is that of an item of another problem's value."""
+    depth = len(around["loc"])
+    return len(problem["loc"]) > depth and problem["loc"][:depth] == around["loc"]
 
 
 def compare_configs(old: StudyConfig, new: StudyConfig) -> list[str]:

@@ -202,6 +202,17 @@ def test_a_fraction_outside_its_range_is_named_with_its_place(fraction: float) -
     assert message.startswith(f"preset quick: arms.fractions.1: found {fraction}")
 
 
+def test_a_list_of_which_nothing_is_right_is_not_called_empty() -> None:
+    with pytest.raises(UsageError) as caught:
+        load_config("quick", ["arms.fractions=[0, 1.5]"])
+    assert [line.split(":")[0].strip() for line in str(caught.value).splitlines()[1:]] == [
+        "arms.fractions.0",
+        "arms.fractions.1",
+    ]
+    with pytest.raises(UsageError, match="at least 1 item"):
+        load_config("quick", ["arms.fractions=[]"])
+
+
 def test_a_grid_of_another_size_says_how_to_mend_it() -> None:
     grid = ["search.mode=grid", "search.grid_learning_rate=[1e-3, 3e-3]", "search.grid_weight_decay=[0, 1e-4, 1e-2]"]
     message = message_of("quick", [*grid, "search.trials_per_arm=5"])
