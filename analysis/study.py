@@ -188,9 +188,10 @@ class Study:
         A search that was extended may have found another winner; confirmations of an earlier one do not count.
 
         Returns:
-            trial_id, arm, fraction, subset, fusion, encoders, control, segmentation, seed, learning_rate, weight_decay,
-            settings, best_epoch, val_loss, val_accuracy, val_macro_f1, val_weighted_f1, val_recall_<class>, the same with
-            ``test_`` (missing without a test split; no test loss), train_images, parameters. Ordered by fraction, arm, seed.
+            trial_id, phase, arm, fraction, subset, fusion, encoders, control, segmentation, status, seed, learning_rate,
+            weight_decay, settings, best_epoch, val_loss, val_accuracy, val_macro_f1, val_weighted_f1, val_recall_<class>, the
+            same with ``test_`` (missing without a test split; no test loss), train_images, parameters. Ordered by fraction, arm,
+            seed.
 
         Example:
             >>> study.confirmed.groupby("arm")["test_accuracy"].count().to_dict()
@@ -426,7 +427,19 @@ class Study:
             for split in ("val", "test")
         ]
         settings = ["seed", "learning_rate", "weight_decay", "settings", "best_epoch", "val_loss"]
-        return trials[["trial_id", *ARM_COLUMNS, *settings, *values[0], *values[1], "train_images", "parameters"]]
+        return trials[
+            [
+                "trial_id",
+                "phase",
+                *ARM_COLUMNS,
+                "status",
+                *settings,
+                *values[0],
+                *values[1],
+                "train_images",
+                "parameters",
+            ]
+        ]
 
 
 def _stack(lists: pd.Series[Any], shape: tuple[int, ...], column: str, place: Path) -> np.ndarray[Any, np.dtype[Any]]:

@@ -93,6 +93,8 @@ def test_an_epoch_reported_twice_counts_once(run_directory: Make) -> None:
 def test_confirmed_has_validation_and_test_metrics(finished: Path) -> None:
     confirmed = load_study(finished).confirmed
     assert confirmed[["arm", "seed"]].drop_duplicates().shape[0] == len(confirmed) == 8
+    # As in `trials`, so that scripts can put the two together.
+    assert set(confirmed["phase"]) == {"confirm"} and set(confirmed["status"]) == {"completed"}
     row = confirmed[(confirmed["arm"] == "WBC_100/sum") & (confirmed["seed"] == 102)].iloc[0]
     assert (row["val_accuracy"], row["test_accuracy"]) == (36 / 40, 35 / 40)
     assert row["test_recall_lymphocyte"] == 1.0
