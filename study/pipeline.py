@@ -245,6 +245,8 @@ class _Run:
             "schema_version": SCHEMA_VERSION,
             "name": self._config.name,
             "classes": list(arrays["wbc"].classes),
+            # With the processor and the versions, what a trial's numbers depend on.
+            "threads": self._config.resources.cpu,
         }
         if "versions" not in manifest:
             manifest |= environment

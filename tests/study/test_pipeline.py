@@ -39,7 +39,9 @@ def test_layout_is_the_contract(calm):
     }
     assert [path.suffix for table in TABLES for path in (calm / "records" / table).iterdir()] == [".parquet"] * 3
     assert (calm / "report" / "index.html").is_file()
-    phases = json.loads((calm / "manifest.json").read_text())["phases"]
+    manifest = json.loads((calm / "manifest.json").read_text())
+    assert manifest["threads"] == 1
+    phases = manifest["phases"]
     assert list(phases) == ["audit", "pretrain", "features", "search", "confirm", "report"]
     assert {phase["state"] for phase in phases.values()} == {"complete"}
 
