@@ -117,6 +117,14 @@ def compare_configs(old: StudyConfig, new: StudyConfig) -> list[str]:
     moved = {"data.root", "data.groups", "pretrain.prcc.weights", "pretrain.cam16.weights", "search.warm_start"}
     ignored |= {key for key in moved if before.get(key) is not None and after.get(key) is not None}
     ignored |= set(grown_settings(old, new))
+    if old.search.budget == new.search.budget:
+        ignored.add("search.trials_per_arm")  # written out, or left to the default
+    # The same arms in whatever order they are named.
+    ignored |= {
+        f"arms.{name}"
+        for name in ("fractions", "fusion", "encoder_sets", "segmentation")
+        if set(getattr(old.arms, name)) == set(getattr(new.arms, name))
+    }
     return [
         f"{key}: {_shown(before.get(key))} -> {_shown(after.get(key))}"
         for key in dict.fromkeys([*before, *after])

@@ -395,3 +395,13 @@ def test_the_same_control_arms_are_the_same_study_however_they_are_written() -> 
     listed = load_config("quick", ["controls=[twin]"])
     named = load_config("quick", ["controls={twin: [1.0, 0.5, 0.1, 0.01]}"])
     assert compare_configs(listed, named) == compare_configs(named, listed) == []
+
+
+def test_the_same_study_written_otherwise_is_the_same_study() -> None:
+    plain = load_config("quick", ["search.trials_per_arm=null", "arms.fractions=[0.1, 1.0]"])
+    other = load_config("quick", ["search.trials_per_arm=8", "arms.fractions=[1.0, 0.1]", "arms.fusion=[sum, off]"])
+    assert compare_configs(plain, other) == []
+    assert grown_settings(plain, other) == {}
+    # Two fractions are not one, whatever their order.
+    fewer = load_config("quick", ["search.trials_per_arm=8", "arms.fractions=[1.0]"])
+    assert compare_configs(other, fewer) == ["arms.fractions: [1.0, 0.1] -> [1.0]"]
