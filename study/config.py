@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_serializer,
     field_validator,
     model_validator,
@@ -474,9 +475,10 @@ class ResourcesConfig(Settings):
 
     @field_validator("gpu", "workers")
     @classmethod
-    def _not_negative(cls, value: float | str) -> float | str:
-        if not isinstance(value, str) and value < 0:
-            raise ValueError(f"found {value}, expected 0 or more")
+    def _enough(cls, value: float | str, info: ValidationInfo) -> float | str:
+        least = 1 if info.field_name == "workers" else 0
+        if not isinstance(value, str) and value < least:
+            raise ValueError(f"found {value}, expected `auto` or {least} or more")
         return value
 
 

@@ -167,8 +167,8 @@ def print_estimate(config: StudyConfig, root: Path, console: Console | None = No
     pretraining = pretraining_image_steps(config, arrays)
     image_steps = sum(arm.image_steps for arm in arms) + pretraining
     work = image_steps + _SCORING_SHARE * sum(arm.scored_images + arm.encoded_crops for arm in arms)
-    slots = config.resources.workers if isinstance(config.resources.workers, int) else 0
-    slots = slots or max(1, (os.cpu_count() or 1) // config.resources.cpu)
+    at_once = config.resources.workers
+    slots = at_once if isinstance(at_once, int) else max(1, (os.cpu_count() or 1) // config.resources.cpu)
     seconds = _STARTUP_SECONDS + work * seconds_per_image_step(config, arrays["wbc"]) / slots
     stored = sum(int((a.heights * a.widths * 3).sum()) for a in arrays.values())
     console.print(

@@ -120,6 +120,7 @@ def test_a_name_that_cannot_be_one_folder_is_refused(name: str) -> None:
         ),
         ({"resources": {"gpu": -1}}, "0 or more"),
         ({"resources": {"workers": "many"}}, "auto"),
+        ({"resources": {"workers": 0}}, "found 0, expected `auto` or 1 or more"),
         ({"training": {"epochs": 0}}, "greater than or equal to 1"),
         ({"training": {"loss_weights": "balanced"}}, "'none', 'inverse' or 'effective'"),
         ({"training": {"effective_beta": 1}}, "less than 1"),
