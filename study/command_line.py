@@ -16,6 +16,7 @@ from study.supervisor import INTERRUPTED
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from data_utils.cache import ImageArrays
     from study.config import StudyConfig
     from study.run_directory import RunDirectory
 
@@ -83,7 +84,7 @@ def run(
 
     if not is_supervised():
         if restart:
-            _set_aside(root / settings.name)
+            _set_aside(root / settings.name, settings)
         arguments = [argument for argument in sys.argv[1:] if argument != "--restart"]
         final = {DONE: DONE, FAILED_KNOWINGLY: FAILED, USAGE: USAGE, INTERRUPTED: INTERRUPTED}
         raise typer.Exit(supervise(arguments, typer.echo, final))
@@ -288,18 +289,11 @@ def data_audit(config: ConfigArgument, overrides: SetOption = None) -> None:
     from rich.console import Console
 
     from data_utils.audit import audit
-    from data_utils.cache import prepare
-    from study.arms import trained_encoders
     from study.audit_tables import audit_tables
     from study.configuration import load_config
-    from study.progress import ImageProgress, Progress
 
     settings = load_config(config, [*(overrides or ()), "data.unreadable=skip"])
-    encoders = trained_encoders(settings)
-    progress = ImageProgress()
-    with Progress().phase("images", progress.describe) as tell:
-        arrays = {domain: prepare(settings.data, domain, progress.of(domain)) for domain in ("wbc", *encoders)}
-        tell(", ".join(f"{len(images):,} {domain}" for domain, images in arrays.items()))
+    arrays = _prepare_images(settings)
     console = Console(highlight=False)
     for table in audit_tables(audit(arrays, settings.arms.fractions, settings.seed)):
         console.print(table, markup=False, soft_wrap=isinstance(table, str))
@@ -401,13 +395,29 @@ def _find_run(run_: str, root: Path) -> RunDirectory:
     raise UsageError(f"{run_!r}: no such study in {root}. Found there: {', '.join(known) or 'none'}")
 
 
-def _set_aside(folder: Path) -> None:
+def _prepare_images(settings: StudyConfig) -> dict[str, ImageArrays]:
+    """Decode the images of a study, or open them where they are decoded already, by domain."""
+    from data_utils.cache import prepare
+    from study.arms import trained_encoders
+    from study.progress import ImageProgress, Progress
+
+    progress = ImageProgress()
+    with Progress().phase("images", progress.describe) as tell:
+        domains = ("wbc", *trained_encoders(settings))
+        arrays = {domain: prepare(settings.data, domain, progress.of(domain)) for domain in domains}
+        tell(", ".join(f"{len(images):,} {domain}" for domain, images in arrays.items()))
+    return arrays
+
+
+def _set_aside(folder: Path, settings: StudyConfig) -> None:
     from study.run_directory import RunDirectory
     from study.status import describe_phases
 
     directory = RunDirectory(folder)
     if not directory.exists:
         return
+    # Images that cannot be used must not cost the old study its name.
+    _prepare_images(settings)
     state = describe_phases(directory)
     epochs = len(list((directory.records / "epochs").glob("*")))
     typer.echo(f"{folder} holds a study ({state}, {epochs} segments of epochs).")

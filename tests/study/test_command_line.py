@@ -161,6 +161,16 @@ def test_dry_run_of_a_restart_says_what_would_be_set_aside_and_leaves_it(tmp_pat
         invoke("run", write_tiny(tmp_path), "--root", root, "--dry-run")
 
 
+def test_a_restart_with_unusable_images_leaves_the_old_study_where_it_is(tmp_path, wbc):
+    config = folder_config(tmp_path, wbc)
+    RunDirectory(tmp_path / "runs" / "tiny").write_config(load_config(str(config)))
+    broken = wbc / "wbc" / "train" / "data" / "Neutrophil" / "0.png"
+    broken.write_bytes(broken.read_bytes()[:40])
+    output = run("run", config, "--root", tmp_path / "runs", "--restart", code=2)
+    assert str(broken) in output
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["tiny"]
+
+
 def test_config_show_is_complete_and_can_be_run_again(tmp_path):
     shown = invoke("config", "show", "quick", "--set", "training.epochs=2")
     values = yaml.safe_load(shown)
