@@ -51,6 +51,8 @@ class Answers:
     """(N,): true classes, in the order of the columns of `ArmAnswers.predicted`."""
     arms: tuple[ArmAnswers, ...]
     """By fraction, then name."""
+    groups: Integers | None = None
+    """(N,): group (patient, smear) of each image, from 0; None where no image has one, and each is drawn by itself."""
 
 
 def read_answers(study: Study, split: str | None = None) -> Answers:
@@ -80,7 +82,7 @@ def read_answers(study: Study, split: str | None = None) -> Answers:
             f"{study.path / 'records' / 'predictions'}: nothing was predicted for the split {split!r} by any of the "
             f"{len(confirmed)} confirmed runs. Restore the records, or run the study again."
         )
-    labels, predicted = _pair(study, predictions)
+    labels, groups, predicted = _pair(study, predictions)
     arms = []
     # A run whose predictions are not written yet is not there yet.
     predicted_runs = confirmed[confirmed["trial_id"].isin(predicted)].sort_values(
@@ -101,11 +103,11 @@ def read_answers(study: Study, split: str | None = None) -> Answers:
                 segmentation=str(first.get("segmentation", "")),
             )
         )
-    return Answers(split, study.classes, labels, tuple(arms))
+    return Answers(split, study.classes, labels, tuple(arms), groups)
 
 
-def _pair(study: Study, predictions: pd.DataFrame) -> tuple[Integers, dict[str, Integers]]:
-    """Labels of the split's images, and trial id -> predicted class of each, in the same order for all."""
+def _pair(study: Study, predictions: pd.DataFrame) -> tuple[Integers, Integers | None, dict[str, Integers]]:
+    """Labels and groups of the split's images, and trial id -> predicted class of each, in the same order for all."""
     place = study.path / "records" / "predictions"
     # Codes instead of texts: a study has hundreds of thousands of rows. Equal pictures are told apart by their paths.
     trial, trials = pd.factorize(predictions["trial_id"], sort=True)
@@ -134,4 +136,20 @@ def _pair(study: Study, predictions: pd.DataFrame) -> tuple[Integers, dict[str, 
                 f"first and {labels[rows][where]} in the second ({int(unequal.sum())} such images). The labels changed between "
                 "the two: confirm again in a new study."
             )
-    return labels[first], {str(trials[position]): predicted[rows] for position, rows in enumerate([first, *others])}
+    groups = _number_groups(predictions["group"].iloc[first])
+    return (
+        labels[first],
+        groups,
+        {str(trials[position]): predicted[rows] for position, rows in enumerate([first, *others])},
+    )
+
+
+def _number_groups(names: pd.Series[str]) -> Integers | None:
+    """Numbers of the groups of images; an image without a group is one of its own. None where no image has a group."""
+    named = (names != "").to_numpy()
+    if not named.any():
+        return None
+    groups, known = pd.factorize(names.where(named), sort=True)
+    groups = groups.astype(np.int64)
+    groups[~named] = len(known) + np.arange(np.count_nonzero(~named))
+    return groups

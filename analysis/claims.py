@@ -225,7 +225,7 @@ def _contrast(answers: Answers, terms: Sequence[_Term], quantity: str, *, above:
     for weight, arm, name in terms:
         scores, rows = _score(answers, arm, name), np.isin(arm.seeds, seeds)
         parts.append((weight, Scores(scores.per_seed[rows], scores.contributions[rows], scores.worth)))
-    estimate = crossed_interval(combine_scores(parts), answers.labels)
+    estimate = crossed_interval(combine_scores(parts), answers.labels, groups=answers.groups)
     value, low, high = float(estimate.value), float(estimate.low), float(estimate.high)
     sentence = (
         f"{quantity[0].upper()}{quantity[1:]}: {show_difference(value, 'accuracy')} (95 % interval {100 * low:+.2f} to "

@@ -39,6 +39,12 @@ KINDS = ("transfer", "random", "control", "masks")
 ENOUGH_SEEDS = 5
 """Intervals over fewer common seeds are too short: simulated ones cover about 90 % with 2 and 92 % with 3 seeds."""
 
+ENOUGH_GROUPS = 20
+"""Fewer patients say too little of how patients differ: simulated intervals of a metric cover about 90 % with 12 of them."""
+
+FEW_GROUPS = f"With fewer than {ENOUGH_GROUPS} groups intervals are rough."
+"""Goes with every interval over images of few patients."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -110,12 +116,13 @@ def judge(answers: Answers) -> pd.DataFrame:
     Returns:
         One row per comparison and metric: fraction, subset, kind (of `KINDS`), arm, setting, control,
         baseline, metric ("accuracy", "macro_f1", "weighted_f1"), split, difference, low, high (95 %, of this comparison
-        alone), p, p_holm, family (number of tests adjusted for), verdict, seeds (common to both), images,
-        standard_error, degrees_of_freedom, seed_sd, seed_part, image_part, interaction_part (as
+        alone), p, p_holm, family (number of tests adjusted for), verdict, seeds (common to both), arm_seeds, baseline_seeds,
+        images, groups (patients or smears of these images; 0 where none are known, and each image counts by itself),
+        standard_error, degrees_of_freedom, seed_sd, seed_part, image_part, interaction_part, image_freedom (as
         `analysis.intervals.Estimate` says), sentence. Differences are shares: 0.05 is 5 points of accuracy. Comparisons
         with fewer than two common seeds have no numbers and no evidence. Ordered by metric, kind, fraction, arm.
     """
-    scores = {id(arm): score_runs(answers.labels, arm.predicted, len(answers.classes)) for arm in answers.arms}
+    scores = dict(zip(map(id, answers.arms), _score_arms(answers), strict=True))
     comparisons = sorted(
         list_comparisons(answers), key=lambda each: (KINDS.index(each.kind), each.arm.fraction, each.arm.arm)
     )
@@ -142,6 +149,7 @@ def judge(answers: Answers) -> pd.DataFrame:
                     "arm_seeds": len(each.arm.seeds),
                     "baseline_seeds": len(each.baseline.seeds),
                     "images": len(answers.labels),
+                    "groups": count_groups(answers),
                 }
             )
     numbers = _estimate_all(differences, answers, "difference").rename(columns={"value": "difference"})
@@ -158,9 +166,35 @@ def judge(answers: Answers) -> pd.DataFrame:
 
 
 _KEYS = ["fraction", "subset", "kind", "arm", "setting", "control", "baseline", "metric", "split"]
-_KEYS += ["seeds", "arm_seeds", "baseline_seeds", "images"]
+_KEYS += ["seeds", "arm_seeds", "baseline_seeds", "images", "groups"]
 _ESTIMATES = ["value", "low", "high", "p", "standard_error", "degrees_of_freedom"]
-_ESTIMATES += ["seed_sd", "seed_part", "image_part", "interaction_part"]
+_ESTIMATES += ["seed_sd", "seed_part", "image_part", "interaction_part", "image_freedom"]
+
+
+def count_groups(answers: Answers) -> int:
+    """Number of groups (patients, smears) that the images are of; 0 where none are known."""
+    return 0 if answers.groups is None else len(np.unique(answers.groups))
+
+
+def describe_groups(answers: Answers) -> str:
+    """What the groups of images mean for the intervals, for captions; empty where no groups are known."""
+    if answers.groups is None:
+        return ""
+    groups = count_groups(answers)
+    parts = [f"The images are of {groups:,} groups (patient, smear), and groups vary, not single images."]
+    lone = [
+        name
+        for position, name in enumerate(answers.classes)
+        if (answers.labels == position).sum() > 1 and len(np.unique(answers.groups[answers.labels == position])) == 1
+    ]
+    if lone:
+        parts.append(
+            f"All images of {', '.join(lone)} are of one group: how other groups would do is unknown, and they count as "
+            "independent."
+        )
+    if groups < ENOUGH_GROUPS:
+        parts.append(FEW_GROUPS)
+    return " ".join(parts)
 
 
 def arm_intervals(answers: Answers) -> pd.DataFrame:
@@ -170,7 +204,7 @@ def arm_intervals(answers: Answers) -> pd.DataFrame:
         One row per arm and metric: fraction, subset, arm, setting, control, metric, split, value (mean over seeds), low,
         high (95 %, inside [0, 1]; missing for a single seed), seed_sd, seeds, images. Ordered by metric, fraction, arm.
     """
-    scores = [score_runs(answers.labels, arm.predicted, len(answers.classes)) for arm in answers.arms]
+    scores = _score_arms(answers)
     rows = [
         {
             "fraction": arm.fraction,
@@ -193,6 +227,20 @@ def arm_intervals(answers: Answers) -> pd.DataFrame:
     return frame[[*columns[:8], "low", "high", "seed_sd", "seeds", "images"]]
 
 
+def _score_arms(answers: Answers) -> list[dict[str, Scores]]:
+    """Metric -> scores of each arm; arms with as many seeds are scored together, as simulations make many small studies."""
+    found: list[dict[str, Scores]] = [{} for _ in answers.arms]
+    counts = np.array([len(arm.seeds) for arm in answers.arms], dtype=np.int64)
+    for count in np.unique(counts):
+        members = np.flatnonzero(counts == count)
+        predicted = np.stack([answers.arms[row].predicted for row in members])
+        for metric, scores in score_runs(answers.labels, predicted, len(answers.classes)).items():
+            for position, row in enumerate(members):
+                each = (scores.per_seed[position], scores.contributions[position], scores.worth[position])
+                found[row][metric] = Scores(*each)
+    return found
+
+
 def _estimate_all(scores: Sequence[Scores], answers: Answers, scale: Literal["difference", "share"]) -> pd.DataFrame:
     """One row of numbers for each of the scores; missing where there are fewer than two seeds."""
     table = np.full((len(scores), len(_ESTIMATES)), np.nan)
@@ -200,35 +248,38 @@ def _estimate_all(scores: Sequence[Scores], answers: Answers, scale: Literal["di
     # Scores of as many seeds are computed together: a study has hundreds of intervals.
     for count in np.unique(counts[counts >= 2]):
         members = np.flatnonzero(counts == count)
-        estimate = crossed_interval(stack_scores([scores[int(row)] for row in members]), answers.labels, scale)
+        stacked = stack_scores([scores[int(row)] for row in members])
+        estimate = crossed_interval(stacked, answers.labels, scale, groups=answers.groups)
         table[members] = np.stack([getattr(estimate, name) for name in _ESTIMATES], axis=1)
     return pd.DataFrame(table, columns=_ESTIMATES)
 
 
 def _common_seeds(comparison: Comparison) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    return np.intersect1d(comparison.arm.seeds, comparison.baseline.seeds)
+    first, second = comparison.arm.seeds, comparison.baseline.seeds
+    return first if np.array_equal(first, second) else np.intersect1d(first, second)
 
 
 def _take_seeds(scores: Scores, arm: ArmAnswers, seeds: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Scores:
-    rows = np.flatnonzero(np.isin(arm.seeds, seeds))
-    if len(rows) == len(arm.seeds):
+    if len(seeds) == len(arm.seeds):
         return scores
+    rows = np.flatnonzero(np.isin(arm.seeds, seeds))
     return Scores(scores.per_seed[rows], scores.contributions[rows], scores.worth)
 
 
 def _add_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with verdict and sentence."""
     certain = frame["p_holm"] < 1 - CONFIDENCE
-    above = certain & (frame["difference"] > 0)
-    below = certain & (frame["difference"] < 0)
-    rows = [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
-    beats = {kind: _beats(rows, above.to_list(), kind) for kind in ("transfer", "random")}
+    above = (certain & (frame["difference"] > 0)).to_list()
+    below = (certain & (frame["difference"] < 0)).to_list()
+    names = [str(name) for name in frame]
+    rows = [dict(zip(names, row, strict=True)) for row in zip(*(frame[name].to_list() for name in names), strict=True)]
+    beats = {kind: _beats(rows, above, kind) for kind in ("transfer", "random")}
     found = []
     sentences = []
     for position, row in enumerate(rows):
         against = {kind: beats[kind].get((row["metric"], row["arm"])) for kind in beats}
-        gains = above.iloc[position] and (row["kind"] in ("control", "masks") or all(against.values()))
-        verdict = LOSS if below.iloc[position] else GAIN if gains else NO_EVIDENCE
+        gains = above[position] and (row["kind"] in ("control", "masks") or all(against.values()))
+        verdict = LOSS if below[position] else GAIN if gains else NO_EVIDENCE
         found.append(verdict)
         sentences.append(_sentence(row, verdict, against))
     return frame.assign(verdict=pd.Series(found, dtype="str"), sentence=pd.Series(sentences, dtype="str"))
@@ -257,10 +308,11 @@ def _finding(row: Mapping[str, Any]) -> str:
     metric = row["metric"]
     name = f"{SPLIT_TITLES[row['split']]} {METRIC_TITLES[metric]}"
     low, high = (show_difference(row[bound], metric, unit=False) for bound in ("low", "high"))
+    groups = f" of {row['groups']} groups" if row["groups"] else ""
     tests = "" if row["family"] == 1 else f" after Holm over {row['family']} tests"
     return (
         f"{row['arm']} minus {row['baseline']}: {show_difference(row['difference'], metric)} of {name} (95 % interval "
-        f"{low} to {high}, p {_show_p(row['p_holm'])}{tests}; {row['seeds']} seeds, {row['images']} images)."
+        f"{low} to {high}, p {_show_p(row['p_holm'])}{tests}; {row['seeds']} seeds, {row['images']} images{groups})."
     )
 
 
@@ -291,6 +343,8 @@ def _reservation(row: Mapping[str, Any]) -> str:
         )
     if row["seeds"] < ENOUGH_SEEDS:
         parts.append(f"With fewer than {ENOUGH_SEEDS} seeds the interval is somewhat too short.")
+    if 0 < row["groups"] < ENOUGH_GROUPS:
+        parts.append(FEW_GROUPS)
     if row["split"] == "val":
         parts.append(OPTIMISTIC_VERDICT)
     return " ".join(parts)

@@ -12,7 +12,7 @@ from analysis.answers import Answers
 from analysis.claims import check_answers
 from analysis.comparison import OFF, setting_of, setting_title
 from analysis.errors import StudyError
-from analysis.evidence import SPLIT_TITLES, arm_intervals
+from analysis.evidence import SPLIT_TITLES, arm_intervals, describe_groups
 from analysis.intervals import METRICS, exact_mcnemar, wilson_interval
 from analysis.metrics import METRIC_TITLES, confusion_metrics, count_confusion, metric_title
 from analysis.power import SEEDS, detectable
@@ -41,7 +41,7 @@ def evidence_tables(study: Study) -> list[Table]:
         reason = str(error).removeprefix(f"{study.path}: ").replace(f"{study.path}/", "")
         frame = pd.DataFrame(columns=_VERDICTS)
         return [Table("verdicts", "Verdicts: accuracy", reason, frame, _verdict_columns("points"))]
-    made = [_verdict_table(judged, metric) for metric in METRICS]
+    made = [_verdict_table(judged, answers, metric) for metric in METRICS]
     made.append(_claims(answers))
     made += [_intervals(answers, metric) for metric in METRICS]
     made += [_detectable(judged), _seed_recalls(answers), _seed_tests(answers)]
@@ -73,18 +73,19 @@ def _verdict_columns(form: str) -> tuple[Column, ...]:
     )
 
 
-def _verdict_table(judged: pd.DataFrame, metric: str) -> Table:
+def _verdict_table(judged: pd.DataFrame, answers: Answers, metric: str) -> Table:
     frame = judged[judged["metric"] == metric].reset_index(drop=True)
-    frame["baseline_setting"] = [setting_of(arm) for arm in frame["baseline"]]
+    frame["baseline_setting"] = _baseline_titles(frame)
     name = "verdicts" if metric == METRICS[0] else f"verdicts_{metric}"
-    split = str(frame["split"].iloc[0]) if len(frame) else "test"
     unit = "Percentage points" if metric == METRICS[0] else "Differences"
     few = frame["seeds"].min() if len(frame) else 0
-    images = frame["images"].iloc[0] if len(frame) else 0
+    split, images = answers.split, len(answers.labels)
     caption = [
         f"{unit} of {SPLIT_TITLES[split]} {METRIC_TITLES[metric]}, runs paired by seed, n seeds, {images:,} images. {INTERVAL}",
         "p: two-sided, adjusted by Holm over the fractions of one kind of comparison. Pretraining is called a gain only when "
-        "it beats both off and the same encoders with random weights. A control called a gain is above off.",
+        "it beats both off and random: the same fusion of the same encoders with random weights. A control called a gain is "
+        "above off.",
+        describe_groups(answers),
         TAKEN_AS_GIVEN,
         OPTIMISTIC if split == "val" else "",
         "" if few >= 5 else "With fewer than 5 seeds the intervals are somewhat too short.",
@@ -93,6 +94,14 @@ def _verdict_table(judged: pd.DataFrame, metric: str) -> Table:
     form = "points" if metric == METRICS[0] else "signed"
     title = f"Verdicts: {METRIC_TITLES[metric]}"
     return Table(name, title, _join(caption), frame, _verdict_columns(form), detail=metric != METRICS[0])
+
+
+def _baseline_titles(judged: pd.DataFrame) -> list[str]:
+    """What an arm is compared with, in a word: the random control has the arm's own fusion, encoders and masks."""
+    return [
+        kind if kind == "random" else setting_of(baseline)
+        for kind, baseline in zip(judged["kind"], judged["baseline"], strict=True)
+    ]
 
 
 def _claims(answers: Answers) -> Table:
@@ -106,6 +115,7 @@ def _claims(answers: Answers) -> Table:
     caption = [
         "What the published report inferred from single runs, put to this study's records.",
         INTERVAL,
+        describe_groups(answers),
         "Not supported: the records do not bear it out, be it that they contradict it or that they are too few. Cannot be "
         "said: something that is needed is missing. The published figures are in the CSV.",
     ]
@@ -131,6 +141,7 @@ def _intervals(answers: Answers, metric: str) -> Table:
     caption = [
         f"Mean {SPLIT_TITLES[answers.split]} {METRIC_TITLES[metric]} over n seeds on {len(answers.labels):,} images. {INTERVAL}",
         "Two intervals that overlap may still belong to arms that differ: the verdicts compare paired runs.",
+        describe_groups(answers),
         TAKEN_AS_GIVEN,
         OPTIMISTIC if answers.split == "val" else "",
     ]
@@ -141,7 +152,7 @@ def _intervals(answers: Answers, metric: str) -> Table:
 def _detectable(judged: pd.DataFrame) -> Table:
     frame = detectable(judged[judged["metric"] == METRICS[0]])
     frame["setting"] = [setting_of(arm) for arm in frame["arm"]]
-    frame["baseline_setting"] = [setting_of(arm) for arm in frame["baseline"]]
+    frame["baseline_setting"] = _baseline_titles(frame)
     columns = (
         Column("Subset", "subset"),
         Column("Arm", "setting"),

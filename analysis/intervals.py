@@ -11,6 +11,9 @@ estimated from mean squares, with Satterthwaite's degrees of freedom (Satterthwa
 1992, chapter 4). Images are drawn within their classes: a split is stratified, its class sizes are given. What is
 described is the expected metric on such images over the seeds that could have been.
 
+Where the images of a group (patient, smear) are known to belong together, groups take the place of images: other patients
+would have been harder or easier.
+
 F1 is no mean over images. Its contributions are its influence function at the counts that were seen (the infinitesimal
 jackknife, Efron 1982), which for accuracy is the plain indicator of a correct answer.
 """
@@ -63,8 +66,12 @@ class Scores:
     """(..., C): what a right answer instead of a wrong one adds to the metric, on average over seeds."""
 
     def __sub__(self, other: Scores) -> Scores:
-        """Differences of runs that share seeds (in the same order) and images."""
-        return combine_scores([(1.0, self), (-1.0, other)])
+        """Differences of runs that share seeds (in the same order) and images, as `combine_scores` makes them."""
+        return Scores(
+            self.per_seed - other.per_seed,
+            self.contributions - other.contributions,
+            np.maximum(self.worth, other.worth),
+        )
 
 
 def combine_scores(parts: Sequence[tuple[float, Scores]]) -> Scores:
@@ -115,6 +122,8 @@ class Estimate:
     """Variance of the mean because images are easier or harder under all seeds alike; more seeds do not lower it."""
     interaction_part: Floats
     """Variance of the mean, at this S, because an image is answered differently under each seed."""
+    image_freedom: Floats
+    """Degrees of freedom of what is known of the images' part; infinite when no image varies."""
 
 
 def score_runs(labels: ArrayLike, predicted: ArrayLike, classes: int) -> dict[str, Scores]:
@@ -191,6 +200,7 @@ def crossed_interval(
     labels: ArrayLike,
     scale: Literal["difference", "share"] = "difference",
     confidence: float = CONFIDENCE,
+    groups: ArrayLike | None = None,
 ) -> Estimate:
     """Mean over seeds, with an interval in which seeds and images vary.
 
@@ -200,6 +210,8 @@ def crossed_interval(
         scale: ``difference`` makes a symmetric interval. ``share`` makes the interval of the log odds and turns it back: it
             stays inside (0, 1) and is longer on the side where there is room, as shares near 1 vary.
         confidence: Nominal coverage.
+        groups: Group of each image (patient, smear), int (N,), at least 0: images of one group are then drawn together. When
+            None every image is drawn by itself.
 
     Raises:
         ValueError: Fewer than two seeds.
@@ -214,32 +226,19 @@ def crossed_interval(
     label = np.asarray(labels)
     mean = per_seed.mean(axis=-1)
     between_seeds = per_seed.var(axis=-1, ddof=1) / seeds
-    between_images, interaction = np.zeros_like(mean), np.zeros_like(mean)
-    # Sums of the squared parts over their degrees of freedom: what Satterthwaite's formula divides by.
-    spread = np.square(between_seeds) / (seeds - 1)
-    for position in np.unique(label):
-        answered = contributions[..., label == position]
-        number = answered.shape[-1]
-        image_mean = answered.mean(axis=-2)
-        squares = image_mean.var(axis=-1) * number
-        squares = squares + 2 * np.square(PSEUDO_IMAGE * scores.worth[..., position])
-        part = squares * number / max(number - 1, 1)
-        between_images += part
-        spread = spread + np.square(part) / max(number - 1, 1)
-        if number > 1:
-            residual = answered - image_mean[..., None, :]
-            residual = residual - residual.mean(axis=-1, keepdims=True)
-            freedom = (seeds - 1) * (number - 1)
-            part = number * np.square(residual).sum(axis=(-1, -2)) / freedom / seeds
-            interaction += part
-            spread = spread + np.square(part) / freedom
+    squares = (
+        _image_squares(contributions, scores.worth, label)
+        if groups is None
+        else _group_squares(contributions, scores.worth, label, np.asarray(groups))
+    )
     # Both mean squares hold the interaction, which may count once only.
-    image_part = np.maximum(between_images - interaction, 0.0)
-    variance = np.maximum(between_seeds, LEAST_SEED_PART * interaction) + image_part
+    image_part = np.maximum(squares.images - squares.interaction, 0.0)
+    variance = np.maximum(between_seeds, LEAST_SEED_PART * squares.interaction) + image_part
+    # Sums of the squared parts over their degrees of freedom: what Satterthwaite's formula divides by.
+    spread = np.square(between_seeds) / (seeds - 1) + squares.images_spread + squares.interaction_spread
     error = np.sqrt(variance)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        freedom_of_t = np.where(spread > 0, np.square(variance) / spread, np.inf)
-        t = np.where(error > 0, mean / error, np.where(mean == 0, 0.0, np.inf * np.sign(mean)))
+    freedom_of_t = _quotient(np.square(variance), spread)
+    t = np.where(mean == 0, 0.0, np.copysign(_quotient(np.abs(mean), error), mean))
     margin = stdtrit(freedom_of_t, (1 + confidence) / 2) * error
     low, high = mean - margin, mean + margin
     if scale == "share":
@@ -252,10 +251,118 @@ def crossed_interval(
         high=high,
         p=2 * stdtr(freedom_of_t, -np.abs(t)),
         seed_sd=per_seed.std(axis=-1, ddof=1),
-        seed_part=np.maximum(between_seeds - interaction, 0.0),
+        seed_part=np.maximum(between_seeds - squares.interaction, 0.0),
         image_part=image_part,
-        interaction_part=interaction,
+        interaction_part=squares.interaction,
+        image_freedom=_quotient(np.square(squares.images), squares.images_spread),
     )
+
+
+@dataclass(frozen=True)
+class _Squares:
+    """Mean squares as parts of the variance of the mean, with what each adds to the divisor of Satterthwaite's formula."""
+
+    images: Floats
+    """Of the images' means over seeds: images and interaction."""
+    images_spread: Floats
+    """Its square over its degrees of freedom."""
+    interaction: Floats
+    """Of what neither the image nor the seed explains."""
+    interaction_spread: Floats
+
+
+def _image_squares(contributions: Floats, worth: Floats, label: NDArray[np.int64]) -> _Squares:
+    """Mean squares of images that are drawn independently within their classes; the classes' parts add up."""
+    seeds = contributions.shape[-2]
+    zero = np.zeros(contributions.shape[:-2])
+    squares = _Squares(zero, zero, zero, zero)
+    for position in np.unique(label):
+        answered = contributions[..., label == position]
+        number = answered.shape[-1]
+        image_mean = answered.mean(axis=-2)
+        residual = answered - image_mean[..., None, :]
+        residual = residual - residual.mean(axis=-1, keepdims=True)
+        # One image shows no variance but that of its pseudo images.
+        freedom = max(number - 1, 1)
+        images = image_mean.var(axis=-1) * number + _pseudo_squares(worth[..., position])
+        images = images * number / freedom
+        interaction = np.square(residual).sum(axis=(-1, -2)) * number / freedom / (seeds - 1) / seeds
+        squares = _Squares(
+            squares.images + images,
+            squares.images_spread + np.square(images) / freedom,
+            squares.interaction + interaction,
+            squares.interaction_spread + np.square(interaction) / freedom / (seeds - 1),
+        )
+    return squares
+
+
+def _group_squares(
+    contributions: Floats, worth: Floats, label: NDArray[np.int64], groups: NDArray[np.int64]
+) -> _Squares:
+    """Mean squares where whole groups (patients) are drawn: what the images of a group have in common counts.
+
+    The squares are those of sums over a group's images, across classes, of what is left after the class's mean: with the
+    seeds' part, the two-way clustered variance of Cameron, Gelbach and Miller (2011). A group that is a share h of a class
+    pulls that mean towards itself; as in a jackknife over groups its part is divided by 1 - h, the mean of the class without
+    it (MacKinnon, Nielsen and Webb 2023). With one image a group the mean squares are those of `_image_squares`.
+    """
+    seeds, classes = contributions.shape[-2], worth.shape[-1]
+    unit = _split_lone_groups(label, groups)
+    units, unit = np.unique(unit, return_inverse=True)
+    sizes = np.zeros((classes, len(units)))
+    np.add.at(sizes, (label, unit), 1)
+    number = sizes.sum(axis=-1)
+    share = sizes / np.maximum(number, 1)[:, None]
+    # A class of one image has no residual, and its share of 1 no inverse.
+    many = np.maximum(np.count_nonzero(sizes, axis=-1), 2)[:, None]
+    scale = np.sqrt(1 - 1 / many) / np.where(share < 1, 1 - share, 1.0)
+    centred = contributions.copy()
+    for position in np.flatnonzero(number):
+        members = label == position
+        centred[..., members] -= centred[..., members].mean(axis=-1, keepdims=True)
+    centred *= scale[label, unit]
+    order = np.argsort(unit, kind="stable")
+    starts = np.searchsorted(unit[order], np.arange(len(units)))
+    sums = np.add.reduceat(centred[..., order], starts, axis=-1)
+    unit_mean = sums.mean(axis=-2)
+    pseudo = (_pseudo_squares(worth) * number / np.maximum(number - 1, 1) * (number > 0)).sum(axis=-1)
+    images = np.square(unit_mean).sum(axis=-1) + pseudo
+    residual = sums - unit_mean[..., None, :]
+    interaction = np.square(residual).sum(axis=(-1, -2)) / (seeds - 1) / seeds
+    # As many groups of one size as would be as uncertain (Kish's effective number, of what their images are worth).
+    weight = worth @ sizes
+    effective = np.square(weight.sum(axis=-1)) / np.square(weight).sum(axis=-1)
+    freedom = np.maximum(effective - 1, 1.0)
+    return _Squares(
+        images,
+        np.square(images) / freedom,
+        interaction,
+        np.square(interaction) / freedom / (seeds - 1),
+    )
+
+
+def _pseudo_squares(worth: Floats) -> Floats:
+    """What the two pseudo images of a class add to its sum of squares."""
+    return 2 * np.square(PSEUDO_IMAGE * worth)
+
+
+def _split_lone_groups(label: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Groups; but the images of a class that one group alone has say nothing of other groups and stand for themselves."""
+    unit = groups.copy()
+    following = int(groups.max()) + 1
+    for position in np.unique(label):
+        members = np.flatnonzero(label == position)
+        if len(np.unique(groups[members])) == 1:
+            unit[members] = following + np.arange(len(members))
+            following += len(members)
+    return unit
+
+
+def _quotient(numerator: Floats, denominator: Floats) -> Floats:
+    """A quotient that is infinite where nothing varies, i.e. where the denominator is 0."""
+    shape = np.broadcast_shapes(numerator.shape, denominator.shape)
+    quotient: Floats = np.divide(numerator, denominator, out=np.full(shape, np.inf), where=denominator > 0)
+    return quotient
 
 
 def _share_bounds(mean: Floats, margin: Floats) -> tuple[Floats, Floats]:

@@ -39,13 +39,16 @@ def detection_power(
             that is certain, whatever the other differences are.
 
     Returns:
-        float64 in [0, 1], by the noncentral t distribution.
+        float64 in [0, 1], by the noncentral t distribution; 1 where an estimate without error is of a difference.
     """
     from scipy.special import nctdtr
 
     effect, error = np.asarray(difference, dtype=np.float64), np.asarray(standard_error, dtype=np.float64)
     freedom, critical = _critical(degrees_of_freedom, tests)
-    return np.asarray(1 - nctdtr(freedom, np.abs(effect) / error, critical), dtype=np.float64)
+    effect, error = np.broadcast_arrays(np.abs(effect), error)
+    certain = (error == 0) & (effect > 0)
+    ratio = np.divide(effect, error, out=np.zeros(effect.shape), where=error > 0)
+    return np.where(certain, 1.0, 1 - nctdtr(freedom, ratio, critical))
 
 
 def detectable_difference(
@@ -76,7 +79,12 @@ def _critical(degrees_of_freedom: ArrayLike, tests: ArrayLike) -> tuple[Floats, 
 
 
 def planned_error(
-    seed_part: ArrayLike, image_part: ArrayLike, interaction_part: ArrayLike, seeds: ArrayLike, planned: ArrayLike
+    seed_part: ArrayLike,
+    image_part: ArrayLike,
+    interaction_part: ArrayLike,
+    seeds: ArrayLike,
+    planned: ArrayLike,
+    image_freedom: ArrayLike = np.inf,
 ) -> tuple[Floats, Floats]:
     """Standard error and degrees of freedom that another number of seeds would have, on the same number of images.
 
@@ -86,13 +94,20 @@ def planned_error(
         interaction_part: See above.
         seeds: Number that the components were estimated with.
         planned: Number that is asked for.
+        image_freedom: Degrees of freedom of the images' part; few where images are of few patients.
+
+    Returns:
+        Both by Satterthwaite's approximation. Without any variance the error is 0 and the degrees of freedom are infinite.
     """
-    seed, image, interaction, now, then = (
-        np.asarray(value, dtype=np.float64) for value in (seed_part, image_part, interaction_part, seeds, planned)
+    seed, image, interaction, now, then, freedom_of_images = (
+        np.asarray(value, dtype=np.float64)
+        for value in (seed_part, image_part, interaction_part, seeds, planned, image_freedom)
     )
     between = (seed + interaction) * now / then
     variance = between + image
-    freedom = np.square(variance) * (then - 1) / np.square(np.maximum(between, np.finfo(np.float64).tiny))
+    spread = np.square(between) / (then - 1) + np.square(image) / freedom_of_images
+    shape = np.broadcast_shapes(variance.shape, spread.shape)
+    freedom = np.divide(np.square(variance), spread, out=np.full(shape, np.inf), where=spread > 0)
     return np.sqrt(variance), freedom
 
 
@@ -113,8 +128,7 @@ def detectable(verdicts: pd.DataFrame, difference: float = DIFFERENCE, seeds: Se
     frame = rows[["fraction", "subset", "kind", "arm", "baseline", "metric", "split", "seeds", "seed_sd"]].copy()
     frame["detectable"] = detectable_difference(rows["standard_error"], rows["degrees_of_freedom"], rows["family"])
     for number in seeds:
-        error, freedom = planned_error(
-            rows["seed_part"], rows["image_part"], rows["interaction_part"], rows["seeds"], number
-        )
+        parts = (rows["seed_part"], rows["image_part"], rows["interaction_part"])
+        error, freedom = planned_error(*parts, rows["seeds"], number, rows["image_freedom"])
         frame[f"power_{number}"] = detection_power(difference, error, freedom, rows["family"])
     return frame

@@ -208,7 +208,7 @@ class Study:
 
         Returns:
             sequence, trial_id, epoch, split, image, label, p_<class> (float64), predicted (int64), and the trial's arm,
-            fraction, fusion, seed, phase and the image's path (empty when ``images.parquet`` is missing).
+            fraction, fusion, seed, phase and the image's path and group (empty when ``images.parquet`` is missing).
 
         Example:
             >>> sorted(study.predictions["split"].unique())
@@ -221,12 +221,13 @@ class Study:
         raw["predicted"] = probabilities.argmax(axis=1).astype("int64")
         # The same picture may exist twice under two paths: the n-th row of a picture belongs to its n-th path.
         raw["copy"] = raw.groupby(["trial_id", "split", "image"]).cumcount()
-        images = self.images[["image", "split", "path"]].copy()
+        images = self.images[["image", "split", "path", "group"]].copy()
         images["copy"] = images.groupby(["split", "image"]).cumcount()
         joined = raw.merge(images, on=["split", "image", "copy"], how="left")
         # A trial that wrote its predictions again after an interruption still counts once.
         joined = joined[joined["path"].notna() | (joined["copy"] == 0)].drop(columns="copy")
-        joined["path"] = joined["path"].fillna("").astype("str")
+        for column in ("path", "group"):
+            joined[column] = joined[column].fillna("").astype("str")
         columns = ["trial_id", "arm", "fraction", "fusion", "seed", "phase"]
         return joined.merge(self.trials[columns], on="trial_id", how="inner")
 

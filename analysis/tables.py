@@ -500,7 +500,9 @@ def _show(value: object, spread: object, form: str) -> str:
     scale, pattern = _FORMS[form]
     if form == "p" and float(value) < 0.001:  # type: ignore[arg-type]  # as below
         pattern = "< 0.001"
-    shown = pattern.format(scale * float(value))  # type: ignore[arg-type]  # a number: its column's form says so
+    # Differences that cancel leave -1e-17, which is no negative difference.
+    number = round(scale * float(value), 12) + 0.0  # type: ignore[arg-type]  # a number: its column's form says so
+    shown = pattern.format(number)
     if spread is None or np.isnan(float(spread)):  # type: ignore[arg-type]  # as above
         return shown
     return f"{shown} ± {pattern.format(scale * float(spread))}"  # type: ignore[arg-type]  # as above

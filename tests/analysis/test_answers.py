@@ -61,6 +61,29 @@ def test_predictions_that_do_not_pair_are_refused(run_directory: Make, fill_dire
         load_study(directory.save()).verdicts()
 
 
+def test_groups_are_those_of_the_images(run_directory: Make, fill_directory: Make) -> None:
+    directory = fill_directory(run_directory())
+    assert read_answers(load_study(directory.save())).groups is None
+    grouped = fill_directory(run_directory("grouped"))
+    for image in grouped.images:
+        number = int(image["image"][-3:])
+        image["group"] = "" if number >= 38 else f"patient {number % 4}"
+    # Which patient has which number does not matter; two images of nobody that is known are two groups.
+    study = load_study(grouped.save())
+    groups = read_answers(study).groups
+    assert groups is not None
+    np.testing.assert_array_equal(groups[:38], np.arange(38) % 4)
+    assert len(set(groups[38:]) - set(groups[:38])) == 2
+    # They change the intervals and not the means, and the verdict says on how many patients it rests.
+    plain, mine = load_study(directory.path).verdicts(), study.verdicts()
+    assert (plain["groups"] == 0).all()
+    assert (mine["groups"] == 6).all()
+    np.testing.assert_array_equal(plain["difference"], mine["difference"])
+    assert (plain["standard_error"] != mine["standard_error"]).all()
+    assert mine["sentence"].str.contains("40 images of 6 groups").all()
+    assert mine["sentence"].str.contains("With fewer than 20 groups intervals are rough.").all()
+
+
 def test_runs_that_are_not_predicted_yet_are_left_out(run_directory: Make, fill_directory: Make) -> None:
     directory = fill_directory(run_directory())
     directory.rows["predictions"] = [

@@ -62,6 +62,34 @@ def test_verdicts_on_validation_images_say_that_they_are_optimistic(run_director
         assert "optimistic" in made[name].caption
 
 
+def test_captions_say_that_groups_vary_and_which_classes_have_only_one(
+    run_directory: Make, fill_directory: Make
+) -> None:
+    directory = fill_directory(run_directory())
+    for image in directory.images:
+        image["group"] = "anna" if image["label"] == 1 else f"patient {int(image['image'][-3:]) % 4}"
+    made = named(evidence_tables(load_study(directory.save())))
+    for name in ("verdicts", "verdicts_macro_f1", "intervals_accuracy", "claims"):
+        assert "The images are of 5 groups (patient, smear)" in made[name].caption
+        assert "All images of Eosinophil are of one group" in made[name].caption
+    assert "groups" not in made["seed_recalls"].caption
+
+
+def test_a_rival_is_named_in_a_word(run_directory: Make, fill_directory: Make) -> None:
+    directory = fill_directory(run_directory())
+    for seed in (101, 102):
+        directory.trial(f"r{seed}", 1.0, "sum", "confirm", seed=seed, correct=[30], control="random")
+        directory.predict(f"r{seed}", 1, "test", 30)
+    shown = named(evidence_tables(load_study(directory.save())))
+    for name in ("verdicts", "detectable"):
+        assert shown[name].display()[["Arm", "Minus"]].to_numpy().tolist() == [
+            ["sum", "off"],
+            ["sum", "off"],
+            ["sum", "random"],
+            ["sum-random", "off"],
+        ]
+
+
 def test_edges_and_tuning_curves_appear_where_they_exist(run_directory: Make) -> None:
     directory = run_directory()
     directory.config["search"] |= {"mode": "random", "scheduler": "none", "learning_rate": [1e-3, 1e-1]}

@@ -14,7 +14,7 @@ from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.multitest import multipletests
 
 from analysis import intervals
-from analysis.intervals import adjust_holm, crossed_interval, exact_mcnemar, score_runs, wilson_interval
+from analysis.intervals import adjust_holm, crossed_interval, exact_mcnemar, score_recall, score_runs, wilson_interval
 
 SMALL = [9, 31, 103, 24, 265]
 
@@ -167,3 +167,60 @@ def test_holm_equals_statsmodels_and_leaves_missing_tests_out() -> None:
         np.testing.assert_allclose(adjust_holm(p), multipletests(p, method="holm")[1])
     np.testing.assert_allclose(adjust_holm([0.01, np.nan, 0.02]), [0.02, np.nan, 0.02])
     assert np.isnan(adjust_holm([np.nan])).all()
+
+
+def test_images_that_are_each_a_group_are_images() -> None:
+    labels, predicted = answers(SMALL, 5)
+    for score in score_runs(labels, predicted, 5).values():
+        plain = crossed_interval(score, labels)
+        # Numbers of groups carry no order and may have gaps.
+        grouped = crossed_interval(score, labels, groups=3 * np.random.default_rng(0).permutation(len(labels)))
+        for field in ("value", "standard_error", "seed_sd", "seed_part", "image_part", "interaction_part"):
+            assert getattr(grouped, field) == pytest.approx(getattr(plain, field), rel=1e-10), field
+
+
+def test_groups_of_one_size_are_the_analysis_of_variance_of_their_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve patients of five images each: what varies are the patients' accuracies."""
+    monkeypatch.setattr(intervals, "PSEUDO_IMAGE", 0.0)
+    rng = np.random.default_rng(5)
+    groups = rng.permutation(np.repeat(np.arange(12), 5))
+    labels = np.zeros(60, dtype=int)
+    easy = rng.normal(0.5, 0.3, 12)[groups] + np.linspace(0, 0.3, 4)[:, None]
+    predicted = (rng.random((4, 60)) > easy).astype(int)
+    estimate = crossed_interval(score_runs(labels, predicted, 2)["accuracy"], labels, groups=groups)
+    long = pd.DataFrame(
+        {
+            "accuracy": [(predicted[seed, groups == group] == 0).mean() for seed in range(4) for group in range(12)],
+            "seed": np.repeat(np.arange(4), 12),
+            "patient": np.tile(np.arange(12), 4),
+        }
+    )
+    seeds, patients, rest = anova_lm(ols("accuracy ~ C(seed) + C(patient)", long).fit())["mean_sq"]
+    assert patients > rest
+    expected = (max(seeds, 0.5 * rest) + patients - rest) / 48
+    assert estimate.standard_error == pytest.approx(math.sqrt(expected))
+    freedom = expected**2 / ((seeds / 48) ** 2 / 3 + (patients / 48) ** 2 / 11 + (rest / 48) ** 2 / 33)
+    assert estimate.degrees_of_freedom == pytest.approx(freedom)
+    assert estimate.image_freedom == pytest.approx(11)
+
+
+def test_images_of_a_patient_that_fare_alike_make_the_interval_longer() -> None:
+    rng = np.random.default_rng(6)
+    labels, _ = answers(SMALL, 1)
+    groups = rng.integers(0, 30, len(labels))
+    right = (rng.normal(1, 1, 30)[groups] + rng.normal(0, 0.5, (5, len(labels)))) > 0
+    scores = score_runs(labels, np.where(right, labels, (labels + 1) % 5), 5)
+    for score in scores.values():
+        alone, together = crossed_interval(score, labels), crossed_interval(score, labels, groups=groups)
+        assert together.value == alone.value
+        assert together.standard_error > 1.5 * alone.standard_error
+        assert together.degrees_of_freedom < 30
+
+
+def test_a_class_of_one_patient_keeps_the_uncertainty_of_its_images() -> None:
+    labels, predicted = answers(SMALL, 5)
+    groups = np.random.default_rng(7).integers(0, 30, len(labels))
+    groups[labels == 0] = 30
+    score = score_recall(labels, predicted, 5)[0]
+    together = crossed_interval(score, labels, groups=groups)
+    assert together.standard_error == pytest.approx(crossed_interval(score, labels).standard_error)

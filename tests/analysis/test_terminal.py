@@ -47,3 +47,34 @@ def test_long_names_are_folded_not_lost() -> None:
     text = printed([Table("t", "T", "c", frame, (Column("Name", "name"), Column("V", "value", form="percent")))], 80)
     assert text.count("a") == 150 + "Name".count("a")
     assert "50.00" in text
+
+
+def test_names_of_arms_are_broken_at_their_joints_and_numbers_never() -> None:
+    arms = ["sum(prcc+cam16)-random", "finetune-random+masks", "sum-shuffled+masks"]
+    frame = pd.DataFrame(
+        {
+            "arm": arms,
+            "low": [-0.1, -0.02, 0.0],
+            "high": [0.1234, 0.2, 0.3],
+            "p": [0.0001, 0.5, 1.0],
+            "seeds": [5] * 3,
+            "verdict": ["no evidence of a gain", "gain", "loss"],
+        }
+    )
+    columns = (
+        Column("Arm", "arm"),
+        Column("95 % interval", "low", "high", "points_range"),
+        Column("p (Holm)", "p", form="p"),
+        Column("n", "seeds", form="count"),
+        Column("Verdict", "verdict"),
+    )
+    table = Table("t", "T", "c", frame, columns)
+    narrow = printed([table], 60)
+    assert max(map(len, narrow.splitlines())) <= 60
+    for whole in ("-10.00 to +12.34", "-2.00 to +20.00", "< 0.001", "no evidence", "of a gain"):
+        assert whole in narrow
+    names = [line[1:14].strip() for line in narrow.splitlines()[5:11]]
+    assert names == ["sum(prcc+", "cam16)-random", "finetune-", "random+masks", "sum-shuffled+", "masks"]
+    # Where there is room nothing is broken.
+    wide = printed([table], 120)
+    assert all(name in wide for name in [*arms, "no evidence of a gain"])

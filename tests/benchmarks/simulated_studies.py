@@ -23,6 +23,7 @@ from analysis.metrics import confusion_metrics
 from analysis.schema import arm_name
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 NINE_BASOPHILS = (9, 31, 103, 24, 265)
@@ -64,11 +65,28 @@ class Truth:
     arm_seed: float = 0.1
     """A seed is better in one arm; once for all classes and once for each class."""
     seeds: int = 5
+    patients: int = 0
+    """Of whom the test images are; 0 when every image is somebody else's."""
+    uneven: float = 0.5
+    """Standard deviation of the logarithm of a patient's share of the images of each class."""
+    patient: float = 0.0
+    """Images of a patient are alike in difficulty; once for all classes and once for each class."""
+    arm_patient: float = 0.0
+    """What one arm finds easier about a patient than another, under all seeds."""
+    chance_patient: float = 0.0
+    """What one run of one arm makes of one patient."""
+
+    @property
+    def image_spread(self) -> float:
+        """Standard deviation of all that belongs to an image, of one run."""
+        parts = (self.image, self.arm_image, self.chance)
+        parts += (self.patient, self.patient, self.arm_patient, self.chance_patient)
+        return float(np.sqrt(np.square(parts).sum()))
 
     @property
     def spread(self) -> float:
         """Standard deviation of the whole sum."""
-        parts = (self.image, self.arm_image, self.chance, self.seed, self.seed_class, self.arm_seed, self.arm_seed)
+        parts = (self.image_spread, self.seed, self.seed_class, self.arm_seed, self.arm_seed)
         return float(np.sqrt(np.square(parts).sum()))
 
     @property
@@ -88,8 +106,7 @@ def expected_metrics(truth: Truth, effect: float = 0.0, draws: int = 200_000) ->
     rng = np.random.default_rng(7)
     shift = rng.standard_normal((draws, 1)) * np.hypot(truth.seed, truth.arm_seed)
     shift = shift + rng.standard_normal((draws, len(CLASSES))) * np.hypot(truth.seed_class, truth.arm_seed)
-    rest = np.sqrt(truth.image**2 + truth.arm_image**2 + truth.chance**2)
-    recall = ndtr((truth.levels + effect + shift) / rest)
+    recall = ndtr((truth.levels + effect + shift) / truth.image_spread)
     images = np.array(truth.images, dtype=np.float64)
     confusion = ((1 - recall) * images)[:, :, None] * CONFUSED_WITH
     diagonal = np.arange(len(CLASSES))
@@ -127,6 +144,10 @@ def simulate_study(
     number = len(labels)
     difficulty = rng.standard_normal(number) * truth.image
     mistaken = (rng.random(number)[:, None] > np.cumsum(CONFUSED_WITH, axis=1)[labels]).sum(axis=1)
+    people = _draw_patients(truth, rng, labels) if truth.patients else None
+    if people is not None:
+        difficulty = difficulty + (rng.standard_normal(truth.patients) * truth.patient)[people]
+        difficulty = difficulty + (rng.standard_normal((truth.patients, len(CLASSES))) * truth.patient)[people, labels]
     arms = []
     for fraction in fractions:
         shared = rng.standard_normal((truth.seeds, 1)) * truth.seed
@@ -136,6 +157,9 @@ def simulate_study(
             own = own + (rng.standard_normal((truth.seeds, len(CLASSES))) * truth.arm_seed)[:, labels]
             own = own + rng.standard_normal(number) * truth.arm_image
             own = own + rng.standard_normal((truth.seeds, number)) * truth.chance
+            if people is not None:
+                own = own + (rng.standard_normal(truth.patients) * truth.arm_patient)[people]
+                own = own + (rng.standard_normal((truth.seeds, truth.patients)) * truth.chance_patient)[:, people]
             added = (effects or {}).get((fraction, fusion, control), effect)
             right = truth.levels[labels] + added + difficulty + shared + own > 0
             arms.append(
@@ -149,7 +173,13 @@ def simulate_study(
                     predicted=np.where(right, labels, mistaken),
                 )
             )
-    return Answers("test", CLASSES, labels, tuple(arms))
+    return Answers("test", CLASSES, labels, tuple(arms), people)
+
+
+def _draw_patients(truth: Truth, rng: np.random.Generator, labels: Integers) -> Integers:
+    """Patient of each image: some have more images than others, all have about the same shares of classes."""
+    shares = np.exp(truth.uneven * rng.standard_normal(truth.patients))
+    return rng.choice(truth.patients, len(labels), p=shares / shares.sum())
 
 
 def with_spread_of_differences(truth: Truth, effect: float, points: float) -> Truth:
