@@ -17,11 +17,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from analysis.evidence import ENOUGH_GROUPS, ENOUGH_SEEDS, GAIN, LOSS, arm_intervals, judge
+from analysis.metrics import METRIC_TITLES
 from tests.benchmarks.simulated_studies import (
     COURSEWORK_VALIDATION,
     NINE_BASOPHILS,
@@ -41,8 +42,8 @@ WORLDS = {
     "ordinary, high recalls": Truth(recall=HIGH),
     "seeds hardly differ": Truth(seed=0.02, seed_class=0.02, arm_seed=0.02),
     "seeds hardly differ, high recalls": Truth(recall=HIGH, seed=0.02, seed_class=0.02, arm_seed=0.02),
-    "seeds shift single classes": Truth(seed_class=0.6, arm_seed=0.3, arm_image=0.5),
-    "seeds shift single classes, high recalls": Truth(recall=HIGH, seed_class=0.6, arm_seed=0.3, arm_image=0.5),
+    "seeds shift classes": Truth(seed_class=0.6, arm_seed=0.3, arm_image=0.5),
+    "seeds shift classes, high recalls": Truth(recall=HIGH, seed_class=0.6, arm_seed=0.3, arm_image=0.5),
     "much chance": Truth(image=0.7, chance=0.7, seed=0.1, seed_class=0.3, arm_seed=0.15, arm_image=0.0),
     "images decide": Truth(chance=0.3, seed=0.1, seed_class=0.1, arm_seed=0.05, arm_image=1.0),
     "images decide, high recalls": Truth(
@@ -161,7 +162,16 @@ def coverage_rows(studies: int, run: Run, worlds: dict[str, Truth], grouped: boo
         for kind, (words, promised) in enumerate(zip(("", "difference of "), promises, strict=True)):
             for position, metric in enumerate(METRICS):
                 share = float(outcomes[:, kind, position].mean())
-                yield Row(f"coverage, {words}{metric}", name, share, studies, *promised)
+                yield Row(f"coverage, {words}{METRIC_TITLES[metric]}", name, share, studies, *promised)
+
+
+def _find_spread(base: Truth, spreads: tuple[float, ...], position: int) -> tuple[Truth, float]:
+    """The truth in which paired differences spread so, and the effect that makes five points in it."""
+    truth, effect = base, effect_of(base, 0.05)
+    for _ in range(2):  # the effect that makes five points depends on the spread, and the spread on the effect
+        truth = with_spread_of_differences(truth, effect, spreads[position])
+        effect = effect_of(truth, 0.05)
+    return truth, effect
 
 
 def power_rows(studies: int, run: Run, spreads: tuple[float, ...] = (1, 1.5, 2, 3, 4, 5)) -> Iterator[Row]:
@@ -170,18 +180,15 @@ def power_rows(studies: int, run: Run, spreads: tuple[float, ...] = (1, 1.5, 2, 
     base = Truth(
         COURSEWORK_VALIDATION, (0.80, 0.60, 0.90, 0.55, 0.88), chance=0.3, arm_image=0.2, seed=0.1, seed_class=0.1
     )
-    for spread in spreads:
-        truth, effect = base, effect_of(base, 0.05)
-        for _ in range(2):  # the effect that makes five points depends on the spread, and the spread on the effect
-            truth = with_spread_of_differences(truth, effect, spread)
-            effect = effect_of(truth, 0.05)
+    worlds = run(partial(_find_spread, base, spreads), len(spreads))
+    for spread, (truth, effect) in zip(spreads, worlds, strict=True):
         for everywhere in (False, True):
             outcomes = list(run(partial(_one_power, truth, effect, everywhere), studies))
             where = "at all four fractions" if everywhere else "at one fraction of four"
             least = 0.9 if spread <= 1.5 else 0.0
             yield Row(
-                f"power, 5 points {where}",
-                f"SD of paired differences {spread:g} points",
+                f"power, {where}",
+                f"paired differences with an SD of {spread:g} points",
                 float(np.mean(outcomes)),
                 studies,
                 least,
@@ -190,42 +197,50 @@ def power_rows(studies: int, run: Run, spreads: tuple[float, ...] = (1, 1.5, 2, 
 
 def calibrate(studies: int, coverage: int, power: int, processes: int) -> list[Row]:
     """All rows, printed as they come."""
-    console = Console(width=130)
+    console = Console(width=104)
     rows: list[Row] = []
     with ProcessPoolExecutor(processes) as pool:
 
         def run(function: Callable[[int], Any], count: int) -> Iterator[Any]:
-            return pool.map(function, range(count), chunksize=25)
+            return pool.map(function, range(count), chunksize=max(1, min(25, count // (4 * processes))))
 
+        few, fewer = max(coverage // 2, 1), max(coverage // 4, 1)
         for title, part in (
-            ("Studies without a true effect", familywise_rows(studies, run)),
+            ("Studies without a true effect that hold", familywise_rows(studies, run)),
             ("Coverage of nominal 95 % intervals, five seeds, nine basophils", coverage_rows(coverage, run, WORLDS)),
-            ("Coverage on the coursework's 1,728 validation images", coverage_rows(max(coverage // 4, 1), run, LARGE)),
-            ("Coverage with other numbers of seeds", coverage_rows(max(coverage // 2, 1), run, SEEDS)),
-            ("Coverage on images of few patients", coverage_rows(max(coverage // 4, 1), run, PATIENTS)),
+            ("Coverage on the coursework's 1,728 validation images", coverage_rows(fewer, run, LARGE)),
+            ("Coverage with other numbers of seeds", coverage_rows(few, run, SEEDS)),
+            ("Coverage on images of few patients", coverage_rows(fewer, run, PATIENTS)),
             (
-                "The same, had nobody known which images are of one patient",
-                coverage_rows(max(coverage // 4, 1), run, PATIENTS, grouped=False),
+                "The same, were it not known which images are of one patient",
+                coverage_rows(fewer, run, PATIENTS, grouped=False),
             ),
-            ("Power, 1,728 validation images, five seeds", power_rows(power, run)),
+            ("Power to find 5 points, 1,728 validation images, five seeds", power_rows(power, run)),
         ):
             began = time.perf_counter()
             made = list(part)
             console.print(_show(title, made, time.perf_counter() - began))
+            console.print()
             rows += made
     return rows
 
 
 def _show(title: str, rows: list[Row], seconds: float) -> Table:
-    table = Table(title=f"{title} ({seconds:.0f} s)", title_justify="left")
-    frame = pd.DataFrame([(row.part, row.case, row) for row in rows], columns=["part", "case", "row"])
-    wide = frame.pivot_table(index="case", columns="part", values="row", aggfunc="first", sort=False)
-    table.add_column("")
-    for part in wide.columns:
-        table.add_column(str(part), justify="right")
-    for case, cells in wide.iterrows():
-        shown = [f"{100 * row.share:.1f} %{'' if row.kept else ' !'}" for row in cells]
-        table.add_row(f"{case} (n = {cells.iloc[0].studies:,})", *shown)
+    """One part; "!" marks a promise that was not kept."""
+    table = Table(
+        title=f"{title}, % ({rows[0].studies:,} studies each, {seconds:.0f} s)",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("", no_wrap=True)
+    parts = list(dict.fromkeys(row.part for row in rows))
+    for part in parts:
+        table.add_column(part.removeprefix("coverage, ").removeprefix("power, "), justify="right")
+    for case in dict.fromkeys(row.case for row in rows):
+        cells = {row.part: row for row in rows if row.case == case}
+        table.add_row(case, *(f"{100 * cells[part].share:.1f}{' ' if cells[part].kept else '!'}" for part in parts))
     return table
 
 
@@ -234,7 +249,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--studies", type=int, default=2000, help="simulated studies without a true effect, per case")
     parser.add_argument("--coverage", type=int, default=1000, help="simulated studies per world (four intervals each)")
-    parser.add_argument("--power", type=int, default=400, help="simulated studies per spread")
+    parser.add_argument("--power", type=int, default=500, help="simulated studies per spread")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
     began = time.perf_counter()
