@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import struct
+import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -235,7 +236,10 @@ def _listed(names: Sequence[str]) -> str:
 def _unpickle(path: Path) -> dict[str, Tensor]:
     """Read a state dict that `torch.save` wrote, without executing anything in it."""
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # Of a file that is no state dict torch asks to report the protocol it guessed; the error below says what to do.
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGED_PICKLE as error:
         # The first sentence only: torch goes on to advise weights_only=False, which would run code from the file.
         reason = str(error).split(". ")[0].split("\n")[0] or type(error).__name__

@@ -385,6 +385,7 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
     assert not (tmp_path / "sprung").exists()
 
 
+@pytest.mark.filterwarnings("error")  # one clear error, no warning of torch's beside it
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=200) | st.binary(max_size=100).map(lambda rest: b"\x80\x02" + rest))
 def test_arbitrary_bytes_are_an_error_that_names_the_file(tmp_path: Path, content: bytes) -> None:

@@ -34,19 +34,16 @@ def test_a_training_step_at_the_published_crop_lowers_the_loss() -> None:
     images = torch.rand(2, 3, 224, 224, generator=stream(0, "images"))
     labels = torch.tensor([0, 4])
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
-    losses = []
-    for _ in range(2):
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(network(images), labels)
-        loss.backward()
-        assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[1] < losses[0]
+    loss = nn.functional.cross_entropy(network(images), labels)
+    loss.backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
+    optimizer.step()
+    with torch.no_grad():  # in training mode still: the same batch norm
+        assert nn.functional.cross_entropy(network(images), labels) < loss
 
 
 def test_the_published_validation_size_gives_one_logit_a_class() -> None:
-    network = ResidualClassifier().eval()
+    network = ResidualClassifier(width=4).eval()
     with torch.no_grad():
         logits = network(torch.rand(1, 3, 575, 575, generator=stream(0)))
     assert logits.shape == (1, 5)
