@@ -108,6 +108,7 @@ def tables(study: Study) -> list[Table]:
         _class_recall(study, "val"),
         _test(study),
         _class_recall(study, "test"),
+        _calibration(study),
         _controls(study),
         _winners(study),
         *tuning_tables(study),
@@ -281,6 +282,35 @@ def _test(study: Study) -> Table | None:
         NO_EVIDENCE,
     ]
     return Table("test_metrics", "Test metrics", _sentences(caption), frame, columns)
+
+
+def _calibration(study: Study) -> Table | None:
+    from analysis.calibration import BINS, calibration
+
+    frame = calibration(study)
+    if not len(frame):
+        return None
+    columns = (
+        Column("Subset", "subset"),
+        Column("Arm", "setting"),
+        Column("Of", "kind"),
+        Column("Temperature", "temperature", form="share"),
+        Column("ECE %", "ece", form="percent"),
+        Column("ECE % calibrated", "ece_tempered", form="percent"),
+        Column("Loss", "loss", form="score"),
+        Column("Loss calibrated", "loss_tempered", form="score"),
+        Column("n", "runs", form="count"),
+    )
+    split = str(frame["split"].iloc[0])
+    caption = [
+        f"Whether {'test' if split == 'test' else 'validation'} probabilities keep their word. ECE: expected calibration error, "
+        f"the mean gap between confidence and accuracy over {BINS} bins; with few images it is above zero by chance alone. "
+        "Loss: cross-entropy, natural logarithm. Calibrated: logits divided by the temperature that was fitted on the validation "
+        "images; it changes no answer. Single run: mean over n runs; ensemble: of the mean probabilities of the n runs. "
+        f"Winners and epochs by {metric_title(study.metric)}.",
+        OPTIMISTIC if split == "val" else "",
+    ]
+    return Table("calibration", "Calibration of the probabilities", _sentences(caption), frame, columns, detail=True)
 
 
 def _controls(study: Study) -> Table | None:

@@ -19,6 +19,7 @@ from analysis.figures.learning_curves import TRIALS_PER_PANEL, learning_curves
 from analysis.figures.paired_difference import paired_difference
 from analysis.figures.parallel_coordinates import LINES, parallel_coordinates
 from analysis.figures.pretraining_curves import pretraining_curves
+from analysis.figures.reliability import reliability
 from analysis.figures.response import TRIALS_PER_ARM, response
 from analysis.figures.rungs import rungs
 from analysis.figures.tuning_curves import tuning_curves
@@ -164,6 +165,14 @@ def _recall_caption(study: Study) -> str:
     )
 
 
+def _reliability_caption(study: Study) -> str:
+    return (
+        "Answers of all confirmed runs of an arm by their confidence, the probability of the class that was named, in ten bins: "
+        "below the diagonal they are surer than they are right. Solid: as trained; dotted: divided by the temperature that was "
+        f"fitted on the validation images of each run. The larger a mark, the more answers. {_where(study)}"
+    )
+
+
 def _timeline_caption(study: Study) -> str:
     table = worker_timeline_table(study)
     share = busy_share(table)
@@ -198,6 +207,7 @@ FIGURES: dict[str, FigureKind] = {
     "recall_heatmap": FigureKind("Recall of each class", recall_heatmap, _recall_caption, "classes"),
     "confusion_shares": FigureKind("Confusion matrices, percent", confusion_shares, _shares_caption, "classes"),
     "confusion_counts": FigureKind("Confusion matrices, images", confusion_counts, _counts_caption, "classes"),
+    "reliability": FigureKind("Confidence and right answers", reliability, _reliability_caption, "classes"),
     "with_without_curves": FigureKind(
         "Training without and with pretraining", with_without_curves, _pair_caption, "training"
     ),

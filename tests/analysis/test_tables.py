@@ -39,6 +39,7 @@ def test_a_finished_study_has_the_tables_of_the_report(finished: Path) -> None:
         "validation_recall",
         "test_metrics",
         "test_recall",
+        "calibration",
         "winners",
         "budget_search",
         "budget_confirm",
@@ -182,7 +183,7 @@ def test_every_table_with_chosen_runs_names_the_metric_of_the_choice(
     directory.config["search"]["metric"] = metric
     made = named(directory.save())
     chosen = {name for name in made if not name.startswith("budget")}
-    assert len(chosen) == 18
+    assert len(chosen) == 19
     for name in chosen:
         assert re.search(rf"(by|best) validation {words}", made[name].caption), name
 
