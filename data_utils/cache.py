@@ -8,9 +8,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +20,7 @@ from data_utils.arrays import VERSION, ImageArrays, open_arrays
 from data_utils.config import DataConfig, cache_root
 from data_utils.decoding import content_hash, reduce_image
 from data_utils.errors import DataError, UnreadableImage
+from data_utils.prefetch import work_ahead
 from data_utils.sources import Item, Source, Split, open_source
 from data_utils.splits import join_units, set_aside
 
@@ -310,22 +309,8 @@ def _store(
 
 
 def _decode_in_order(config: DataConfig, source: Source, chosen: Sequence[int]) -> Iterator[tuple[int, _Decoded]]:
-    """Decode in several threads (Pillow releases the interpreter lock) with a bounded number of images in memory."""
-    workers = min(8, os.cpu_count() or 1)
-    waiting: deque[tuple[int, Future[_Decoded]]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for i in chosen:
-                waiting.append((i, pool.submit(_decode, config, source, i)))
-                if len(waiting) >= 4 * workers:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            while waiting:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        finally:
-            for _, future in waiting:
-                future.cancel()
+    """Decode in several threads, with a bounded number of images in memory."""
+    return work_ahead(lambda i: _decode(config, source, i), chosen)
 
 
 def _decode(config: DataConfig, source: Source, i: int) -> _Decoded:
