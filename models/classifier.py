@@ -107,6 +107,11 @@ class ResidualClassifier(nn.Module):
                 if frozen:
                     layer.eval()
 
+    @property
+    def last_stage(self) -> nn.Module:
+        """The layer whose output `feature_maps` returns, for hooks."""
+        return self.layer3
+
     def feature_maps(self, x: Tensor) -> Tensor:
         """Last feature maps, after a ReLU: float (B, 3, H, W) to (B, 4 * width, ceil(H / 4), ceil(W / 4))."""
         stem = self.relu(self.bn1(self.conv1(x)))

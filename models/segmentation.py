@@ -63,7 +63,7 @@ class SegmentationTask:
         chosen = stream(0, "segmentation") if generator is None else generator
         self.head = SegmentationHead(classifier.feature_size, classifier.width, chosen)
         self._maps: Tensor | None = None
-        classifier.layer3.register_forward_hook(self._keep)
+        classifier.last_stage.register_forward_hook(self._keep)
 
     def loss(self, rows: Tensor, shares: Tensor) -> Tensor:
         """Loss of the images that the classifier has just seen in training mode.

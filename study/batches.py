@@ -117,7 +117,7 @@ class ImageBatches:
         chunks = []
         for height, width in np.unique(shapes, axis=0):
             members = np.flatnonzero((shapes == (height, width)).all(axis=1))
-            count = max(1, min(_SCORED_AT_ONCE, _PIXELS_AT_ONCE // int(height * width)))
+            count = scored_at_once(int(height), int(width))
             chunks += [
                 (members[start : start + count], (int(height), int(width))) for start in range(0, len(members), count)
             ]
@@ -130,6 +130,11 @@ class ImageBatches:
     def _pixels(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         pixels, sizes = self.arrays.batch(rows)
         return torch.from_numpy(pixels).to(self._device), torch.from_numpy(sizes)
+
+
+def scored_at_once(height: int, width: int) -> int:
+    """Images of a batch without gradient, for images of this size in px."""
+    return max(1, min(_SCORED_AT_ONCE, _PIXELS_AT_ONCE // (height * width)))
 
 
 def choose_device() -> torch.device:

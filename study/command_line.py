@@ -209,6 +209,40 @@ def explore(
         typer.echo("Ended.")
 
 
+@app.command()
+def predict(
+    run_: RunArgument,
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGES...", help="Image files, folders with all that is below them, or globs."),
+    ],
+    root: RootOption = _ROOT,
+    arm: Annotated[
+        str | None, typer.Option("--arm", help="Such as WBC_100/sum; the best on validation without it.")
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="Of one confirmed run; without it the mean probabilities of all of the arm."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="File for all probabilities: .csv or .parquet.")] = None,
+    overlays: Annotated[
+        Path | None,
+        typer.Option(
+            "--overlays", help="Folder for a picture of each image with what speaks for its class (Grad-CAM)."
+        ),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="cpu or cuda; without it the GPU where there is one.")
+    ] = None,
+) -> None:
+    """Classify new images with an arm's confirmed models. Not for diagnosis."""
+    from study.predict_command import run_predict
+
+    directory = _find_run(run_, root)
+    if not run_predict(directory, images, arm=arm, seed=seed, out=out, overlays=overlays, device=device):
+        raise typer.Exit(FAILED)
+
+
 @app.command("export-tracking")
 def export_tracking(
     run_: RunArgument,

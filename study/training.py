@@ -16,8 +16,6 @@ from torch.nn.functional import cross_entropy
 from analysis.metrics import confusion_metrics
 from data_utils.fractions import select_fraction
 from models.checkpoints import load_state, save_state
-from models.classifier import ResidualClassifier
-from models.encoders import CAM16_MEAN, CAM16_STD
 from models.errors import WeightsError
 from models.fusion import FusedClassifier
 from models.initialisation import stream
@@ -25,6 +23,7 @@ from models.segmentation import DOWNSAMPLING, SegmentationTask
 from study.batches import ImageBatches
 from study.config import StudyConfig
 from study.imbalance import balanced_order, natural_order, subset_weights
+from study.networks import build_network
 from study.trial import EpochReport, Predictions, TrialSpec
 from study.trial_latents import PublishedNoise, StudyFeatures, TrialLatents
 
@@ -104,15 +103,12 @@ class TrainingRun:
         return stream(self.spec.seed, *own, *names)
 
     def _build_model(self, features: StudyFeatures) -> FusedClassifier:
-        arm, model = self.spec.arm, self._config.model
-        classifier = ResidualClassifier(self._classes, model.width, self._stream("classifier"), model.norm_momentum)
+        arm = self.spec.arm
+        model = build_network(self._config, arm, self._classes, self._latents.sizes, self._stream)
         if arm.fusion == "finetune":
             (network,) = arm.networks.values()
-            classifier.start_from(features.classifiers[network])
-            return FusedClassifier(classifier, {}, "off", normalisation=(CAM16_MEAN, CAM16_STD))
-        return FusedClassifier(
-            classifier, self._latents.sizes, arm.fusion if arm.fuses_latents else "off", self._stream("fusion")
-        )
+            model.classifier.start_from(features.classifiers[network])
+        return model
 
     @property
     def epoch(self) -> int:

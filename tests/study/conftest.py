@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from PIL import Image
 
 from analysis.schema import TABLES
 from analysis.segments import read_segments
 from data_utils.cache import prepare
 from data_utils.config import DataConfig
 from study.arms import Arm
+from study.configuration import check_config, read_yaml
 from study.points import FixedPoints
 from study.records import RecordWriter
 from study.trial import EpochReport, TrialSpec
@@ -104,3 +106,15 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr + done.stdout
     (folder / "output.txt").write_text(done.stdout)
     return folder / "runs" / "tiny"
+
+
+@pytest.fixture(scope="session")
+def calm_images(calm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The test images of the calm study as files, ``<Class>/<content hash>.png``."""
+    folder = tmp_path_factory.mktemp("calm_images")
+    arrays = prepare(check_config(read_yaml(calm / "study.yaml"), "study.yaml").data, "wbc")
+    for row in arrays.indices("test"):
+        path = folder / arrays.classes[arrays.labels[row]] / f"{arrays.hashes[row]}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(arrays.image(row)).save(path)
+    return folder

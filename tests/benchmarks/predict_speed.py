@@ -1,0 +1,60 @@
+"""Images per second of `wbc-study predict` against the bare forward pass of the same models on tensors in memory.
+
+    python -m tests.benchmarks.predict_speed RUN IMAGES [ARM]
+
+Both are measured alternately, several times; what is compared is the time for all images, decoding included.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from analysis import load_study
+from study.batches import choose_device
+from study.configuration import check_config
+from study.confirmed import choose_arm, load_confirmed
+from study.image_files import FileBatches, find_images
+from study.prediction import predict
+from study.run_directory import RunDirectory
+
+REPEATS = 5
+IMAGES = 400
+
+
+def main(run: str, images: str, arm: str | None = None) -> None:
+    """Print the two speeds and their ratio, the median of the repeats."""
+    directory = RunDirectory(Path(run))
+    study = load_study(run)
+    arm = choose_arm(study, arm)
+    config = check_config(study.config, run)
+    found = find_images([images])
+    # Spread over all classes, whatever they are sorted by.
+    paths = found[:: max(1, len(found) // IMAGES)][:IMAGES]
+    device = choose_device()
+    for seed in (None, int(study.confirmed.loc[study.confirmed["arm"] == arm, "seed"].iloc[0])):
+        runs = study.confirmed[(study.confirmed["arm"] == arm) & (seed is None or study.confirmed["seed"] == seed)]
+        models = load_confirmed(directory, config, runs, study.classes).to(device)
+        batches = [batch.images for batch in FileBatches(paths, config.data, device)]
+        bare, whole = [], []
+        for _ in range(REPEATS):
+            began = time.perf_counter()
+            with torch.no_grad():
+                for batch in batches:
+                    models(batch).cpu()
+            bare.append(time.perf_counter() - began)
+            whole.append(predict(directory, paths, arm=arm, seed=seed).seconds)
+        ratio = np.median(np.array(whole) / np.array(bare))
+        print(
+            f"{arm}, {len(runs)} model{'s' if len(runs) > 1 else ''}, {len(paths)} images, {device}: predict"
+            f" {len(paths) / np.median(whole):,.0f} images/s, bare forward pass {len(paths) / np.median(bare):,.0f} images/s,"
+            f" ratio of their times {ratio:.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
