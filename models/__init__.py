@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from models.errors import WeightsError
     from models.fusion import FusedClassifier
     from models.initialisation import initialise, stream
+    from models.optimiser import Adam
     from models.segmentation import SegmentationTask
 
 __all__ = [
+    "Adam",
     "Autoencoder",
     "Encoder",
     "FusedClassifier",
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 _MODULE_OF = {
+    "Adam": "optimiser",
     "Autoencoder": "autoencoder",
     "Encoder": "encoders",
     "FusedClassifier": "fusion",

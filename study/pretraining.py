@@ -23,6 +23,7 @@ from models.classifier import ResidualClassifier
 from models.encoders import CAM16_MEAN, CAM16_STD, Encoder
 from models.errors import WeightsError
 from models.initialisation import initialise, stream
+from models.optimiser import Adam
 from models.segmentation import DOWNSAMPLING, SegmentationTask
 from study.arms import RANDOM_SUFFIX, Arm
 from study.batches import ImageBatches, choose_device
@@ -188,11 +189,10 @@ class _Pretraining:
             self._segmentation = SegmentationTask(network, stream(config.seed, "pretrain", encoder, "segmentation"))
             self._segmentation.head.to(self._device)
         self._network = network.to(self._device)
-        self._optimiser = torch.optim.Adam(
+        self._optimiser = Adam(
             [*network.parameters(), *(self._segmentation.head.parameters() if self._segmentation else ())],
-            lr=self._settings.learning_rate,
-            weight_decay=self._settings.weight_decay,
-            foreach=True,
+            self._settings.learning_rate,
+            self._settings.weight_decay,
         )
         self._schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self._optimiser, mode="min", factor=_FACTOR, patience=_PATIENCE, min_lr=_SMALLEST_RATE

@@ -19,6 +19,7 @@ from models.checkpoints import load_state, save_state
 from models.errors import WeightsError
 from models.fusion import FusedClassifier
 from models.initialisation import stream
+from models.optimiser import Adam
 from models.segmentation import DOWNSAMPLING, SegmentationTask
 from study.batches import ImageBatches
 from study.config import StudyConfig
@@ -79,9 +80,7 @@ class TrainingRun:
         self._model = model.to(device).to(memory_format=torch.channels_last)
         parameters = [*model.parameters(), *(self._segmentation.head.parameters() if self._segmentation else ())]
         self._parameters = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-        self._optimiser = torch.optim.Adam(
-            parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay, foreach=True
-        )
+        self._optimiser = Adam(parameters, spec.learning_rate, spec.weight_decay)
         self._schedule = (
             torch.optim.lr_scheduler.ReduceLROnPlateau(
                 self._optimiser,
