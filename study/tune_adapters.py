@@ -109,6 +109,12 @@ class ArmScheduler(_KeptInMemory, FIFOScheduler):
             raise
         return str(TrialScheduler.CONTINUE if decision == CONTINUE else TrialScheduler.STOP)
 
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """None: Tune then starts waiting trials in the order in which they were handed out.
+
+        Ray's own answer is the same trial, found by looking through all trials of the experiment at every step of its loop.
+        """
+
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Keep the reason of a failure; Tune tells the searcher right after, without it."""
         with suppress(OSError):

@@ -67,6 +67,12 @@ def test_scheduler_acts_as_the_queue_decides(decision, action):
     assert scheduler.on_trial_result(None, SimpleNamespace(trial_id="t1"), {REPORT: object()}) == action
 
 
+def test_choosing_the_next_trial_does_not_look_through_all_trials():
+    # Tune asks at every step of its loop: with thousands of trials the driver would do little else.
+    _, _, scheduler = adapters()
+    assert scheduler.choose_trial_to_run(None) is None
+
+
 def test_the_queue_hears_of_a_failure_with_its_traceback(tmp_path):
     book, search, scheduler = adapters()
     search.suggest("t1")
