@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 import uuid
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -470,14 +471,13 @@ class _Run:
             records.compact()
             # One object for all: what it reads and judges once, the report and the terminal need again.
             study = load_study(self._directory.folder)
+            # The manifest is part of the report: with it the study is complete, and it says so.
+            study.manifest["phases"]["report"] |= {"state": "complete", "ended_at": time.time()}
             tell(str(write_report(study)))
             for tracker in self._trackers():
                 from analysis.tracking.export import export_tracking
 
                 tell(str(export_tracking(study, tracker)))
-        # The manifest is part of the report: say there too that the study is complete.
-        study.manifest = self._directory.read_manifest()
-        write_report(study)
         return study
 
 
