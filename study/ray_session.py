@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import chdir, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -71,8 +72,29 @@ def ray_session(address: str | None) -> Iterator[None]:
         # The caller of the Python interface has set up Ray; it stays theirs.
         yield
         return
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     on_termination = signal.getsignal(signal.SIGTERM)
+    # Ray puts the driver's working directory first where its workers look for modules, and a user may well have a folder
+    # `models` of their own there. Our paths are absolute, and this folder holds no modules.
+    with chdir(sys.prefix):
+        _join_ray(address)
+    watching = _watch_daemons() if address is None and is_supervised() else nullcontext()
+    if threading.current_thread() is threading.main_thread():
+        # Ray's own handler would end the process with status 15.
+        signal.signal(signal.SIGTERM, on_termination)
+    try:
+        with watching:
+            yield
+    except (RayError, TuneError) as error:
+        raise RayLost(f"Ray failed ({type(error).__name__}: {str(error).strip().splitlines()[-1]})") from error
+    finally:
+        ray.shutdown()
+
+
+def _join_ray(address: str | None) -> None:
+    """Start Ray on this machine, or join a cluster."""
+    import ray
+
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     if address is None:
         try:
             # `local`: a cluster that happens to run on this machine is somebody else's.
@@ -87,17 +109,6 @@ def ray_session(address: str | None) -> Iterator[None]:
             raise UsageError(
                 f"--address {address}: no Ray cluster answers there ({error}). Start one with `ray start --head`"
             ) from error
-    watching = _watch_daemons() if address is None and is_supervised() else nullcontext()
-    if threading.current_thread() is threading.main_thread():
-        # Ray's own handler would end the process with status 15.
-        signal.signal(signal.SIGTERM, on_termination)
-    try:
-        with watching:
-            yield
-    except (RayError, TuneError) as error:
-        raise RayLost(f"Ray failed ({type(error).__name__}: {str(error).strip().splitlines()[-1]})") from error
-    finally:
-        ray.shutdown()
 
 
 @contextmanager
@@ -156,4 +167,4 @@ def count_slots(resources: ResourcesConfig) -> int:
         raise UsageError(
             f"a trial reserves {resources.cpu} CPU and {gpu:g} GPU (resources.cpu, resources.gpu), nodes have {has}. Lower them"
         )
-    return min(slots, resources.workers) if isinstance(resources.workers, int) and resources.workers else slots
+    return min(slots, resources.workers) if isinstance(resources.workers, int) else slots

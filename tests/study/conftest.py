@@ -100,9 +100,13 @@ def small_arrays(small_data: DataConfig):
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run directory of a tiny study that ran without interruption; ``output.txt`` beside the runs has what it printed."""
     folder = tmp_path_factory.mktemp("calm")
-    done = subprocess.run(
-        command("run", write_tiny(folder), "--root", folder / "runs"), capture_output=True, text=True, check=False
-    )
+    # Modules of somebody's own with our names, where the command is given: neither it nor Ray's workers may take them for ours.
+    elsewhere = folder / "elsewhere"
+    for name in ("analysis", "data_utils", "models", "study"):
+        (elsewhere / name).mkdir(parents=True)
+        (elsewhere / name / "__init__.py").write_text("raise RuntimeError('not ours')\n")
+    python, *arguments = command("run", write_tiny(folder), "--root", folder / "runs")
+    done = subprocess.run([python, "-P", *arguments], cwd=elsewhere, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
     (folder / "output.txt").write_text(done.stdout)
     return folder / "runs" / "tiny"
