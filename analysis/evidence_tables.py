@@ -13,6 +13,7 @@ from analysis.claims import check_answers
 from analysis.comparison import OFF, setting_of, setting_title
 from analysis.errors import StudyError
 from analysis.evidence import SPLIT_TITLES, arm_intervals, describe_groups
+from analysis.hyperparameters import hyperparameter_title
 from analysis.intervals import METRICS, exact_mcnemar, wilson_interval
 from analysis.metrics import METRIC_TITLES, confusion_metrics, count_confusion, metric_title
 from analysis.power import SEEDS, detectable
@@ -253,17 +254,17 @@ def _edges(study: Study) -> Table | None:
     frame = winners_at_edges(study)
     if not len(frame):
         return None
-    frame["name"] = frame["hyperparameter"].str.replace("_", " ")
+    frame["name"] = [hyperparameter_title(name) for name in frame["hyperparameter"]]
     columns = (
         Column("Arm", "arm"),
         Column("Setting", "name"),
-        Column("Winner", "value", form="scientific"),
-        Column("Searched", "low", "high", "scientific_range"),
+        Column("Winner", "value", form="number"),
+        Column("Searched", "low", "high", "number_range"),
         Column("Edge", "side"),
     )
     caption = (
-        "Warning: these winners lie at the end of what was searched (a grid's outer value, or the outer 5 % of a range on its "
-        "logarithmic scale). A better value may lie beyond: widen the range and search again."
+        "Warning: these winners lie at the end of what was searched (the outer value of a list, or the outer 5 % of a range on "
+        "the scale that it is searched on). A better value may lie beyond: widen the range and search again."
     )
     return Table("edges", "Winners at the edge of their range", caption, frame, columns)
 

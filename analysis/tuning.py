@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,13 +12,14 @@ import pandas as pd
 
 from analysis.comparison import setting_of
 from analysis.errors import StudyError
+from analysis.hyperparameters import hyperparameter_title
 from analysis.intervals import CONFIDENCE
 
 if TYPE_CHECKING:
     from analysis.study import Study
 
 EDGE = 0.05
-"""A winner within this share of a range's logarithmic length from its end lies at the edge."""
+"""A winner within this share of a range's length (logarithmic where it is searched so) from its end lies at the edge."""
 
 HYPERPARAMETERS = ("learning_rate", "weight_decay")
 
@@ -105,20 +107,27 @@ def why_no_tuning_curves(study: Study) -> str:
 
 
 def winners_at_edges(study: Study) -> pd.DataFrame:
-    """Winners whose learning rate or weight decay lies at the end of what was searched: better ones may lie beyond.
+    """Winners of which a searched value lies at the end of what was searched: better ones may lie beyond.
 
-    In a grid the edge is the lowest and highest value, of at least two; in a range, the outer 5 % of its logarithmic length.
+    In a grid, and among choices that are numbers, the edge is the lowest and highest value, of at least two; in a range, the
+    outer 5 % of its length (logarithmic where it is searched so). 0 is no edge: nothing lies below. Settings that make
+    no difference to an arm (the weight of masks without masks) are left out.
 
     Returns:
-        One row per arm and hyperparameter at an edge: fraction, subset, arm, hyperparameter, value, low, high (of what was
-        searched), side ("lower", "upper"), sentence. Ordered by fraction, arm.
+        One row per arm and hyperparameter at an edge: fraction, subset, arm, hyperparameter (``learning_rate``,
+        ``weight_decay``, or as in ``search.also``), value, low, high (of what was searched), side ("lower", "upper"), sentence.
+        Ordered by fraction, arm.
     """
-    search = _search(study)
+    axes = _searched_axes(_search(study))
     rows = []
     for winner in study.winners().to_dict("records"):
-        for name in HYPERPARAMETERS:
-            value = float(winner[name])
-            bounds, side = _edge(search, name, value)
+        for name, axis in axes.items():
+            found = winner.get(name)
+            # Trials from before the setting was searched have no value of it.
+            if found is None or pd.isna(found) or not _has_setting(study, winner, name):
+                continue
+            value = float(found)
+            side = axis.side(value)
             if side:
                 rows.append(
                     {
@@ -127,12 +136,12 @@ def winners_at_edges(study: Study) -> pd.DataFrame:
                         "arm": winner["arm"],
                         "hyperparameter": name,
                         "value": value,
-                        "low": bounds[0],
-                        "high": bounds[1],
+                        "low": axis.low,
+                        "high": axis.high,
                         "side": side,
                         "sentence": (
-                            f"{winner['arm']}: the winner's {name.replace('_', ' ')} {value:.3g} lies at the {side} edge of "
-                            f"what was searched ({bounds[0]:.3g} to {bounds[1]:.3g}); a better one may lie beyond."
+                            f"{winner['arm']}: the winner's {hyperparameter_title(name)} {value:.3g} lies at the {side} edge "
+                            f"of what was searched ({axis.low:.3g} to {axis.high:.3g}); a better one may lie beyond."
                         ),
                     }
                 )
@@ -140,20 +149,63 @@ def winners_at_edges(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _edge(search: Mapping[str, Any], name: str, value: float) -> tuple[Sequence[float], str]:
-    """What was searched, and at which edge of it the value lies: "lower", "upper" or "" for neither."""
-    if search.get("mode") == "grid":
-        points = sorted(float(point) for point in search.get(f"grid_{name}") or ())
-        if len(points) < 2:
-            return (value, value), ""
-        side = "lower" if value <= points[0] else "upper" if value >= points[-1] else ""
-        return (points[0], points[-1]), side
-    bounds = [float(bound) for bound in search.get(name) or ()]
-    if len(bounds) != 2 or bounds[0] >= bounds[1]:
-        return (value, value), ""
-    low, high = math.log(bounds[0]), math.log(bounds[1])
-    place = (math.log(value) - low) / (high - low)
-    return bounds, "lower" if place <= EDGE else "upper" if place >= 1 - EDGE else ""
+def _has_setting(study: Study, winner: Mapping[Any, Any], name: str) -> bool:
+    """Whether a searched setting makes a difference to the arm that won with it."""
+    if name == "training.segmentation_weight":
+        return bool(winner["segmentation"])
+    if name == "training.effective_beta":
+        training = study.config.get("training")
+        configured = training.get("loss_weights") if isinstance(training, Mapping) else None
+        return bool(winner.get("training.loss_weights", configured) == "effective")
+    return True
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """What was searched of one hyperparameter; `low` < `high`."""
+
+    low: float
+    high: float
+    listed: bool
+    """Whether values were listed, not a range."""
+    logarithmic: bool = False
+
+    def side(self, value: float) -> str:
+        """At which edge the value lies: "lower", "upper" or "" for neither."""
+        if self.listed:
+            place = 0.0 if value <= self.low else 1.0 if value >= self.high else 0.5
+        elif self.logarithmic:
+            place = math.log(value / self.low) / math.log(self.high / self.low)
+        else:
+            place = (value - self.low) / (self.high - self.low)
+        # None of these settings can be negative.
+        lower = place <= EDGE and self.low > 0
+        return "lower" if lower else "upper" if place >= 1 - EDGE else ""
+
+
+def _searched_axes(search: Mapping[str, Any]) -> dict[str, _Axis]:
+    """Hyperparameter -> what was searched; without those of a single value or of words."""
+    axes: dict[str, _Axis | None] = {}
+    for name in HYPERPARAMETERS:
+        if search.get("mode") == "grid":
+            axes[name] = _list_axis(search.get(f"grid_{name}"))
+        elif search.get(name):
+            low, high = search[name]
+            axes[name] = _Axis(float(low), float(high), listed=False, logarithmic=True)
+    also = search.get("also")
+    for name, axis in sorted(also.items()) if isinstance(also, Mapping) else ():
+        if isinstance(axis, Mapping):
+            axes[name] = _Axis(float(axis["low"]), float(axis["high"]), listed=False, logarithmic=bool(axis.get("log")))
+        else:
+            axes[name] = _list_axis(axis)
+    return {name: axis for name, axis in axes.items() if axis is not None and axis.low < axis.high}
+
+
+def _list_axis(values: Sequence[Any] | None) -> _Axis | None:
+    """Listed numbers; None where there are none, or words among them."""
+    if not values or not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        return None
+    return _Axis(float(min(values)), float(max(values)), listed=True)
 
 
 def _search(study: Study) -> Mapping[str, Any]:

@@ -99,8 +99,8 @@ def test_edges_and_tuning_curves_appear_where_they_exist(run_directory: Make) ->
     assert made["edges"].display().iloc[0].tolist() == [
         "WBC_1/off",
         "learning rate",
-        "1.00e-03",
-        "1.00e-03 to 1.00e-01",
+        "0.001",
+        "0.001 to 0.1",
         "lower",
     ]
     assert made["tuning_curves"].display()["Trials"].tolist() == ["1", "2"]

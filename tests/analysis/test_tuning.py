@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -109,3 +110,35 @@ def test_the_ends_of_a_grid_are_edges_unless_it_is_one_point(run_directory: Make
     directory.trial("b", fusion="sum", correct=[20], learning_rate=1e-3)
     edges = winners_at_edges(load_study(directory.save()))
     assert edges[["arm", "hyperparameter", "side"]].to_numpy().tolist() == [["WBC_1/off", "learning_rate", "upper"]]
+
+
+def test_edges_of_further_settings_count_where_the_arm_has_them(run_directory: Make) -> None:
+    directory = run_directory()
+    directory.config["search"] |= {
+        "mode": "tpe",
+        "learning_rate": [1e-4, 1e-2],
+        "weight_decay": [1e-6, 1e-2],
+        "also": {
+            "training.segmentation_weight": {"low": 0.1, "high": 1.0, "log": True},
+            "training.effective_beta": [0.0, 0.9, 0.999],
+            "training.loss_weights": ["none", "inverse", "effective"],
+        },
+    }
+
+    def won(name: str, arm: str, weight: float, beta: float, loss_weights: str, **more: Any) -> None:
+        values = {"training.segmentation_weight": weight, "training.effective_beta": beta}
+        settings = json.dumps(values | {"training.loss_weights": loss_weights}, sort_keys=True)
+        directory.trial(name, correct=[20], settings=settings, **more)
+        for row in directory.rows["trials"][-2:]:
+            row["arm"] = arm
+
+    won("a", "WBC_1/off", 0.99, 0.999, "inverse")  # neither masks nor effective numbers
+    won("b", "WBC_1/off+masks", 0.99, 0.0, "effective", segmentation="masks")  # 0 is no edge
+    won("c", "WBC_1/sum", 0.99, 0.999, "effective", fusion="sum")
+    won("d", "WBC_1/sum+masks", 0.3, 0.9, "effective", fusion="sum", segmentation="masks")
+    edges = winners_at_edges(load_study(directory.save(parquet=True)))
+    assert edges[["arm", "hyperparameter", "side"]].to_numpy().tolist() == [
+        ["WBC_1/off+masks", "training.segmentation_weight", "upper"],
+        ["WBC_1/sum", "training.effective_beta", "upper"],
+    ]
+    assert "the winner's segmentation weight 0.99 lies at the upper edge" in edges["sentence"].iloc[0]
