@@ -323,6 +323,8 @@ def _conclusion(row: Mapping[str, Any], verdict: str, against: Mapping[str, bool
         return (
             f"The control {row['control']} is above off." if verdict == GAIN else "No evidence that this control gains."
         )
+    if row["kind"] == "masks":
+        return "A gain from masks." if verdict == GAIN else "No evidence that masks help."
     return {
         (True, True): "A gain: it beats both off and random encoders.",
         (True, False): "No evidence of a gain: it beats off, but not random encoders.",

@@ -126,6 +126,17 @@ def test_arms_that_learn_from_masks_meet_baselines_that_do() -> None:
     assert frame["verdict"].tolist() == [GAIN] * 4 + [NO_EVIDENCE] * 3
 
 
+def test_the_sentence_on_masks_says_what_its_verdict_says() -> None:
+    for right, verdict, words in (
+        (0.9, GAIN, "A gain from masks."),
+        (0.7, NO_EVIDENCE, "No evidence that masks help."),
+    ):
+        masked = replace(arm(right, draw=1), arm="WBC_10/off+masks", segmentation="masks")
+        row = judged(arm(0.7), masked).iloc[0]
+        assert (row["kind"], row["verdict"]) == ("masks", verdict)
+        assert words in row["sentence"]
+
+
 def test_common_seeds_are_paired_and_the_sentence_says_so() -> None:
     row = judged(arm(0.7), arm(0.8, fusion="sum", draw=1, seeds=(2, 4, 9))).loc[("WBC_10/sum", "WBC_10/off")]
     alone = judged(arm(0.7, seeds=(2, 4)), arm(0.8, fusion="sum", draw=1, seeds=(2, 4))).iloc[0]
