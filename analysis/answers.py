@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -83,8 +84,17 @@ def read_answers(study: Study, split: str | None = None) -> Answers:
             f"{len(confirmed)} confirmed runs. Restore the records, or run the study again."
         )
     labels, groups, predicted = _pair(study, predictions)
+    return Answers(split, study.classes, labels, collect_arms(confirmed, predicted), groups)
+
+
+def collect_arms(confirmed: pd.DataFrame, predicted: Mapping[str, Integers]) -> tuple[ArmAnswers, ...]:
+    """The answers of runs by their arms, ordered by fraction, then name.
+
+    Args:
+        confirmed: Rows of `Study.confirmed`; one without answers (not written yet) is left out.
+        predicted: Trial id -> the most probable class of each image, (N,), of the same images for all.
+    """
     arms = []
-    # A run whose predictions are not written yet is not there yet.
     predicted_runs = confirmed[confirmed["trial_id"].isin(predicted)].sort_values(
         ["fraction", "arm", "seed"], kind="stable"
     )
@@ -103,7 +113,7 @@ def read_answers(study: Study, split: str | None = None) -> Answers:
                 segmentation=str(first.get("segmentation", "")),
             )
         )
-    return Answers(split, study.classes, labels, tuple(arms), groups)
+    return tuple(arms)
 
 
 def _pair(study: Study, predictions: pd.DataFrame) -> tuple[Integers, Integers | None, dict[str, Integers]]:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 GAIN, NO_EVIDENCE, LOSS = "gain", "no evidence of a gain", "loss"
 """The verdicts."""
 
-SPLIT_TITLES = {"test": "test", "val": "validation"}
+SPLIT_TITLES = {"test": "test", "val": "validation", "outside": "out-of-domain"}
+"""Words for where answers come from; ``outside`` is another data set, see `analysis.evaluations`."""
 
 OPTIMISTIC_VERDICT = "Optimistic: these validation images also chose the settings and epochs."
 """Goes with every verdict of a study without test images."""

@@ -42,7 +42,7 @@ def evidence_tables(study: Study) -> list[Table]:
         reason = str(error).removeprefix(f"{study.path}: ").replace(f"{study.path}/", "")
         frame = pd.DataFrame(columns=_VERDICTS)
         return [Table("verdicts", "Verdicts: accuracy", reason, frame, _verdict_columns("points"))]
-    made = [_verdict_table(judged, answers, metric) for metric in METRICS]
+    made = [verdict_table(judged, answers, metric) for metric in METRICS]
     made.append(_claims(answers))
     made += [_intervals(answers, metric) for metric in METRICS]
     made += [_detectable(judged), _seed_recalls(answers), _seed_tests(answers)]
@@ -74,7 +74,8 @@ def _verdict_columns(form: str) -> tuple[Column, ...]:
     )
 
 
-def _verdict_table(judged: pd.DataFrame, answers: Answers, metric: str) -> Table:
+def verdict_table(judged: pd.DataFrame, answers: Answers, metric: str) -> Table:
+    """The verdicts of `analysis.evidence.judge` on one metric of these answers."""
     frame = judged[judged["metric"] == metric].reset_index(drop=True)
     frame["baseline_setting"] = _baseline_titles(frame)
     name = "verdicts" if metric == METRICS[0] else f"verdicts_{metric}"

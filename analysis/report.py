@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from analysis.errors import StudyError
+from analysis.evaluation_tables import PREFIX
 from analysis.export import write_tables
 from analysis.figures.gallery import CaptionedFigure, gallery
 from analysis.figures.style import percent_name
@@ -28,6 +29,7 @@ from analysis.tables import MISSING, Table, tables
 SECTIONS = {
     "results": "Results",
     "classes": "Classes",
+    "outside": "Out of domain",
     "training": "Training",
     "search": "Search",
     "pretraining": "Pretraining",
@@ -168,7 +170,7 @@ def render_page(
     sections = []
     for section, title in SECTIONS.items():
         shown = [figure for figure in figures if figure.section == section]
-        listed = [table for table in made if _TABLE_SECTIONS.get(table.name, "results") == section]
+        listed = [table for table in made if _section_of(table) == section]
         if shown or listed:
             sections.append(
                 (section, title, [(table, table.display()) for table in listed], [(f, _figure_json(f)) for f in shown])
@@ -190,6 +192,10 @@ def render_page(
         provenance=list(_flatten(study.manifest)),
         settings=list(_flatten(study.config)),
     )
+
+
+def _section_of(table: Table) -> str:
+    return _TABLE_SECTIONS.get(table.name, "outside" if table.name.startswith(PREFIX) else "results")
 
 
 def _related(titles: Mapping[str, str]) -> dict[str, list[tuple[str, str]]]:

@@ -89,6 +89,19 @@ IMAGE_COLUMNS = {
 }
 """``images.parquet``: every image of the blood-cell data set that the study used."""
 
+EVALUATION_COLUMNS = {
+    "trial_id": "string",
+    "image": "string",  # content hash, key into images.parquet beside it
+    "label": "int64",
+    "probabilities": "list<float64>",  # one per class
+}
+"""``evaluations/<name>/predictions.parquet``: confirmed trials on the images of another data set, each image once.
+
+Beside it lie ``images.parquet`` (image, path, label) and, written last, ``evaluation.json``: what was evaluated and left out."""
+
+EVALUATION_IMAGE_COLUMNS = {"image": "string", "path": "string", "label": "int64"}
+"""``evaluations/<name>/images.parquet``."""
+
 CURVE_COLUMNS = {
     "epoch": "int64",
     "train_loss": "float64",

@@ -98,6 +98,7 @@ def tables(study: Study) -> list[Table]:
         study: Any study, also one that has only begun.
     """
     # The statistics are imported when they are asked for: they need this module's Table.
+    from analysis.evaluation_tables import evaluation_tables
     from analysis.evidence_tables import evidence_tables, tuning_tables
 
     made = [
@@ -110,6 +111,7 @@ def tables(study: Study) -> list[Table]:
         _class_recall(study, "test"),
         _calibration(study),
         _controls(study),
+        *evaluation_tables(study),
         _winners(study),
         *tuning_tables(study),
         _budget(study, "search"),

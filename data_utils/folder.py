@@ -337,7 +337,8 @@ def _find_splits(folder: Path, classes: tuple[str, ...]) -> dict[Split, Path]:
     raise DataError(f"{folder}: no train/data folder: {_describe(folder)}. {_layout(folder, classes)}")
 
 
-def _match_class(name: str, classes: tuple[str, ...]) -> int | None:
+def match_class(name: str, classes: tuple[str, ...]) -> int | None:
+    """The label of the class that a folder is named after, in any case and also in the plural; None for no class."""
     wanted = name.casefold()
     return next((i for i, known in enumerate(classes) if wanted in (known.casefold(), known.casefold() + "s")), None)
 
@@ -345,7 +346,7 @@ def _match_class(name: str, classes: tuple[str, ...]) -> int | None:
 def _scan_class_folders(data: Path, classes: tuple[str, ...]) -> list[list[Path]]:
     found: dict[int, Path] = {}
     for folder in _folders(data):
-        label = _match_class(folder.name, classes)
+        label = match_class(folder.name, classes)
         if label is None:
             if any(is_image(path) for path in folder.iterdir()):
                 raise DataError(
@@ -378,7 +379,7 @@ def _scan_masks(folder: Path, classes: tuple[str, ...]) -> dict[tuple[int, str],
     if not (folder / "mask").is_dir():
         return masks
     for class_folder in _folders(folder / "mask"):
-        label = _match_class(class_folder.name, classes)
+        label = match_class(class_folder.name, classes)
         for path in sorted(path for path in class_folder.iterdir() if is_image(path)):
             if label is None:
                 raise DataError(f"{path}: this mask has no image: its class is not one of {', '.join(classes)}.")

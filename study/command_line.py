@@ -243,6 +243,37 @@ def predict(
         raise typer.Exit(FAILED)
 
 
+@app.command()
+def evaluate(
+    run_: RunArgument,
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Folder with <Class>/, data/<Class>/ or <split>/data/<Class>/.")
+    ],
+    root: RootOption = _ROOT,
+    name: Annotated[str | None, typer.Option("--name", help="Of the evaluation; the folder's without it.")] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="cpu or cuda; without it the GPU where there is one.")
+    ] = None,
+) -> None:
+    """Score the confirmed models on another labelled data set, say of another microscope, and write the report anew."""
+    from analysis import load_study
+    from analysis.evaluation_tables import evaluation_tables
+    from analysis.report import write_report
+    from analysis.terminal import print_tables
+    from study.evaluation import evaluate as evaluate_on
+    from study.progress import Progress
+
+    directory = _find_run(run_, root)
+    done: list[tuple[int, int]] = [(0, 0)]
+    with Progress().phase("evaluate", lambda: "{:,}/{:,} images".format(*done[-1])) as say:
+        stored = evaluate_on(directory, data, name=name, device=device, tell=lambda *counts: done.append(counts))
+        say(f"{done[-1][1]:,} images")
+    study = load_study(directory.folder)
+    index = write_report(study)
+    print_tables(table for table in evaluation_tables(study) if table.title.startswith(f"Out of domain: {stored}"))
+    typer.echo(f"Stored: {directory.folder / 'evaluations' / stored}\nReport: {index}")
+
+
 @app.command("export-tracking")
 def export_tracking(
     run_: RunArgument,

@@ -13,6 +13,7 @@ from analysis.confusion import shown_split
 from analysis.errors import StudyError
 from analysis.figures.comparison_dots import comparison_dots
 from analysis.figures.confusion import confusion_counts, confusion_shares, recall_heatmap
+from analysis.figures.domain_shift import domain_shift
 from analysis.figures.fraction_curve import fraction_curve
 from analysis.figures.importance import FEWEST_TRIALS, importance
 from analysis.figures.learning_curves import TRIALS_PER_PANEL, learning_curves
@@ -40,7 +41,7 @@ class FigureKind:
     caption: Callable[[Study], str]
     """What to see, which runs, n, and what the figure is not."""
     section: str
-    """Part of the report: "results", "classes", "training", "search", "pretraining" or "cost"."""
+    """Part of the report: "results", "classes", "outside", "training", "search", "pretraining" or "cost"."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,15 @@ def _reliability_caption(study: Study) -> str:
     )
 
 
+def _shift_caption(study: Study) -> str:
+    own = {"test": "test", "val": "validation"}[shown_split(study)]
+    return (
+        f"Accuracy of the confirmed runs on the study's own {own} images and on other data sets, mean over seeds; bars: 95 % "
+        "intervals in which seeds and images vary. Shares of the classes differ between data sets, and with them what an "
+        "accuracy means: the tables name the floor of each."
+    )
+
+
 def _timeline_caption(study: Study) -> str:
     table = worker_timeline_table(study)
     share = busy_share(table)
@@ -208,6 +218,7 @@ FIGURES: dict[str, FigureKind] = {
     "confusion_shares": FigureKind("Confusion matrices, percent", confusion_shares, _shares_caption, "classes"),
     "confusion_counts": FigureKind("Confusion matrices, images", confusion_counts, _counts_caption, "classes"),
     "reliability": FigureKind("Confidence and right answers", reliability, _reliability_caption, "classes"),
+    "domain_shift": FigureKind("On other data sets", domain_shift, _shift_caption, "outside"),
     "with_without_curves": FigureKind(
         "Training without and with pretraining", with_without_curves, _pair_caption, "training"
     ),
@@ -254,5 +265,7 @@ def captioned(study: Study, name: str) -> CaptionedFigure:
 
 
 def gallery(study: Study) -> list[CaptionedFigure]:
-    """All figures of a study; those without content yet say so, that of the pretraining is left out."""
-    return [captioned(study, name) for name in FIGURES if name != "pretraining_curves" or len(study.curves)]
+    """All figures of a study; those without content yet say so, those of pretraining and other data sets are left out."""
+    absent = set() if len(study.curves) else {"pretraining_curves"}
+    absent |= set() if any(study.path.glob("evaluations/*/evaluation.json")) else {"domain_shift"}
+    return [captioned(study, name) for name in FIGURES if name not in absent]

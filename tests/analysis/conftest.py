@@ -18,6 +18,7 @@ import yaml
 from analysis.schema import (
     CURVE_COLUMNS,
     EPOCH_COLUMNS,
+    EVALUATION_COLUMNS,
     IMAGE_COLUMNS,
     PREDICTION_COLUMNS,
     TRIAL_COLUMNS,
@@ -134,6 +135,24 @@ class RunDirectory:
                 self.images.append(
                     {"image": f"{split}{number:03}", "path": path, "split": split, "label": int(label), "group": ""}
                 )
+
+    def evaluate(self, name: str, right: dict[str, int], left_out: dict[str, int] | None = None) -> None:
+        """An evaluation on other data: trial id -> how many of its 40 images are right."""
+        folder = self.path / "evaluations" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = []
+        for trial_id, number in right.items():
+            pairs = [
+                (label, guess) for label, row in enumerate(confusion(number)) for guess in np.repeat(np.arange(5), row)
+            ]
+            for image, (label, guess) in enumerate(pairs):
+                probabilities = [0.1] * 5
+                probabilities[guess] = 0.6
+                row = {"trial_id": trial_id, "image": f"o{image:03}", "label": label, "probabilities": probabilities}
+                rows.append(row)
+        pd.DataFrame(rows, columns=list(EVALUATION_COLUMNS)).to_parquet(folder / "predictions.parquet")
+        about = {"name": name, "images": 40, "left_out": left_out or {}, "unreadable": {}}
+        (folder / "evaluation.json").write_text(json.dumps(about), encoding="utf-8")
 
     def curve(self, encoder: str, **columns: list[float]) -> None:
         folder = self.path / "pretrain" / encoder

@@ -14,6 +14,7 @@ from analysis import StudyError, load_study, write_report
 from analysis.figures.gallery import FIGURES
 from analysis.report import zip_report
 from analysis.summary import summary
+from tests.analysis.conftest import RunDirectory
 
 Make = Callable[..., Any]
 MARKUP = "<script>alert(1)</script>"
@@ -34,7 +35,7 @@ def test_the_report_is_complete_and_offline(finished: Path) -> None:
     assert "tables/validation_accuracy.tex" in files
     assert "http://" not in page
     assert "https://" not in page
-    for name in FIGURES:
+    for name in set(FIGURES) - {"domain_shift"}:  # nothing was evaluated on other data
         assert f'id="{name.replace("_", "-")}"' in page
     assert "abc123" in page  # provenance
     assert "60.00 ± 3.54" in page
@@ -145,6 +146,9 @@ def test_a_folder_that_cannot_be_written_is_named(finished: Path, tmp_path: Path
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [1440, 420])
 def test_every_figure_draws_and_nothing_is_asked_of_the_network(watched_page: Any, finished: Path, width: int) -> None:
+    right = dict.fromkeys(load_study(finished).confirmed["trial_id"], 22)
+    other = RunDirectory(finished)
+    other.evaluate("other microscope", right)
     index = write_report(load_study(finished))
     page = watched_page
     page.set_viewport_size({"width": width, "height": 1000})

@@ -1,0 +1,89 @@
+"""The study's own images beside those of other data sets."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from analysis.errors import StudyError
+from analysis.evaluations import shift_table
+from analysis.figures.style import TEMPLATE, empty_figure, legend_title, numbers, safe, setting_colours
+from analysis.study import Study
+
+_WIDTH = 0.4
+"""Of the place of one fraction, how much its settings take."""
+
+
+def domain_shift(study: Study) -> go.Figure:
+    """Accuracy of the compared arms on the study's own images and on every other data set, with intervals."""
+    try:
+        table = shift_table(study)
+    except StudyError as error:
+        return empty_figure(str(error).replace(f"{study.path}/", ""))
+    if not len(table):
+        return empty_figure("Nothing was evaluated on other data: wbc-study evaluate.")
+    shown = (table["control"] == "") & (table["metric"] == "accuracy")
+    return draw_domain_shift(table[shown], setting_colours(study))
+
+
+def draw_domain_shift(table: pd.DataFrame, colours: dict[str, str]) -> go.Figure:
+    """Draw the accuracies of `analysis.evaluations.shift_table`, one panel per data set.
+
+    Args:
+        table: One row per arm and place.
+        colours: Of each setting, in the order of drawing.
+    """
+    places = list(dict.fromkeys(table["place"]))
+    subsets = list(dict.fromkeys(table.sort_values("fraction", kind="stable")["subset"]))
+    settings = [name for name in colours if name in set(table["setting"])]
+    images = table.drop_duplicates("place").set_index("place")["images"]
+    figure = make_subplots(
+        rows=1,
+        cols=len(places),
+        shared_yaxes=True,
+        horizontal_spacing=0.02,
+        subplot_titles=[f"{safe(place)} ({images[place]:,} images)" for place in places],
+    )
+    step = _WIDTH / max(1, len(settings) - 1)
+    for column, place in enumerate(places, start=1):
+        for position, setting in enumerate(settings):
+            rows = table[(table["place"] == place) & (table["setting"] == setting)]
+            offset = position * step - _WIDTH / 2 if len(settings) > 1 else 0.0
+            figure.add_trace(
+                go.Scatter(
+                    x=[subsets.index(subset) + offset for subset in rows["subset"]],
+                    y=numbers(rows["value"]),
+                    error_y={
+                        "type": "data",
+                        "symmetric": False,
+                        "array": numbers(rows["high"] - rows["value"]),
+                        "arrayminus": numbers(rows["value"] - rows["low"]),
+                        "thickness": 1.5,
+                    },
+                    mode="lines+markers",
+                    line={"color": colours[setting], "width": 1.5},
+                    marker={"color": colours[setting], "size": 8},
+                    name=legend_title(setting),
+                    legendgroup=setting,
+                    showlegend=column == 1,
+                    customdata=[
+                        [safe(row["arm"]), f"{row['low']:.2%} to {row['high']:.2%}", row["seeds"]]
+                        for row in rows.to_dict("records")
+                    ],
+                    hovertemplate=(
+                        "%{customdata[0]}<br>accuracy %{y:.2%}<br>95 % interval %{customdata[1]}<br>"
+                        f"n = %{{customdata[2]}} seeds, {images[place]:,} images<extra></extra>"
+                    ),
+                ),
+                row=1,
+                col=column,
+            )
+    figure.update_xaxes(
+        tickvals=list(range(len(subsets))), ticktext=[safe(name) for name in subsets], range=[-0.5, len(subsets) - 0.5]
+    )
+    figure.update_yaxes(tickformat=".0%")
+    figure.update_yaxes(title_text="accuracy", row=1, col=1)
+    figure.update_layout(template=TEMPLATE, height=420)
+    figure.update_annotations(font_size=13)
+    return figure
