@@ -159,6 +159,21 @@ def list_runs(root: RootOption = _ROOT) -> None:
 
 
 @app.command()
+def doctor(
+    root: RootOption = _ROOT,
+    quick: Annotated[bool, typer.Option("--quick", help="Do not measure what the presets would take.")] = False,
+) -> None:
+    """What this machine offers (CPU, memory, disk, GPU, Ray, browser) and what a study on it would take."""
+    from data_utils.config import DataConfig, cache_root
+    from study.doctor import BAD, estimate_presets, examine, print_examination
+
+    findings = examine(root, cache_root(DataConfig()))
+    print_examination(findings, [] if quick else estimate_presets())
+    if any(finding.state == BAD for finding in findings):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
 def report(
     run_: RunArgument,
     root: RootOption = _ROOT,

@@ -13,10 +13,11 @@ from rich.table import Table
 
 from study.arms import list_arms, pretrained_encoders, trained_encoders
 from study.masks import check_masks
-from study.plans import grace_epochs, steps_in_epoch
+from study.plans import grace_epochs
 from study.progress import format_duration
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from data_utils.cache import ImageArrays
@@ -50,31 +51,84 @@ class ArmEstimate:
     """Training crops that pass an encoder, all trials; 0 with cached features."""
 
 
-def estimate_arms(config: StudyConfig, arrays: ImageArrays) -> list[ArmEstimate]:
-    """Cost of every arm."""
+@dataclass(frozen=True)
+class ImageCounts:
+    """What the cost of a study depends on of its blood-cell images."""
+
+    train: Mapping[float, int]
+    """Fraction -> training images of its subset."""
+    validation: int
+    validation_pixels: float
+    """Pixels of a whole image as it is scored, on average."""
+
+
+def count_images(config: StudyConfig, arrays: ImageArrays) -> ImageCounts:
+    """Count the images of a study."""
     from data_utils.fractions import select_fraction
 
+    wanted = config.data.validation_size
+    if wanted == "original":
+        pixels = float((arrays.heights * arrays.widths)[arrays.indices("val")].mean())
+    else:
+        pixels = float((config.data.image_size if wanted == "crop" else wanted) ** 2)
+    train = {fraction: len(select_fraction(arrays, fraction, config.seed)) for fraction in config.arms.fractions}
+    return ImageCounts(train, len(arrays.indices("val")), pixels)
+
+
+def estimate_arms(config: StudyConfig, images: ImageCounts) -> list[ArmEstimate]:
+    """Cost of every arm."""
     trials = config.search.budget + config.confirm.seeds
     estimates = []
     for arm in list_arms(config):
-        images = len(select_fraction(arrays, arm.fraction, config.seed))
-        steps = steps_in_epoch(config, arm, arrays)
-        shown = steps * config.training.batch_size if config.training.steps_per_epoch else images
+        count = images.train[arm.fraction]
+        steps = config.training.steps_in_epoch(count)
+        shown = steps * config.training.batch_size if config.training.steps_per_epoch else count
         first = grace_epochs(config, steps)
         estimates.append(
             ArmEstimate(
                 arm=arm.name,
-                train_images=images,
+                train_images=count,
                 steps=steps * config.training.epochs,
                 first_rung=first if config.search.scheduler == "asha" and first < config.training.epochs else None,
                 image_steps=shown * config.training.epochs * trials,
-                scored_images=len(arrays.indices("val")) * config.training.epochs * trials,
+                scored_images=images.validation * config.training.epochs * trials,
                 encoded_crops=shown * config.training.epochs * trials * len(arm.encoders)
                 if config.arms.features == "live" and arm.fuses_latents
                 else 0,
             )
         )
     return estimates
+
+
+def estimate_seconds(
+    config: StudyConfig,
+    images: ImageCounts,
+    *,
+    seconds_per_image_step: float,
+    pretraining_image_steps: int,
+    slots: int,
+) -> float:
+    """Seconds of a whole study with no early stopping.
+
+    Args:
+        config: Of the study.
+        images: Its blood cells.
+        seconds_per_image_step: Of one training image on a crop, with the threads of one trial.
+        pretraining_image_steps: Training images shown while encoders are pretrained.
+        slots: Trials at once.
+    """
+    arms = estimate_arms(config, images)
+    # A forward pass costs in proportion to the pixels that it sees; those of crops and of scored images may differ.
+    scored = sum(arm.scored_images for arm in arms) * images.validation_pixels / config.data.image_size**2
+    forward = _SCORING_SHARE * (scored + sum(arm.encoded_crops for arm in arms))
+    work = sum(arm.image_steps for arm in arms) + pretraining_image_steps + forward
+    return _STARTUP_SECONDS + work * seconds_per_image_step / slots
+
+
+def slots_here(config: StudyConfig) -> int:
+    """Trials that run at once on this machine without a GPU."""
+    at_once = config.resources.workers
+    return at_once if isinstance(at_once, int) else max(1, (os.cpu_count() or 1) // config.resources.cpu)
 
 
 def pretraining_image_steps(config: StudyConfig, arrays: dict[str, ImageArrays]) -> int:
@@ -146,7 +200,8 @@ def print_estimate(config: StudyConfig, root: Path, console: Console | None = No
         notes.append(f"--restart would first set aside the study that is there, {describe_phases(directory)}")
     for name in pretrained_encoders(list_arms(config)):
         check_given(config, name, list_arms(config))
-    arms = estimate_arms(config, arrays["wbc"])
+    images = count_images(config, arrays["wbc"])
+    arms = estimate_arms(config, images)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     # Names of arms are folded where the terminal is narrow; numbers are not.
     table.add_column("arm", overflow="fold")
@@ -166,10 +221,14 @@ def print_estimate(config: StudyConfig, root: Path, console: Console | None = No
     console.print(table)
     pretraining = pretraining_image_steps(config, arrays)
     image_steps = sum(arm.image_steps for arm in arms) + pretraining
-    work = image_steps + _SCORING_SHARE * sum(arm.scored_images + arm.encoded_crops for arm in arms)
-    at_once = config.resources.workers
-    slots = at_once if isinstance(at_once, int) else max(1, (os.cpu_count() or 1) // config.resources.cpu)
-    seconds = _STARTUP_SECONDS + work * seconds_per_image_step(config, arrays["wbc"]) / slots
+    slots = slots_here(config)
+    seconds = estimate_seconds(
+        config,
+        images,
+        seconds_per_image_step=seconds_per_image_step(config, arrays["wbc"]),
+        pretraining_image_steps=pretraining,
+        slots=slots,
+    )
     stored = sum(int((a.heights * a.widths * 3).sum()) for a in arrays.values())
     console.print(
         f"{len(arms)} arms x ({config.search.budget} search trials by {config.search.mode}, {config.search.scheduler}"
