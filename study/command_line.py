@@ -289,6 +289,38 @@ def evaluate(
     typer.echo(f"Stored: {directory.folder / 'evaluations' / stored}\nReport: {index}")
 
 
+@app.command()
+def export(
+    run_: RunArgument,
+    root: RootOption = _ROOT,
+    arm: Annotated[
+        str | None, typer.Option("--arm", help="Such as WBC_100/sum; the best on validation without it.")
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="Of one confirmed run; without it the mean probabilities of all of the arm."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder; `exports/ARM` in the run directory without it.")
+    ] = None,
+    check: Annotated[
+        list[str] | None,
+        typer.Option("--check", metavar="IMAGES", help="Files, folder or glob to compare with PyTorch on. Repeatable."),
+    ] = None,
+) -> None:
+    """Write an arm's confirmed models as ONNX, with the preparation of images inside, and a model card."""
+    from study.image_files import find_images
+    from study.model_export import export_model
+    from study.progress import Progress
+
+    directory = _find_run(run_, root)
+    images = find_images(check) if check else []
+    with Progress().phase("export") as say:
+        written = export_model(directory, arm=arm, seed=seed, out=out, images=images)
+        say(f"differs from PyTorch by at most {written.difference:.1g} in a probability on {written.images:,} images")
+    typer.echo(f"Written: {written.model} ({written.model.stat().st_size / 2**20:.1f} MiB)\nWritten: {written.card}")
+
+
 @app.command("export-tracking")
 def export_tracking(
     run_: RunArgument,

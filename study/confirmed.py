@@ -135,6 +135,34 @@ def load_confirmed(
     return ConfirmedModels(models, encoders, classes)
 
 
+def load_arm(
+    directory: RunDirectory, study: Study, config: StudyConfig, arm: str | None, seed: int | None
+) -> ConfirmedModels:
+    """Load the confirmed models of one arm.
+
+    Args:
+        directory: Of the study.
+        study: Its records.
+        config: Its configuration.
+        arm: Which one; as `choose_arm` says when None.
+        seed: Of one confirmed run; all of the arm when None.
+
+    Raises:
+        UsageError: there is no such arm or seed, or it cannot be used on new images.
+        WeightsError: weights are missing or damaged.
+    """
+    arm = choose_arm(study, arm)
+    runs = study.confirmed[study.confirmed["arm"] == arm]
+    if seed is not None:
+        known = ", ".join(map(str, runs["seed"]))
+        runs = runs[runs["seed"] == seed]
+        if not len(runs):
+            raise UsageError(
+                f"--seed {seed}: {arm} was confirmed with the seeds {known}; choose one of them, or leave it out"
+            )
+    return load_confirmed(directory, config, runs, study.classes)
+
+
 def _load_network(
     directory: RunDirectory, config: StudyConfig, trial_id: str, arm: Arm, encoders: Mapping[str, Encoder], classes: int
 ) -> FusedClassifier:

@@ -17,7 +17,7 @@ from analysis.calibration import ensemble_temperature, temper
 from models.gradcam import grad_cam
 from study.batches import choose_device
 from study.configuration import check_config
-from study.confirmed import ConfirmedModels, choose_arm, load_confirmed
+from study.confirmed import ConfirmedModels, load_arm
 from study.errors import UsageError
 from study.image_files import FileBatches
 from study.overlays import save_overlay
@@ -25,7 +25,6 @@ from study.overlays import save_overlay
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from analysis.study import Study
     from study.run_directory import RunDirectory
 
 
@@ -75,11 +74,12 @@ def predict(
         WeightsError: the study's weights are missing or damaged.
     """
     study = load_study(directory.folder)
-    models, arm, seeds = _load(directory, study, arm, seed)
+    config = check_config(study.config, str(directory.config_file))
+    models = load_arm(directory, study, config, arm, seed)
+    seeds = tuple(model.seed for model in models.models)
     temperature = ensemble_temperature(study, [model.trial_id for model in models.models])
     place = find_device(device)
     models = models.to(place)
-    config = check_config(study.config, str(directory.config_file))
     batches = FileBatches(paths, config.data, place)
     probabilities = np.full((len(paths), len(models.classes)), np.nan)
     if overlays is not None:
@@ -99,7 +99,7 @@ def predict(
             tell(done + len(batches.unreadable))
     seconds = time.perf_counter() - began
     table = _table(paths, probabilities, temperature, batches.unreadable, models.classes)
-    return Predictions(arm, seeds, temperature, table, seconds)
+    return Predictions(models.models[0].arm.name, seeds, temperature, table, seconds)
 
 
 def activation_maps(models: ConfirmedModels, images: Tensor, classes: Tensor) -> Tensor:
@@ -124,22 +124,6 @@ def find_device(name: str | None) -> torch.device:
         reason = str(error).strip().split("\n")[0]
         raise UsageError(f"--device {name}: {reason}; expected cpu, or cuda where there is a GPU") from error
     return device
-
-
-def _load(
-    directory: RunDirectory, study: Study, arm: str | None, seed: int | None
-) -> tuple[ConfirmedModels, str, tuple[int, ...]]:
-    arm = choose_arm(study, arm)
-    runs = study.confirmed[study.confirmed["arm"] == arm]
-    if seed is not None:
-        known = ", ".join(map(str, runs["seed"]))
-        runs = runs[runs["seed"] == seed]
-        if not len(runs):
-            raise UsageError(
-                f"--seed {seed}: {arm} was confirmed with the seeds {known}; choose one of them, or leave it out"
-            )
-    config = check_config(study.config, str(directory.config_file))
-    return load_confirmed(directory, config, runs, study.classes), arm, tuple(int(value) for value in runs["seed"])
 
 
 def _table(

@@ -1,0 +1,95 @@
+"""An arm's confirmed models as files for others: ONNX, checked against PyTorch, and a model card."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from analysis import load_study
+from analysis.calibration import ensemble_temperature
+from analysis.model_card import model_card
+from data_utils.config import DataConfig
+from data_utils.decoding import decode_image
+from data_utils.sources import open_source
+from study.configuration import check_config
+from study.confirmed import load_arm
+from study.durable import write_durably
+from study.onnx_export import check_onnx, export_onnx
+from study.prediction import predict
+
+if TYPE_CHECKING:
+    from study.run_directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """What was written."""
+
+    model: Path
+    card: Path
+    images: int
+    """On how many images the file was compared with PyTorch."""
+    difference: float
+    """The largest one of a probability."""
+
+
+def export_model(
+    directory: RunDirectory,
+    *,
+    arm: str | None = None,
+    seed: int | None = None,
+    out: Path | None = None,
+    images: Sequence[Path] = (),
+) -> ExportedModel:
+    """Write ``model.onnx`` and ``MODEL_CARD.md``.
+
+    Args:
+        directory: Of a study with confirmed runs.
+        arm: Which arm; the best on validation when None.
+        seed: Of one confirmed run; the mean of all of the arm when None.
+        out: Folder; ``exports/<arm>`` in the run directory when None.
+        images: Files to compare on; drawn cells of several sizes are taken in any case.
+
+    Raises:
+        UsageError: no such arm or seed, or the extra ``export`` is missing.
+        StudyFailed: the file does not agree with PyTorch.
+    """
+    study = load_study(directory.folder)
+    config = check_config(study.config, str(directory.config_file))
+    models = load_arm(directory, study, config, arm, seed)
+    name, seeds = models.models[0].arm.name, [model.seed for model in models.models]
+    temperature = ensemble_temperature(study, [model.trial_id for model in models.models])
+    folder = out or directory.folder / "exports" / re.sub(r"[^\w.()+-]", "_", name)
+    target, card = folder / "model.onnx", folder / "MODEL_CARD.md"
+    about = {"study": study.name, "arm": name, "seeds": seeds, "warning": "Not for diagnosis."}
+    export_onnx(models, config.data, temperature, target, about)
+    with tempfile.TemporaryDirectory() as drawn:
+        files = [*_draw_cells(Path(drawn)), *images]
+        table = predict(directory, files, arm=name, seed=seed, device="cpu").table
+        read = table[table["error"] == ""]
+        pixels = [decode_image(Path(file)) for file in read["file"]]
+        columns = [f"p_{label.lower()}" for label in models.classes]
+        difference = check_onnx(target, pixels, read[columns].to_numpy())
+    write_durably(card, model_card(study, name, seeds, temperature).encode())
+    return ExportedModel(target, card, len(read), difference)
+
+
+def _draw_cells(folder: Path) -> list[Path]:
+    """Drawn cells of three sizes, one of each class."""
+    files = []
+    for size in (24, 96, 300):
+        # As few as the source draws; all that matters is that they look like something.
+        source = open_source(DataConfig.model_validate({"synthetic": {"train": 10, "test": 0, "size": size}}), "wbc")
+        first = {item.label: number for number, item in reversed(list(enumerate(source.items)))}
+        for label, number in sorted(first.items()):
+            path = folder / f"{size}-{label}.png"
+            # Not square, as cut-out cells are.
+            Image.fromarray(source.read(number)[: size - size // 8]).save(path)
+            files.append(path)
+    return files

@@ -1,0 +1,38 @@
+"""The model card says what the records say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from analysis import load_study
+from analysis.evidence import arm_intervals
+from analysis.model_card import model_card
+from tests.analysis.test_evaluations import RIGHT
+
+Make = Callable[..., Any]
+
+
+def test_results_are_those_of_the_arm_with_intervals_on_own_and_other_images(
+    run_directory: Make, fill_directory: Make
+) -> None:
+    directory = fill_directory(run_directory())
+    directory.evaluate("zheng", RIGHT)
+    study = load_study(directory.save())
+    card = model_card(study, "WBC_100/sum", [101, 102], 1.25)
+    rows = arm_intervals(study.answers)
+    row = rows[(rows["arm"] == "WBC_100/sum") & (rows["metric"] == "macro_f1")].iloc[0]
+    line = f"| own test images | 40 | macro F1 | {row['value']:.4f} | {row['low']:.4f} to {row['high']:.4f} |"
+    assert line in card
+    assert "| zheng | 40 | accuracy | 0.6375 |" in card and "scored on zheng" in card
+    assert "temperature 1.250" in card and "seeds 101, 102" in card
+    assert "| val | 1 | 3 | 10 | 2 | 24 |" in card
+    assert "**Not for diagnosis.**" in card and "abc123" in card
+
+
+def test_one_seed_without_other_data_says_what_is_missing(run_directory: Make, fill_directory: Make) -> None:
+    study = load_study(fill_directory(run_directory(), test=False).save())
+    card = model_card(study, "WBC_1/off", [101], 1.0)
+    assert "One network (seed 101)" in card and "Pretraining: none" in card
+    assert "expect less on another microscope" in card and "optimistic" in card
+    assert "nan" not in card and "None" not in card
