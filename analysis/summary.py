@@ -175,6 +175,9 @@ def _methods_model(config: Mapping[str, Any]) -> str:
     words += f", trained for {length} with Adam in batches of {training.get('batch_size', MISSING)}"
     words += f" (schedule: {training['schedule']})" if training.get("schedule") else ""
     words += ", minimising cross-entropy."
+    jitters = {"stain_jitter": "stains", **{name: name for name in ("brightness", "contrast", "saturation", "hue")}}
+    moved = [f"{word} (± {training[name]})" for name, word in jitters.items() if training.get(name)]
+    words += f" Colours of training images were moved at random: {', '.join(moved)}." if moved else ""
     modes = [str(mode) for mode in arms.get("fusion", ()) if mode not in (OFF, False)]
     if modes:
         encoders = arms.get("encoders", ())

@@ -1,6 +1,9 @@
-"""Crop, resize and flip a batch at once: antialiased bilinear resampling as two batched matrix products."""
+"""Crop, resize, flip and recolour a batch at once: resampling and colour changes as batched matrix products."""
 
 from __future__ import annotations
+
+import math
+from dataclasses import astuple, dataclass
 
 import torch
 from torch import Tensor
@@ -141,3 +144,96 @@ def _filter_matrices(starts: Tensor, lengths: Tensor, source: int, target: int) 
     weights = (1 - (positions - centres).abs() / step.clamp(min=1)).clamp_(min=0)
     weights = weights * ((positions > 0) & (positions < lengths[:, None, None]))
     return weights / weights.sum(dim=2, keepdim=True)
+
+
+STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
+"""Optical density of haematoxylin, eosin and a third stain (rows) in red, green and blue: Ruifrok and Johnston 2001,
+"Quantification of histochemical staining by color deconvolution". Giemsa's azure and eosin lie close to the first two."""
+
+_DARKEST = 1 / 255
+"""Brightness that a pixel is raised to before its logarithm is taken."""
+
+_LUMA = (0.299, 0.587, 0.114)
+"""Grey of a colour (ITU-R BT.601), as in torchvision."""
+
+
+@dataclass(frozen=True)
+class ColourJitter:
+    """How far colours are moved at random, each image by itself; 0 leaves them as they are."""
+
+    stain: float = 0.0
+    """Sigma: each stain's density is multiplied with 1 +- sigma and moved by +- sigma (Tellez et al. 2018, "Whole-slide mitosis
+    detection in H&E breast histology using PHH3 as a reference to train distilled stain-invariant convolutional networks")."""
+    brightness: float = 0.0
+    """Factor 1 +- so much."""
+    contrast: float = 0.0
+    """Distance from the image's mean grey, factor 1 +- so much."""
+    saturation: float = 0.0
+    """Distance of each pixel from its grey, factor 1 +- so much."""
+    hue: float = 0.0
+    """Turn around the grey axis by +- so much of a circle."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is moved."""
+        return any(astuple(self))
+
+
+def draw_colours(count: int, generator: torch.Generator) -> Tensor:
+    """Draw how colours are moved, for `recolour`: float32 (count, 10) in [-1, 1), always as many, on the generator's device."""
+    return 2 * torch.rand((count, 10), generator=generator, device=generator.device) - 1
+
+
+def recolour(images: Tensor, draws: Tensor, jitter: ColourJitter) -> Tensor:
+    """Move the stains, then brightness, contrast, saturation and hue of each image.
+
+    Brightness, contrast and saturation are those of torchvision's ColorJitter, in this order and limited to [0, 1] at the end.
+    Hue is turned around the grey axis of the colour cube: one matrix for an image. A third of a circle takes red to green.
+
+    Args:
+        images: float32 (B, 3, H, W) in [0, 1].
+        draws: (B, 10) in [-1, 1], as `draw_colours` gives them.
+        jitter: How far a draw of 1 goes.
+
+    Returns:
+        float32 (B, 3, H, W) in [0, 1]; the images themselves where nothing is moved.
+    """
+    if not jitter.is_on:
+        return images
+    draws = draws.to(images.device)
+    if jitter.stain:
+        images = _restain(images, draws[:, 0:3] * jitter.stain + 1, draws[:, 3:6] * jitter.stain)
+    luma = torch.tensor(_LUMA, device=images.device)
+    factors = (1 + draws[:, 6:9] * images.new_tensor([jitter.brightness, jitter.contrast, jitter.saturation])).clamp(
+        min=0
+    )
+    # Each step is an affine map of colours (B, 3, 3): x -> matrix x + offset; only the mean grey has to be measured.
+    matrix = factors[:, 0, None, None] * torch.eye(3, device=images.device)
+    mean_grey = factors[:, 0] * torch.einsum("c,bchw->b", luma, images) / images[0, 0].numel()
+    matrix = factors[:, 1, None, None] * matrix
+    offset = ((1 - factors[:, 1]) * mean_grey)[:, None].expand(-1, 3)
+    saturate = factors[:, 2, None, None] * torch.eye(3, device=images.device)
+    saturate = saturate + (1 - factors[:, 2])[:, None, None] * luma.expand(3, 3)
+    turn = _turn(draws[:, 9] * jitter.hue) @ saturate
+    matrix, offset = turn @ matrix, (turn @ offset[:, :, None])[:, :, 0]
+    return (torch.einsum("bdc,bchw->bdhw", matrix, images) + offset[:, :, None, None]).clamp_(0, 1)
+
+
+def _restain(images: Tensor, factors: Tensor, shifts: Tensor) -> Tensor:
+    """Optical densities to stains, stains multiplied (B, 3) and moved (B, 3), and back: one matrix for each image."""
+    stains = torch.tensor(STAINS, device=images.device)
+    # Rows of stains are unit vectors of optical density, as Ruifrok and Johnston normalise them.
+    stains = stains / stains.norm(dim=1, keepdim=True)
+    matrix = torch.linalg.inv(stains) @ (factors[:, :, None] * stains)
+    density = -images.clamp(min=_DARKEST).log()
+    moved = torch.einsum("bcd,bchw->bdhw", matrix, density) + (shifts @ stains)[:, :, None, None]
+    return (-moved).exp().clamp_(0, 1)
+
+
+def _turn(share: Tensor) -> Tensor:
+    """Rotations around the grey axis by shares of a circle (B,): (B, 3, 3), by Rodrigues' formula."""
+    angle = (2 * math.pi * share)[:, None, None]
+    one = torch.full((3, 3), 1 / 3, device=share.device)
+    side = 1 / math.sqrt(3)
+    cross = torch.tensor([[0.0, -side, side], [side, 0.0, -side], [-side, side, 0.0]], device=share.device)
+    return angle.cos() * torch.eye(3, device=share.device) + angle.sin() * cross + (1 - angle.cos()) * one

@@ -218,6 +218,33 @@ class TrainingConfig(Settings):
         description="`natural`: a pass shows every image once. `balanced`: as many images, of each class equally many: those of"
         " a rare class repeat.",
     )
+    stain_jitter: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        json_schema_extra=SEARCHABLE,
+        description="How far the stains of a training crop are moved at random: each one's density by a factor of 1 +- so much,"
+        " and by +- so much (Tellez et al. 2018, who used 0.05; 0.2 is strong). Helps on images of another laboratory, which"
+        " `wbc-study evaluate` measures. Latent vectors that were computed once (arms.features: cached) do not see it.",
+    )
+    brightness: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        json_schema_extra=SEARCHABLE,
+        description="Brightness of a training crop, by a random factor of 1 +- so much.",
+    )
+    contrast: float = Field(default=0.0, ge=0, le=1, json_schema_extra=SEARCHABLE, description="Contrast, likewise.")
+    saturation: float = Field(
+        default=0.0, ge=0, le=1, json_schema_extra=SEARCHABLE, description="Saturation, likewise."
+    )
+    hue: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        json_schema_extra=SEARCHABLE,
+        description="Hue of a training crop, turned at random by +- so much of a circle.",
+    )
     segmentation_weight: float = Field(
         default=0.0,
         ge=0,

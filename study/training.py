@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from analysis.metrics import confusion_metrics
+from data_utils.augmentation import ColourJitter, draw_colours, recolour
 from data_utils.fractions import select_fraction
 from models.checkpoints import load_state, save_state
 from models.errors import WeightsError
@@ -61,6 +62,10 @@ class TrainingRun:
         self._train = select_fraction(arrays, spec.arm.fraction, spec.seed)
         weights = subset_weights(arrays.labels[self._train], self._classes, config.training)
         self._class_weights = None if weights is None else torch.tensor(weights, dtype=torch.float32, device=device)
+        training = config.training
+        self._colours = ColourJitter(
+            training.stain_jitter, training.brightness, training.contrast, training.saturation, training.hue
+        )
         self._latents = TrialLatents(spec.arm, spec.seed, features, batches, device)
         self._noise = (
             PublishedNoise(spec.arm, spec.seed, features, self._train, config.training.batch_size)
@@ -211,7 +216,7 @@ class TrainingRun:
         self._model.train()
         if self.spec.arm.fusion == "finetune":
             self._model.classifier.freeze_trunk(epoch <= self._config.training.frozen_epochs)
-        crops = self._stream("crops", epoch)
+        crops, colours = self._stream("crops", epoch), self._stream("colours", epoch)
         before = self.reports[-1].steps if self.reports else 0
         loss_sum = torch.zeros((), device=self._device, dtype=torch.float64)
         correct = torch.zeros((), device=self._device, dtype=torch.int64)
@@ -226,6 +231,8 @@ class TrainingRun:
                 inputs = self._batches.crops(rows, crops)
             else:
                 inputs, masked, shares = self._batches.crops_and_masks(rows, crops, DOWNSAMPLING)
+            if self._colours.is_on:
+                inputs = recolour(inputs, draw_colours(len(rows), colours), self._colours)
             inputs = inputs.contiguous(memory_format=torch.channels_last)
             at = torch.from_numpy(rows).to(self._device)
             target = self._labels[at]

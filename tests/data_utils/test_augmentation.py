@@ -8,7 +8,15 @@ from scipy import stats
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional as reference
 
-from data_utils.augmentation import draw_crops, draw_flips, resample, whole_images
+from data_utils.augmentation import (
+    ColourJitter,
+    draw_colours,
+    draw_crops,
+    draw_flips,
+    recolour,
+    resample,
+    whole_images,
+)
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
 
@@ -142,3 +150,74 @@ def test_flips_have_their_probability() -> None:
     assert draw_flips(1000, generator, 1.0).all()
     # Five standard deviations of a binomial share.
     assert abs(draw_flips(10_000, generator, 0.3).float().mean() - 0.3) < 5 * (0.3 * 0.7 / 10_000) ** 0.5
+
+
+def mild(count: int = 3) -> torch.Tensor:
+    """Images far from black and white, so that nothing is cut off."""
+    return 0.35 + 0.3 * torch.rand((count, 3, 9, 7), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_nothing_is_moved_by_default_or_by_draws_of_zero(device: str) -> None:
+    images = mild().to(device)
+    assert recolour(images, draw_colours(3, torch.Generator()), ColourJitter()) is images
+    everything = ColourJitter(0.2, 0.3, 0.3, 0.3, 0.2)
+    torch.testing.assert_close(recolour(images, torch.zeros(3, 10), everything), images, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "adjust", "column"),
+    [
+        ("brightness", reference.adjust_brightness, 6),
+        ("contrast", reference.adjust_contrast, 7),
+        ("saturation", reference.adjust_saturation, 8),
+    ],
+)
+def test_brightness_contrast_and_saturation_are_those_of_torchvision(name: str, adjust: object, column: int) -> None:
+    draws = torch.zeros(3, 10)
+    draws[:, column] = torch.tensor([-1.0, 0.3, 0.8])
+    found = recolour(mild(), draws, ColourJitter(**{name: 0.5}))
+    for image, result, factor in zip(mild(), found, (0.5, 1.15, 1.4), strict=True):
+        torch.testing.assert_close(result, adjust(image, factor), atol=1e-5, rtol=0)  # type: ignore[operator]  # one of the three
+
+
+def test_together_they_are_applied_in_the_documented_order() -> None:
+    draws = torch.zeros(3, 10)
+    draws[:, 6:9] = torch.tensor([0.5, -0.5, 1.0])
+    found = recolour(mild(), draws, ColourJitter(brightness=0.2, contrast=0.2, saturation=0.2))
+    for image, result in zip(mild(), found, strict=True):
+        wanted = reference.adjust_brightness(image, 1.1)
+        wanted = reference.adjust_saturation(reference.adjust_contrast(wanted, 0.9), 1.2)
+        torch.testing.assert_close(result, wanted, atol=1e-5, rtol=0)
+
+
+def test_a_third_of_the_circle_takes_red_to_green_and_grey_stays() -> None:
+    draws = torch.zeros(3, 10)
+    draws[:, 9] = 1
+    found = recolour(mild(), draws, ColourJitter(hue=1 / 3))
+    torch.testing.assert_close(found, mild()[:, [2, 0, 1]], atol=1e-5, rtol=0)
+    grey = mild()[:, :1].expand(-1, 3, -1, -1)
+    torch.testing.assert_close(recolour(grey, draws, ColourJitter(hue=0.2)), grey, atol=1e-5, rtol=0)
+
+
+def test_stains_are_moved_as_colour_deconvolution_says() -> None:
+    # skimage keeps the vectors as they are; their lengths scale the stains only.
+    from skimage.color.colorconv import rgb_from_hed
+
+    unit = rgb_from_hed / np.linalg.norm(rgb_from_hed, axis=1, keepdims=True)
+    draws = torch.tensor([[0.5, -1.0, 0.2, 0.1, 0.0, -0.3, 0, 0, 0, 0]])
+    image = mild(1)
+    found = recolour(image, draws, ColourJitter(stain=0.1))
+    stains = -np.log(image[0].permute(1, 2, 0).numpy().astype(np.float64)) @ np.linalg.inv(unit)
+    moved = stains * (1 + 0.1 * draws[0, :3].numpy()) + 0.1 * draws[0, 3:6].numpy()
+    np.testing.assert_allclose(found[0].permute(1, 2, 0), np.exp(-moved @ unit), atol=1e-5)
+
+
+def test_colours_stay_in_range_whatever_is_drawn() -> None:
+    generator = torch.Generator().manual_seed(5)
+    images = torch.rand((64, 3, 8, 8), generator=generator).round()
+    found = recolour(images, draw_colours(64, generator), ColourJitter(0.5, 1, 1, 1, 0.5))
+    assert found.isfinite().all() and found.min() >= 0 and found.max() <= 1
+    draws = draw_colours(2000, generator)
+    assert draws.shape == (2000, 10) and draws.min() >= -1 and draws.max() < 1
+    assert stats.kstest(draws.ravel().numpy(), "uniform", args=(-1, 2)).pvalue > 1e-3

@@ -15,6 +15,7 @@ from models.autoencoder import Autoencoder
 from models.classifier import ResidualClassifier
 from models.encoders import Encoder
 from models.initialisation import stream
+from study import training
 from study.arms import Arm
 from study.batches import ImageBatches
 from study.config import StudyConfig
@@ -359,6 +360,45 @@ def test_what_the_search_chose_for_a_trial_is_what_it_is_trained_with(start):
     chosen = start(settings='{"training.sampling": "balanced"}', **changes)
     configured = start(training={"sampling": "balanced"})
     assert chosen.train_epoch().row() == configured.train_epoch().row() != start().train_epoch().row()
+
+
+def test_colours_are_moved_only_where_asked_and_then_crops_and_order_stay(start, monkeypatch):
+    seen: list[torch.Tensor] = []
+    keep = training.recolour
+
+    def watched(images, draws, jitter):
+        seen.append(images.clone())
+        return keep(images, draws, jitter)
+
+    monkeypatch.setattr(training, "recolour", watched)
+    plain = start()
+    plain.train_epoch()
+    assert seen == []
+    crops = []
+    original = ImageBatches.crops
+    monkeypatch.setattr(ImageBatches, "crops", lambda *a: (crops.append(original(*a)), crops[-1])[1])
+    start().train_epoch()
+    without = list(crops)
+    crops.clear()
+    moved = start(
+        settings='{"training.hue": 0.2, "training.stain_jitter": 0.1}', search={"also": {"training.hue": [0.0, 0.2]}}
+    )
+    moved.train_epoch()
+    assert len(seen) == len(crops) == len(without) > 0
+    assert all(map(torch.equal, crops, without)) and all(map(torch.equal, crops, seen))
+    assert moved.reports[0].row() != plain.reports[0].row()
+
+
+def test_moved_colours_are_the_same_after_an_interruption(start, tmp_path):
+    jitter = {"training": {"stain_jitter": 0.1, "brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.1}}
+    whole = start(**jitter)
+    rows = [whole.train_epoch().row() for _ in range(2)]
+    first = start(**jitter)
+    first.train_epoch()
+    first.save(tmp_path / "checkpoint")
+    second = start(**jitter)
+    second.load(tmp_path / "checkpoint")
+    assert second.train_epoch().row() == rows[1]
 
 
 def test_predictions_are_those_of_the_epoch_chosen_on_validation(start):
