@@ -28,7 +28,7 @@ CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "weights.safetensors"
 
 REPORT = "report"
-"""Key of the `EpochReport` in a result."""
+"""Key of a list with the `EpochReport` in a result. Who reads it takes it out: Tune keeps each trial's last result for ever."""
 
 NO_ROOM = "no_room"
 """Key, instead of a report, of why nothing more can be written. No trial is to blame and no retry would help."""
@@ -42,9 +42,18 @@ class TrialTrainable(tune.Trainable):
     It saves its own checkpoint after each epoch, under our trial id, before Tune hears of the epoch.
     """
 
-    def setup(self, config: dict[str, Any]) -> None:
-        """Start the first trial of this process."""
-        self._study: StudyConfig | None = None
+    def setup(  # type: ignore[override]  # what `tune.with_parameters` adds
+        self, config: dict[str, Any], settings: str, run_folder: str
+    ) -> None:
+        """Open the images and start the first trial of this process.
+
+        Args:
+            config: See `trial_config`.
+            settings: The study's configuration as JSON.
+            run_folder: The study's.
+        """
+        self._study, self._run_folder = StudyConfig.model_validate_json(settings), Path(run_folder)
+        self._batches, self._features, self._device = open_inputs(self._study, self._run_folder)
         self._start(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -55,7 +64,7 @@ class TrialTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train one epoch, or repeat the report of one that was trained and saved but never recorded."""
         try:
-            return {REPORT: self._next_report()}
+            return {REPORT: [self._next_report()]}
         except OSError as error:
             if error.errno not in _FULL:
                 raise
@@ -77,14 +86,10 @@ class TrialTrainable(tune.Trainable):
 
         from study.training import TrainingRun, load_or_start
 
-        folder = Path(config["run_folder"])
-        if self._study is None:
-            self._study = StudyConfig.model_validate_json(config["settings"])
-            self._batches, self._features, self._device = open_inputs(self._study, folder)
         spec, recorded_epochs = _read_trial(config["trial"])
         # Threads are part of what makes a trial reproducible.
         torch.set_num_threads(self._study.resources.cpu)
-        self._folder = folder / "checkpoints" / spec.trial_id
+        self._folder = self._run_folder / "checkpoints" / spec.trial_id
         self._run: TrainingRun = TrainingRun(self._study, spec, self._batches, self._features, self._device)
         self._unrecorded: list[EpochReport] = load_or_start(
             self._run, self._folder / CHECKPOINT, recorded_epochs, warn=logger.warning

@@ -9,15 +9,25 @@ from typing import TYPE_CHECKING
 from study.ray_session import count_slots, gpus_per_trial
 
 if TYPE_CHECKING:
+    from ray import tune
+
     from study.config import StudyConfig
     from study.run_directory import RunDirectory
     from study.trial_queue import TrialQueue
 
 
-def run_trials(config: StudyConfig, directory: RunDirectory, queue: TrialQueue) -> None:
+def run_trials(
+    config: StudyConfig, directory: RunDirectory, queue: TrialQueue, trainable: type[tune.Trainable] | None = None
+) -> None:
     """Train every trial that the queue still has.
 
     Tune's own experiment files are scratch: they go to a folder that is deleted, and are never read back.
+
+    Args:
+        config: Of the study.
+        directory: Its run directory.
+        queue: The trials.
+        trainable: What trains them; `TrialTrainable` when None.
 
     Raises:
         StudyFailed: from the queue, when a trial is not reproducible.
@@ -33,17 +43,17 @@ def run_trials(config: StudyConfig, directory: RunDirectory, queue: TrialQueue) 
     from ray.tune.error import TuneError
 
     from study.trainable import TrialTrainable
-    from study.tune_adapters import ArmScheduler, ArmSearch, ForgetReports, TrialBook
+    from study.tune_adapters import ArmScheduler, ArmSearch, TrialBook
 
     book = TrialBook(queue)
     scratch = directory.folder / ".scratch"
     shutil.rmtree(scratch, ignore_errors=True)
+    # Told once to each process, and not part of what Tune keeps, copies and writes of every trial.
+    told = tune.with_parameters(
+        trainable or TrialTrainable, settings=config.model_dump_json(), run_folder=str(directory.folder.resolve())
+    )
     tuner = tune.Tuner(
-        tune.with_resources(TrialTrainable, {"cpu": config.resources.cpu, "gpu": gpus_per_trial(config.resources)}),
-        param_space={
-            "settings": config.model_dump_json(),
-            "run_folder": str(directory.folder.resolve()),
-        },
+        tune.with_resources(told, {"cpu": config.resources.cpu, "gpu": gpus_per_trial(config.resources)}),
         tune_config=tune.TuneConfig(
             search_alg=ArmSearch(book),
             scheduler=ArmScheduler(book),
@@ -57,7 +67,6 @@ def run_trials(config: StudyConfig, directory: RunDirectory, queue: TrialQueue) 
             name="tune",
             storage_path=str(scratch.resolve()),
             verbose=0,
-            callbacks=[ForgetReports()],
             # Trials save their own checkpoints, by our ids.
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=0),  # the queue counts attempts,

@@ -7,7 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ray.tune import Callback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -103,7 +102,7 @@ class ArmScheduler(_KeptInMemory, FIFOScheduler):
                     f"a checkpoint cannot be written: {result[NO_ROOM]}. Nothing recorded is lost; make room and run the same"
                     " command again"
                 )
-            decision = self._book.queue.report(self._book.trial_ids[trial.trial_id], result[REPORT])
+            decision = self._book.queue.report(self._book.trial_ids[trial.trial_id], result[REPORT].pop())
         except (StudyFailed, OSError) as error:
             self._book.error = error
             raise
@@ -121,13 +120,3 @@ class ArmScheduler(_KeptInMemory, FIFOScheduler):
             # Colours are for terminals; the first line counts Tune's own attempts.
             text = re.sub(r"\x1b\[[0-9;]*m", "", Path(trial.error_file).read_text())
             self._book.failures[trial.trial_id] = text.partition("\n")[2].strip()
-
-
-class ForgetReports(Callback):
-    """Frees the report once it is recorded: Tune keeps each trial's last result for ever."""
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        """Leave a number in its place."""
-        result.pop(REPORT, None)

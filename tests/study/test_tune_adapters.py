@@ -14,7 +14,7 @@ from study.errors import StudyFailed
 from study.trainable import REPORT
 from study.trial import TrialSpec
 from study.trial_queue import COMPLETE, CONTINUE, STOP
-from study.tune_adapters import ArmScheduler, ArmSearch, ForgetReports, TrialBook
+from study.tune_adapters import ArmScheduler, ArmSearch, TrialBook
 
 SPEC = TrialSpec("search", Arm(0.1, "sum", ("prcc",)), 0, 0, 1e-3, 1e-4, '{"training.sampling": "balanced"}')
 
@@ -64,7 +64,7 @@ def test_search_hands_out_the_queues_trial_and_has_finished_when_no_trial_can_co
 def test_scheduler_acts_as_the_queue_decides(decision, action):
     _, search, scheduler = adapters(decision)
     search.suggest("t1")
-    assert scheduler.on_trial_result(None, SimpleNamespace(trial_id="t1"), {REPORT: object()}) == action
+    assert scheduler.on_trial_result(None, SimpleNamespace(trial_id="t1"), {REPORT: [object()]}) == action
 
 
 def test_choosing_the_next_trial_does_not_look_through_all_trials():
@@ -94,7 +94,7 @@ def test_a_refused_report_is_kept_for_the_runner():
     book, search, scheduler = adapters()
     search.suggest("t1")
     with pytest.raises(StudyFailed):
-        scheduler.on_trial_result(None, SimpleNamespace(trial_id="t1"), {REPORT: None})
+        scheduler.on_trial_result(None, SimpleNamespace(trial_id="t1"), {REPORT: [None]})
     assert str(book.error) == "refused"
 
 
@@ -105,6 +105,8 @@ def test_tune_may_copy_and_pickle_them():
 
 
 def test_reports_do_not_stay_in_tunes_memory():
-    result = {REPORT: object(), "time": 1}
-    ForgetReports().on_trial_result(1, [], None, result)
-    assert result == {"time": 1}
+    _, search, scheduler = adapters()
+    search.suggest("t1")
+    result = {REPORT: [object()], "time": 1}
+    scheduler.on_trial_result(None, SimpleNamespace(trial_id="t1"), result)
+    assert result == {REPORT: [], "time": 1}
