@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: study test check calibrate format clean
+.PHONY: study test check calibrate bench bench-quick format clean
 
 study: $(VENV)/.installed  ## Run the quick study on generated images and print its tables
 	$(BIN)/wbc-study run quick
@@ -19,6 +19,12 @@ check: $(VENV)/.installed-dev  ## Lint, formatting and types
 
 calibrate: $(VENV)/.installed-dev  ## Judge simulated studies whose truth is known: false gains, coverage, power
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.calibrate
+
+bench: $(VENV)/.installed-dev  ## Measure speed beside its goals and beside what people would do instead (long; needs the machine to itself)
+	$(BIN)/python -m tests.benchmarks.speed
+
+bench-quick: $(VENV)/.installed-dev  ## A reduced one, in less than three minutes
+	$(BIN)/python -m tests.benchmarks.speed --quick
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

@@ -20,7 +20,8 @@ from analysis.schema import TABLES
 from analysis.segments import read_segments
 from data_utils.cache import prepare
 from study.arms import Arm
-from study.batches import ImageBatches, choose_device
+from study.acceleration import choose_device
+from study.batches import ImageBatches
 from study.configuration import load_config
 from study.optuna_projection import OptunaProjection, search_space
 from study.points import FixedPoints, Point

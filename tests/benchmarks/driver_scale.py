@@ -1,0 +1,177 @@
+"""What the driver costs when there are many trials and many workers: searches whose trials train nothing.
+
+    python -m tests.benchmarks.driver_scale driver|workers [--quick]
+
+Everything but the training is that of a study: searcher (the configured one, `tpe` by default), rungs, records, Optuna's journal,
+Ray Tune with warm workers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from analysis.schema import TABLES
+from analysis.segments import read_segments
+from study.arms import list_arms
+from study.config import StudyConfig
+from study.configuration import load_config
+from study.optuna_projection import OptunaProjection, search_space
+from study.points import search_points
+from study.ray_session import ray_session
+from study.records import RecordWriter
+from study.run_directory import RunDirectory
+from study.rungs import Rungs
+from study.trial_queue import ArmPlan, TrialQueue
+from study.trial_runner import run_trials
+from tests.benchmarks.speed_table import Figure, dump_figures, figure_of
+from tests.benchmarks.utilisation import utilisation
+from tests.benchmarks.waiting_trials import SECONDS, WaitingTrainable
+
+ARMS = 8
+
+MEMORY_MB = 200
+"""Resident memory that thousands of trials may add to the driver."""
+
+
+def make_queue(
+    config: StudyConfig, directory: RunDirectory, ended: Callable[[str, str], None] | None = None
+) -> TrialQueue:
+    """The queue of a search as the pipeline makes it, without images: searcher, rungs, records and Optuna's journal."""
+    search = config.search
+    plans = [
+        ArmPlan(
+            phase="search",
+            arm=arm,
+            points=search_points(search, config.seed, arm.name),
+            seeds=[config.seed] * search.budget,
+            epochs=config.training.epochs,
+            cost=config.training.epochs,
+            rungs=Rungs(search.grace_epochs, config.training.epochs, search.reduction_factor)
+            if search.scheduler == "asha"
+            else None,
+        )
+        for arm in list_arms(config)
+    ]
+    directory.folder.mkdir(parents=True)
+    mirror = None
+    if search.storage == "journal":
+        mirror = OptunaProjection(
+            "journal",
+            directory.folder,
+            study=config.name,
+            owner="benchmark",
+            space=search_space(search),
+            metric=search.metric,
+            warn=print,
+        )
+        empty = (read_segments(directory.records / name, TABLES[name]) for name in ("trials", "epochs"))
+        mirror.rebuild([arm.name for arm in list_arms(config)], *empty)
+    return TrialQueue(plans, RecordWriter(directory.records), metric=search.metric, ended=ended, mirror=mirror)
+
+
+@dataclass
+class Spent:
+    """What this process spent from the end of the first trial on, when everything is warm."""
+
+    trials: int
+    cpu: float = 0.0
+    wall: float = 0.0
+    memory: int = 0
+    """Bytes of resident memory that were added."""
+    begun: bool = False
+
+    def mark(self) -> None:
+        """Begin at the first call, then say how much it was until now."""
+        now = time.process_time(), time.perf_counter(), psutil.Process().memory_info().rss
+        if not self.begun:
+            self._from, self.begun = now, True
+        self.cpu, self.wall, self.memory = (float(b - a) for a, b in zip(self._from, now, strict=True))
+
+
+def run_many(count: int) -> Spent:
+    """A search of so many trials of two epochs, each of which ends at once, with two workers."""
+    overrides = [f"search.trials_per_arm={count // ARMS}", "training.epochs=2", "search.grace_epochs=1"]
+    config = load_config("quick", overrides)
+    spent = Spent(count - 1)
+    with tempfile.TemporaryDirectory() as scratch, ray_session(None):
+        directory = RunDirectory(Path(scratch) / "many")
+        queue = make_queue(config, directory, lambda trial_id, phase: None if spent.begun else spent.mark())
+        run_trials(config, directory, queue, WaitingTrainable)
+        spent.mark()
+        assert queue.finished
+    return spent
+
+
+def measure_driver(quick: bool) -> Figure:
+    """Few trials and many, in processes of their own, in turn."""
+    few, many = (80, 400) if quick else (200, 5000)
+    found: dict[int, list[Spent]] = {few: [], many: []}
+    for count in (few, many, few):
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.benchmarks.driver_scale", "run", "--trials", str(count)],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        found[count].append(Spent(**json.loads(done.stdout.splitlines()[-1])))
+    (large,) = found[many]
+    grown = large.memory / 1e6
+    per_trial = {count: [1e3 * spent.cpu / spent.trials for spent in runs] for count, runs in found.items()}
+    note = (
+        f"{many:,} trials {per_trial[many][0]:.1f} ms each, {few} trials {per_trial[few][0]:.1f} and {per_trial[few][1]:.1f} ms"
+        f" (CPU time of the driver); {1e3 * large.wall / large.trials:.1f} ms of wall time; resident memory grew by"
+        f" {grown:.0f} MB"
+    )
+    return figure_of(
+        "driver", [per_trial[many][0] / small for small in per_trial[few]], also=grown <= MEMORY_MB, note=note
+    )
+
+
+def measure_workers(quick: bool) -> Figure:
+    """Many slots on a simulated node: how much of the time trials wait in them."""
+    slots, trials, seconds = (8, 40, 2.0) if quick else (64, 1000, 5.0)
+    os.environ[SECONDS] = str(seconds)
+    os.environ["RAY_OVERRIDE_RESOURCES"] = json.dumps({"CPU": slots})
+    overrides = [f"search.trials_per_arm={trials // ARMS}", "training.epochs=1", "search.mode=random"]
+    with tempfile.TemporaryDirectory() as scratch, ray_session(None):
+        config = load_config("quick", overrides)
+        directory = RunDirectory(Path(scratch) / "workers")
+        began = time.time()
+        run_trials(config, directory, make_queue(config, directory), WaitingTrainable)
+        epochs = read_segments(directory.records / "epochs", TABLES["epochs"])
+    assert len(epochs) == trials
+    value, ramp_up = utilisation((epochs["time"] - epochs["seconds"] - began).tolist(), seconds, slots)
+    note = (
+        f"{trials:,} trials; all {slots} slots were busy {ramp_up:.1f} s after the start (their processes share"
+        f" {os.cpu_count()} cores); up to the end of the last trial"
+    )
+    return figure_of("workers", [value], note=note)
+
+
+def main() -> None:
+    """Measure, and print the figure as one line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=["driver", "workers", "run"], help="`run` is what `driver` runs.")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--trials", type=int, default=200)
+    arguments = parser.parse_args()
+    if arguments.part == "run":
+        print(json.dumps(asdict(run_many(arguments.trials))))
+    else:
+        measure = measure_driver if arguments.part == "driver" else measure_workers
+        print(dump_figures([measure(arguments.quick)]))
+
+
+if __name__ == "__main__":
+    main()

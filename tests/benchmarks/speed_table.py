@@ -1,0 +1,142 @@
+"""The goals for speed, the figures of one run beside them, as a table and as JSON. Measures nothing."""
+
+from __future__ import annotations
+
+import json
+import operator
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+_COMPARE = {"<=": operator.le, ">=": operator.ge}
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is measured and what it should come to. No time is ever compared with a fixed one, but for `overhead` and `memory`."""
+
+    measure: str
+    relation: str
+    limit: float
+    unit: str = ""
+    also: str = ""
+    """A second condition, which the measure itself checks."""
+
+    def __str__(self) -> str:
+        return f"{self.relation} {self.limit:g}{self.unit and ' ' + self.unit}{self.also and ', and ' + self.also}"
+
+
+GOALS: Mapping[str, Goal] = {
+    "step": Goal(
+        "training step of a trial / bare forward-backward-step on a tensor in memory (width 32, 64 px)", "<=", 1.03
+    ),
+    "step_quick": Goal("the same in the preset quick (width 16, 32 px)", "<=", 1.10),
+    "input": Goal(
+        "batches per second of our input path without a model / of the peer's DataLoader, 360 px JPEG cut to 64 px, two workers",
+        ">=",
+        2.5,
+    ),
+    "fusion": Goal("epoch of a fusion arm / of the same arm without, cached features", "<=", 1.10),
+    "overhead": Goal(
+        "seconds of a trial beyond its training, warm worker", "<=", 0.15, "s", "a tenth of the peer's at most"
+    ),
+    "study_peer": Goal("wall time of the peer / ours: 8 arms x 2 trials x 3 epochs, width 16, 32 px", ">=", 3.0),
+    "study_real": Goal("the same on real cells, 64 px", ">=", 2.0),
+    "study_loop": Goal("wall time of the sequential loop without Ray / ours, real cells, 64 px", ">=", 1.5),
+    "makespan": Goal("wall time of the search / (seconds of all trials / workers)", "<=", 1.08),
+    "driver": Goal(
+        "driver's CPU seconds per trial with 5,000 tiny trials / with 200",
+        "<=",
+        1.2,
+        "",
+        "at most 200 MB more resident memory",
+    ),
+    "workers": Goal("utilisation of 64 slots by 1,000 trials that wait 5 s, after ramp-up", ">=", 0.90),
+    "memory": Goal("private memory of one more trial at a time, 2,000 cached images of 360 px", "<=", 500, "MB"),
+}
+"""Id of a measure -> its goal, in the order of the table."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What one measure came to."""
+
+    id: str
+    value: float | None
+    """None: it could not be measured; the note says why."""
+    low: float | None = None
+    high: float | None = None
+    """The smallest and largest of the repetitions; None where there was one."""
+    repetitions: int = 1
+    also: bool = True
+    """Whether the second condition of the goal holds, where it has one."""
+    note: str = ""
+    """What was compared, and what else it showed."""
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the goal is reached; None without a value."""
+        goal = GOALS[self.id]
+        return None if self.value is None else _COMPARE[goal.relation](self.value, goal.limit) and self.also
+
+
+def figure_of(id_: str, values: Sequence[float], *, also: bool = True, note: str = "") -> Figure:
+    """The median of repeated measurements, with their range."""
+    return Figure(id_, statistics.median(values), min(values), max(values), len(values), also, note)
+
+
+def write_json(path: Path, figures: Sequence[Figure]) -> None:
+    """Write a list of ``{id, measure, figure, goal, reached}``; `figure` and `reached` are null for what was not measured."""
+    rows = [
+        {
+            "id": figure.id,
+            "measure": GOALS[figure.id].measure,
+            "figure": figure.value,
+            "goal": str(GOALS[figure.id]),
+            "reached": figure.reached,
+        }
+        for figure in figures
+    ]
+    path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def print_table(figures: Sequence[Figure], machine: str, console: Console | None = None) -> None:
+    """Print figures beside their goals, and below what each of them compared."""
+    console = console or Console(highlight=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title=f"Speed on {machine}", title_justify="left")
+    table.add_column("id", no_wrap=True)
+    table.add_column("measure", overflow="fold")
+    for heading in ("figure", "spread", "goal", "reached"):
+        table.add_column(heading, justify="right", overflow="fold", no_wrap=heading != "goal")
+    for figure in figures:
+        goal = GOALS[figure.id]
+        spread = (
+            f"{_number(figure.low)} to {_number(figure.high)} (n = {figure.repetitions})"
+            if figure.low is not None and figure.high is not None and figure.repetitions > 1
+            else "-"
+        )
+        shown = "not measured" if figure.value is None else f"{_number(figure.value)}{goal.unit and ' ' + goal.unit}"
+        reached = {True: "yes", False: "[red]no[/red]", None: "-"}[figure.reached]
+        table.add_row(figure.id, goal.measure, shown, spread, str(goal), reached)
+    console.print(table)
+    for figure in figures:
+        if figure.note:
+            console.print(f"{figure.id}: {figure.note}", markup=False, soft_wrap=True)
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3f}" if abs(value) < 1.5 else f"{value:.2f}"
+
+
+def dump_figures(figures: Sequence[Figure]) -> str:
+    """One line that `load_figures` reads in another process."""
+    return json.dumps([asdict(figure) for figure in figures])
+
+
+def load_figures(line: str) -> list[Figure]:
+    """The figures of a measure that ran in a process of its own."""
+    return [Figure(**fields) for fields in json.loads(line)]

@@ -1,0 +1,102 @@
+"""Goals are judged as they are meant, and the JSON has the promised shape."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.benchmarks.repetition import ratios
+from tests.benchmarks.speed import PROGRAMS, QUICK
+from tests.benchmarks.speed_table import (
+    GOALS,
+    Figure,
+    dump_figures,
+    figure_of,
+    load_figures,
+    print_table,
+    write_json,
+)
+from tests.benchmarks.utilisation import utilisation
+
+
+@pytest.mark.parametrize(
+    ("id_", "value", "reached"),
+    [
+        ("step", 1.03, True),
+        ("step", 1.031, False),
+        ("input", 2.5, True),
+        ("input", 2.49, False),
+        ("study_peer", 3.2, True),
+        ("memory", 501, False),
+        ("makespan", None, None),
+    ],
+)
+def test_a_goal_is_reached_at_its_limit_and_not_beyond(id_: str, value: float | None, reached: bool | None) -> None:
+    assert Figure(id_, value).reached is reached
+
+
+def test_a_second_condition_counts() -> None:
+    figure = figure_of("overhead", [0.1, 0.12])
+    assert figure.reached is True
+    assert replace(figure, also=False).reached is False
+
+
+def test_the_json_is_a_list_of_the_promised_fields(tmp_path: Path) -> None:
+    figures = [figure_of("step", [1.0, 1.02, 1.05], note="n"), Figure("study_real", None, note="no real cells")]
+    write_json(tmp_path / "bench.json", figures)
+    first, second = json.loads((tmp_path / "bench.json").read_text())
+    assert list(first) == list(second) == ["id", "measure", "figure", "goal", "reached"]
+    assert (first["id"], first["figure"], first["goal"], first["reached"]) == ("step", 1.02, "<= 1.03", True)
+    assert (second["figure"], second["reached"]) == (None, None)
+
+
+def test_the_table_shows_figures_with_spread_beside_goals_and_says_what_is_missing() -> None:
+    figures = [
+        figure_of("step", [1.0, 1.02, 1.05], note="40 steps"),
+        figure_of("overhead", [0.2, 0.3, 0.4], also=False),
+        Figure("study_real", None, note="needs the real cells"),
+    ]
+    console = Console(file=io.StringIO(), width=160, highlight=False)
+    print_table(figures, "a machine", console)
+    printed = console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
+    lines = {line.split()[0]: line for line in printed.splitlines() if line.split()}
+    assert "1.020" in lines["step"] and "1.000 to 1.050 (n = 3)" in lines["step"]
+    assert "<= 1.03" in lines["step"] and "yes" in lines["step"]
+    assert "0.300 s" in lines["overhead"] and " no" in lines["overhead"]
+    assert "not measured" in lines["study_real"]
+    assert "study_real: needs the real cells" in printed and "step: 40 steps" in printed
+    assert "a machine" in printed
+
+
+def test_figures_pass_between_processes_unchanged() -> None:
+    figures = [figure_of("step", [1.0, 1.5]), Figure("memory", None, note="why")]
+    assert load_figures(dump_figures(figures)) == figures
+
+
+def test_every_goal_is_measured_by_one_program() -> None:
+    measured = [id_ for ids in PROGRAMS for id_ in ids]
+    assert sorted(measured) == sorted(GOALS)
+    assert set(QUICK) <= set(GOALS)
+
+
+def test_pairs_are_measured_back_to_back_in_changing_order_after_a_first_one() -> None:
+    asked = []
+
+    def ask(name: str, value: float) -> float:
+        asked.append(name)
+        return value
+
+    assert list(ratios(lambda: ask("a", 6.0), lambda: ask("b", 3.0), 2)) == [2.0, 2.0]
+    assert "".join(asked) == "baabba"
+
+
+def test_utilisation_counts_from_when_every_slot_has_a_trial() -> None:
+    # Two slots. The second begins 1 s late; then each has the next trial 1 s after the last; one slot has no third.
+    value, ramp_up = utilisation([0.0, 1.0, 6.0, 7.0, 12.0], seconds=5.0, slots=2)
+    assert ramp_up == 1.0
+    assert value == pytest.approx((4 + 5 + 5 + 5 + 5) / (2 * 16))
