@@ -226,7 +226,7 @@ def _restain(images: Tensor, factors: Tensor, shifts: Tensor) -> Tensor:
     stains = stains / stains.norm(dim=1, keepdim=True)
     matrix = torch.linalg.inv(stains) @ (factors[:, :, None] * stains)
     density = -images.clamp(min=_DARKEST).log()
-    moved = torch.einsum("bcd,bchw->bdhw", matrix, density) + (shifts @ stains)[:, :, None, None]
+    moved: Tensor = torch.einsum("bcd,bchw->bdhw", matrix, density) + (shifts @ stains)[:, :, None, None]
     return (-moved).exp().clamp_(0, 1)
 
 

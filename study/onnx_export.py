@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -68,14 +68,13 @@ def export_onnx(
 
     side = shown_side(data)
     example = torch.zeros((1, 3, side or 64, side or 48))
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         # Checks of shapes become constants, as they should; and torch announces another exporter (see below).
         warnings.simplefilter("ignore")
         torch.onnx.export(
             _Answer(models, temperature).eval(),
             (example,),
-            buffer,
+            Path(folder) / "network.onnx",
             # By tracing. The exporter that decomposes an exported program takes minutes for an ensemble with encoders.
             dynamo=False,
             input_names=["pixels"],
@@ -83,7 +82,7 @@ def export_onnx(
             dynamic_axes=None if side else {"pixels": {2: "height", 3: "width"}},
             opset_version=OPSET,
         )
-    network = onnx.load_from_string(buffer.getvalue())
+        network = onnx.load(Path(folder) / "network.onnx")
     preparation = preparation_model(data)
     # One version of the format for both.
     preparation.ir_version = network.ir_version

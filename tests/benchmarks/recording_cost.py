@@ -15,12 +15,12 @@ import time
 from pathlib import Path
 
 import torch
+from study.acceleration import choose_device
 
 from analysis.schema import TABLES
 from analysis.segments import read_segments
 from data_utils.cache import prepare
 from study.arms import Arm
-from study.acceleration import choose_device
 from study.batches import ImageBatches
 from study.configuration import load_config
 from study.optuna_projection import OptunaProjection, search_space
