@@ -367,7 +367,7 @@ def _scan_class_folders(data: Path, classes: tuple[str, ...]) -> list[list[Path]
         images = sorted(path for path in found[label].iterdir() if is_image(path))
         if not images:
             raise DataError(
-                f"{found[label]}: class {name} is empty: {_describe(found[label])}. Expected at least one image "
+                f"{found[label]}: class {name} has no image: {_describe(found[label])}. Expected at least one image "
                 f"({', '.join(sorted(SUFFIXES))})."
             )
         files.append(images)

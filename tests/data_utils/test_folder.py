@@ -76,7 +76,7 @@ def test_files_that_are_no_images_are_ignored(root: Path) -> None:
         (lambda r: shutil.rmtree(r / "wbc" / "val" / "data" / "Monocyte"), ["no folder for class Monocyte", "val"]),
         (
             lambda r: [path.unlink() for path in (r / "wbc" / "train" / "data" / "Monocyte").iterdir()],
-            ["class Monocyte is empty", "it is empty"],
+            ["class Monocyte has no image", "it is empty"],
         ),
         (
             lambda r: (r / "wbc" / "train" / "mask" / "Monocyte" / "0.png").rename(
