@@ -17,13 +17,16 @@ import pyarrow as pa
 import pyarrow.parquet
 import yaml
 
-from analysis.schema import EPOCH_COLUMNS, IMAGE_COLUMNS, PREDICTION_COLUMNS, TRIAL_COLUMNS, arm_name
+from analysis.schema import EPOCH_COLUMNS, IMAGE_COLUMNS, NO_SETTINGS, PREDICTION_COLUMNS, TRIAL_COLUMNS, arm_name
 from analysis.segments import arrow_schema
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 VALIDATION = np.array([36, 126, 412, 95, 1059])
 FRACTIONS = (0.01, 0.1, 0.5, 1.0)
-ARMS = tuple((fraction, fusion) for fraction in FRACTIONS for fusion in ("off", "sum"))
+ARMS = tuple(
+    (fraction, fusion, control) for fraction in FRACTIONS for fusion, control in (("off", ""), ("sum", ""), ("sum", "random"))
+)
+"""Fraction, fusion and control; with the control, so that every statistic of a complete study is asked for."""
 SEEDS = 5
 RUNGS = (2, 4, 8, 16)
 
@@ -75,10 +78,10 @@ def write_large_study(folder: Path, trials: int = 10_000, epochs: int = 25, seed
 
 def _trials(random: np.random.Generator, per_arm: int, epochs: int) -> tuple[pd.DataFrame, np.ndarray]:
     parts, curves = [], []
-    for fraction, fusion in ARMS:
+    for fraction, fusion, control in ARMS:
         learning_rate = 10 ** random.uniform(-4, -2, per_arm)
         weight_decay = 10 ** random.uniform(-6, -2, per_arm)
-        top = 0.9 + 0.03 * (fusion == "sum") + 0.05 * np.log10(fraction)
+        top = 0.9 + 0.03 * (fusion == "sum") * (control == "") + 0.05 * np.log10(fraction)
         top = top - 0.05 * (np.log10(learning_rate) + 3) ** 2 - 0.01 * (np.log10(weight_decay) + 4) ** 2
         rise = 1 - np.exp(-np.arange(1, epochs + 1) / 5)
         curve = 0.5 + (top[:, None] - 0.5) * rise + random.normal(0, 0.01, (per_arm, epochs))
@@ -87,15 +90,17 @@ def _trials(random: np.random.Generator, per_arm: int, epochs: int) -> tuple[pd.
             pd.DataFrame(
                 {
                     "phase": "search",
-                    "arm": arm_name(fraction, fusion),
+                    "arm": arm_name(fraction, fusion, control),
                     "fraction": fraction,
                     "fusion": fusion,
                     "encoders": "" if fusion == "off" else "prcc+cam16",
-                    "control": "",
+                    "control": control,
+                    "segmentation": "",
                     "index": np.arange(per_arm),
                     "seed": 0,
                     "learning_rate": learning_rate,
                     "weight_decay": weight_decay,
+                    "settings": NO_SETTINGS,
                     "train_images": round(8447 * fraction),
                 }
             )
