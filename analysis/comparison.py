@@ -36,22 +36,22 @@ def setting_title(setting: str) -> str:
 def compared_settings(study: Study) -> list[str]:
     """Settings of all arms that are no controls: ``off`` first, the others by name."""
     trials = study.trials
-    found = {setting_of(arm) for arm in trials.loc[trials["control"] == "", "arm"]}
+    found = {setting_of(arm) for arm in trials.loc[trials["control"] == "", "arm"].unique()}
     return ([OFF] if OFF in found else []) + sorted(found - {OFF})
 
 
 def control_settings(study: Study) -> list[str]:
     """Settings of the control arms by name."""
     trials = study.trials
-    return sorted({setting_of(arm) for arm in trials.loc[trials["control"] != "", "arm"]})
+    return sorted({setting_of(arm) for arm in trials.loc[trials["control"] != "", "arm"].unique()})
 
 
 def arm_order(study: Study) -> list[str]:
     """All arms as tables and figures list them: compared ones before controls, by fraction, ``off`` first."""
-    arms = study.trials.drop_duplicates("arm")
+    arms = study.trials[["arm", "fraction", "control"]].drop_duplicates("arm")
     keyed = [
         (arm["control"] != "", arm["fraction"], setting_of(arm["arm"]) != OFF, arm["arm"])
-        for arm in arms[["arm", "fraction", "control"]].to_dict("records")
+        for arm in arms.to_dict("records")
     ]
     return [str(key[-1]) for key in sorted(keyed)]
 
@@ -125,7 +125,7 @@ def run_points(study: Study, metrics: Sequence[str]) -> pd.DataFrame:
     """
     runs = study.selected()
     runs = runs[runs["control"] == ""]
-    runs = runs.assign(setting=pd.Series([setting_of(arm) for arm in runs["arm"]], index=runs.index, dtype="str"))
+    runs = runs.assign(setting=settings_of(runs["arm"]))
     columns = ["fraction", "subset", "setting", "arm", "seed", "trial_id"]
     columns += [*hyperparameter_columns(runs), "best_epoch", "rule"]
     parts = [runs[columns].assign(metric=metric, value=runs[metric]) for metric in metrics]
@@ -159,10 +159,16 @@ def majority_floor(study: Study, split: str = "val") -> dict[str, float | str]:
     }
 
 
+def settings_of(arms: pd.Series[str]) -> pd.Series[str]:
+    """`setting_of` for a column of arms; each arm is read once."""
+    settings = {arm: setting_of(arm) for arm in arms.unique()}
+    return arms.map(settings).astype("str")
+
+
 def scored_trials(study: Study) -> pd.DataFrame:
     """Trials of the search with a value of the selection metric: rows of `Study.trials`, setting, and score (that value)."""
     trials = study.trials
     trials = trials[(trials["phase"] == "search") & trials[study.metric].notna()].copy()
-    trials["setting"] = pd.Series([setting_of(arm) for arm in trials["arm"]], index=trials.index, dtype="str")
+    trials["setting"] = settings_of(trials["arm"])
     trials["score"] = trials[study.metric].astype("float64")
     return trials

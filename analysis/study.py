@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import yaml
+from numpy.typing import NDArray
 
 from analysis.errors import StudyError
 from analysis.metrics import confusion_metrics, count_confusion
@@ -182,6 +183,17 @@ class Study:
         return self._epochs.merge(self.trials[columns], on="trial_id", how="inner")
 
     @cached_property
+    def epoch_trials(self) -> NDArray[np.intp]:
+        """Row of `trials` that each row of `epochs` belongs to.
+
+        Example:
+            >>> bool((study.trials["arm"].iloc[study.epoch_trials].to_numpy() == study.epochs["arm"]).all())
+            True
+        """
+        found: NDArray[np.intp] = pd.Index(self.trials["trial_id"]).get_indexer(pd.Index(self.epochs["trial_id"]))
+        return found
+
+    @cached_property
     def confirmed(self) -> pd.DataFrame:
         """One row per arm and seed: the completed trials of the confirmation of the arm's winner.
 
@@ -190,8 +202,8 @@ class Study:
         Returns:
             trial_id, phase, arm, fraction, subset, fusion, encoders, control, segmentation, status, seed, learning_rate,
             weight_decay, settings, best_epoch, val_loss, val_accuracy, val_macro_f1, val_weighted_f1, val_recall_<class>, the
-            same with ``test_`` (missing without a test split; no test loss), train_images, parameters. Ordered by fraction, arm,
-            seed.
+            same with ``test_`` (missing without a test split; no test loss), train_images, parameters, and one column for each
+            of `searched_settings`. Ordered by fraction, arm, seed.
 
         Example:
             >>> study.confirmed.groupby("arm")["test_accuracy"].count().to_dict()
@@ -385,6 +397,25 @@ class Study:
         return read_answers(self)
 
     @cached_property
+    def validation_intervals(self) -> pd.DataFrame:
+        """Validation metrics of every arm with 95 % intervals in which seeds and images vary.
+
+        Returns:
+            The columns of `analysis.evidence.arm_intervals`.
+
+        Raises:
+            StudyError: No confirmed runs, or predictions that do not pair.
+
+        Example:
+            >>> sorted(study.validation_intervals["metric"].unique())
+            ['accuracy', 'macro_f1', 'weighted_f1']
+        """
+        from analysis.answers import read_answers
+        from analysis.evidence import arm_intervals
+
+        return arm_intervals(read_answers(self, "val"))
+
+    @cached_property
     def _verdicts(self) -> pd.DataFrame:
         from analysis.evidence import verdicts
 
@@ -428,18 +459,9 @@ class Study:
             for split in ("val", "test")
         ]
         settings = ["seed", "learning_rate", "weight_decay", "settings", "best_epoch", "val_loss"]
+        metrics, size = [*values[0], *values[1]], ["train_images", "parameters"]
         return trials[
-            [
-                "trial_id",
-                "phase",
-                *ARM_COLUMNS,
-                "status",
-                *settings,
-                *values[0],
-                *values[1],
-                "train_images",
-                "parameters",
-            ]
+            ["trial_id", "phase", *ARM_COLUMNS, "status", *settings, *metrics, *size, *self.searched_settings]
         ]
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import flask
 import pandas as pd
 import plotly.graph_objects as go
-from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import ALL, Dash, Input, Output, Patch, State, ctx, dcc, html, no_update
 from dash.exceptions import PreventUpdate
 
 from analysis.comparison import arm_order
@@ -311,8 +311,20 @@ def _chosen(study: Study, choice: ViewState) -> pd.DataFrame:
 
 @lru_cache(maxsize=16)
 def _figure(study: Study, choice: ViewState, name: str) -> tuple[go.Figure, str]:
-    made = captioned(NarrowedStudy(study, _chosen(study, choice)["trial_id"]), name)
+    whole = choice == ViewState()
+    made = captioned(study if whole else NarrowedStudy(study, _chosen(study, choice)["trial_id"]), name)
     return made.figure, made.caption
+
+
+def _brushed(axes: list[str], picked: Mapping[str, tuple[tuple[float, float], ...]]) -> Patch:
+    """The parallel coordinates as they are, with these ranges picked."""
+    patch = Patch()
+    for position, name in enumerate(axes):
+        ranges = [list(pair) for pair in picked.get(name, ())]
+        patch["data"][0]["dimensions"][position]["constraintrange"] = (
+            None if not ranges else ranges[0] if len(ranges) == 1 else ranges
+        )
+    return patch
 
 
 def _add_view_callbacks(application: Dash, runs: dict[str, LiveRun], folders: Mapping[str, PictureFolder]) -> None:
@@ -344,14 +356,17 @@ def _add_view_callbacks(application: Dash, runs: dict[str, LiveRun], folders: Ma
 
     @application.callback(Output("parallel", "figure"), Output("lines", "data"), *drawn_from, State("lines", "data"))
     def draw_lines(search: str | None, _: Any, lines: dict[str, Any] | None) -> tuple[Any, Any]:
-        """The lines are drawn anew when other trials pass the filters, not when some are picked: the brush stays."""
+        """The lines are drawn anew when other trials pass the filters; of another brush only its ranges are sent."""
         state = read_address(search)
         run = _run_of(runs, state)
         wanted = {"run": run.key, "version": run.version, "arms": list(state.arms), "statuses": list(state.statuses)}
-        wanted["picked"] = bool(state.picked)
+        wanted["picked"] = [[name, [list(pair) for pair in pairs]] for name, pairs in state.picked]
         if lines and {**lines, "axes": None} == {**wanted, "axes": None}:
             raise PreventUpdate
-        study = NarrowedStudy(run.study, filtered_trials(run.study, state)["trial_id"])
+        if lines and {**lines, "axes": None, "picked": None} == {**wanted, "axes": None, "picked": None}:
+            return _brushed(lines["axes"], dict(state.picked)), {**wanted, "axes": lines["axes"]}
+        filtered = bool(state.arms or state.statuses)
+        study = NarrowedStudy(run.study, filtered_trials(run.study, state)["trial_id"]) if filtered else run.study
         table = parallel_coordinates_table(study)
         ranges = {name: [list(pair) for pair in pairs] for name, pairs in state.picked}
         figure = draw_parallel_coordinates(table, setting_colours(run.study), run.study.metric, ranges)

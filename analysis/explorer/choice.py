@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
-from analysis.comparison import setting_of
+from analysis.answers import Answers
+from analysis.comparison import settings_of
 from analysis.explorer.view_state import ViewState
 from analysis.figures.parallel_coordinates import axis_values
 from analysis.study import Study
@@ -16,24 +18,35 @@ class NarrowedStudy(Study):
     """A study of which only some trials are shown.
 
     Its figures draw these trials; winners and confirmed runs stay those of the whole study, as far as they are among the
-    trials: a choice of trials must not make other winners.
+    trials, and so do verdicts and intervals: a choice of trials must not make other winners or other evidence.
     """
 
     def __init__(self, whole: Study, trial_ids: pd.Series[str]) -> None:
+        """Narrow a study.
+
+        Args:
+            whole: The study.
+            trial_ids: Of its trials that are shown.
+        """
         super().__init__(whole.path, whole.config, whole.manifest, whole.audit)
         self._whole = whole
-        self._ids = frozenset(trial_ids)
+        # Positions instead of texts: a study has hundreds of thousands of epochs.
+        self._shown = np.zeros(len(whole.trials) + 1, dtype=bool)
+        self._shown[pd.Index(whole.trials["trial_id"]).get_indexer(pd.Index(trial_ids))] = True
+        self._shown[-1] = False  # where a trial that is not there would stand
 
     def _among(self, table: pd.DataFrame) -> pd.DataFrame:
-        return table[table["trial_id"].isin(self._ids)].reset_index(drop=True)
+        positions = pd.Index(self._whole.trials["trial_id"]).get_indexer(pd.Index(table["trial_id"]))
+        among: pd.DataFrame = table[self._shown[positions]].reset_index(drop=True)
+        return among
 
     @cached_property
     def trials(self) -> pd.DataFrame:  # noqa: D102 - as in `Study`
-        return self._among(self._whole.trials)
+        return self._whole.trials[self._shown[:-1]].reset_index(drop=True)
 
     @cached_property
     def epochs(self) -> pd.DataFrame:  # noqa: D102 - as in `Study`
-        return self._among(self._whole.epochs)
+        return self._whole.epochs[self._shown[self._whole.epoch_trials]].reset_index(drop=True)
 
     @cached_property
     def confirmed(self) -> pd.DataFrame:  # noqa: D102 - as in `Study`
@@ -50,6 +63,19 @@ class NarrowedStudy(Study):
     @cached_property
     def curves(self) -> pd.DataFrame:  # noqa: D102 - as in `Study`
         return self._whole.curves
+
+    @cached_property
+    def answers(self) -> Answers:  # noqa: D102 - as in `Study`
+        return self._whole.answers
+
+    @cached_property
+    def validation_intervals(self) -> pd.DataFrame:  # noqa: D102 - as in `Study`
+        return self._whole.validation_intervals
+
+    @cached_property
+    def _verdicts(self) -> pd.DataFrame:
+        verdicts: pd.DataFrame = self._whole.verdicts()
+        return verdicts
 
     def winners(self) -> pd.DataFrame:  # noqa: D102 - as in `Study`
         return self._among(self._whole.winners())
@@ -83,10 +109,7 @@ def chosen_trials(study: Study, state: ViewState) -> pd.DataFrame:
         return trials
     whole = study.trials
     searched = whole[whole["phase"] == "search"]
-    searched = searched.assign(
-        score=searched[study.metric].astype("float64"),
-        setting=pd.Series([setting_of(arm) for arm in searched["arm"]], index=searched.index, dtype="str"),
-    )
+    searched = searched.assign(score=searched[study.metric].astype("float64"), setting=settings_of(searched["arm"]))
     keep = searched["score"].notna()
     for name, ranges in state.picked:
         if name not in searched:

@@ -43,7 +43,7 @@ def comparison_table(study: Study, metric: str) -> pd.DataFrame:
         arm without a full-length run yet).
     """
     summary = summarise(study.selected(), f"{shown_split(study)}_{metric}")
-    arms = study.trials.drop_duplicates("arm").set_index("arm")[["fraction", "subset", "control"]]
+    arms = study.trials[["arm", "fraction", "subset", "control"]].drop_duplicates("arm").set_index("arm")
     table = arms.reindex(arm_order(study)).assign(setting=[setting_of(arm) for arm in arm_order(study)])
     places = pd.MultiIndex.from_arrays([table["subset"], table["setting"]])
     found = summary.reindex(places)
@@ -74,8 +74,8 @@ def comparison_view(study: Study, state: ViewState, chosen: pd.DataFrame) -> lis
         return [html.P("No trial has been handed out yet.", className="none")]
     settings = [*compared_settings(study), *control_settings(study)]
     colours = setting_colours(study)
-    among = chosen[chosen["phase"] == "search"].groupby("arm")["trial_id"].count()
-    searched = study.trials[study.trials["phase"] == "search"].groupby("arm")["trial_id"].count()
+    among = chosen.loc[chosen["phase"] == "search", "arm"].value_counts()
+    searched = study.trials.loc[study.trials["phase"] == "search", "arm"].value_counts()
     controls = set(control_settings(study))
     head = [html.Th("Labelled images", scope="col")]
     head += [
@@ -89,18 +89,20 @@ def comparison_view(study: Study, state: ViewState, chosen: pd.DataFrame) -> lis
         for name in settings
     ]
     judged = _verdicts(study)
+    verdicts: dict[str, list[dict[Any, Any]]] = {}
+    for verdict in judged[judged["metric"] == state.metric].to_dict("records"):
+        verdicts.setdefault(verdict["arm"], []).append(verdict)
+    arms = {(row["subset"], row["setting"]): (str(arm), row) for arm, row in table.iterrows()}
     rows = []
     for subset in fractions(study).index:
         cells: list[Any] = [html.Th(subset, scope="row")]
         for setting in settings:
-            arms = table[(table["subset"] == subset) & (table["setting"] == setting)]
-            if not len(arms):
+            if (subset, setting) not in arms:
                 cells.append(html.Td(MISSING, className="missing"))
                 continue
-            arm = str(arms.index[0])
+            arm, row = arms[subset, setting]
             counts = int(among.get(arm, 0)), int(searched.get(arm, 0))
-            found = judged[(judged["arm"] == arm) & (judged["metric"] == state.metric)]
-            cells.append(html.Td(_cell(arm, arms.iloc[0], state, counts, found)))
+            cells.append(html.Td(_cell(arm, row, state, counts, verdicts.get(arm, []))))
         rows.append(html.Tr(cells))
     split = shown_split(study)
     caption = [selection_rule(study), OPTIMISTIC if split == "val" else "Nothing was chosen on the test images."]
@@ -121,7 +123,7 @@ def show_value(value: float, metric: str) -> str:
 
 
 def _cell(
-    arm: str, row: pd.Series[Any], state: ViewState, counts: tuple[int, int], judged: pd.DataFrame
+    arm: str, row: pd.Series[Any], state: ViewState, counts: tuple[int, int], verdicts: list[dict[Any, Any]]
 ) -> html.Button:
     among, searched = counts
     shown = show_value(row["mean"], state.metric)
@@ -132,7 +134,7 @@ def _cell(
         classes += " faded"
     lines = [html.Span(shown, className="value")]
     told = f"{arm}: mean {float(row['mean'])!r}, standard deviation {float(row['sd'])!r}. Opens its trials."
-    for verdict in judged.to_dict("records"):
+    for verdict in verdicts:
         if not pd.isna(verdict["low"]):
             ends = [show_difference(verdict[name], state.metric) for name in ("difference", "low", "high")]
             lines.append(html.Span(f"{ends[0]} [{ends[1]}, {ends[2]}]: {verdict['verdict']}", className="count"))

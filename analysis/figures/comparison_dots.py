@@ -7,13 +7,14 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.comparison import run_points
-from analysis.figures.hover import RUN_HOVER, run_hover
+from analysis.figures.hover import TRIAL_HOVER, run_hover
 from analysis.figures.style import (
     GREY,
     TEMPLATE,
-    broken_lines,
+    broken_line,
     empty_figure,
     legend_title,
+    line_breaks,
     safe,
     setting_colours,
 )
@@ -40,9 +41,9 @@ def draw_comparison_dots(table: pd.DataFrame, colours: dict[str, str]) -> go.Fig
     """Draw `comparison_dots_table`; colours: of each setting, in the order of drawing."""
     if not len(table):
         return empty_figure("No full-length run has ended yet.")
-    metrics = list(dict.fromkeys(table["metric"]))
-    subsets = list(dict.fromkeys(table.sort_values("fraction", kind="stable")["subset"]))
-    settings = [name for name in colours if name in set(table["setting"])]
+    metrics = table["metric"].unique().tolist()
+    subsets = table.sort_values("fraction", kind="stable")["subset"].unique().tolist()
+    settings = [name for name in colours if name in set(table["setting"].unique())]
     step = _WIDTH / max(1, len(settings) - 1)
     offsets = {name: position * step - _WIDTH / 2 for position, name in enumerate(settings)}
     if len(settings) == 1:
@@ -79,13 +80,15 @@ def draw_comparison_dots(table: pd.DataFrame, colours: dict[str, str]) -> go.Fig
 
 
 def _add_pairs(figure: go.Figure, part: pd.DataFrame, column: int) -> None:
-    pairs = [group.sort_values("x") for _, group in part.groupby(["subset", "seed"], sort=False) if len(group) > 1]
-    if not pairs:
+    pairs = part[part.groupby(["subset", "seed"])["x"].transform("count") > 1]
+    if not len(pairs):
         return
+    pairs = pairs.sort_values(["fraction", "seed", "x"], kind="stable")
+    breaks = line_breaks(pairs["subset"] + "/" + pairs["seed"].astype("str"))
     figure.add_trace(
         go.Scatter(
-            x=broken_lines(pair["x"].tolist() for pair in pairs),
-            y=broken_lines(pair["value"].tolist() for pair in pairs),
+            x=broken_line(pairs["x"], breaks),
+            y=broken_line(pairs["value"], breaks),
             mode="lines",
             name="same seed",
             legendgroup="pairs",
@@ -110,7 +113,7 @@ def _add_setting(figure: go.Figure, runs: pd.DataFrame, *, setting: str, colour:
             showlegend=column == 1,
             marker={"color": colour, "size": 6, "opacity": 0.65},
             customdata=run_hover(runs),
-            hovertemplate=RUN_HOVER.replace("VALUE", f"%{{y:{form}}}"),
+            hovertemplate=TRIAL_HOVER.replace("VALUE", f"%{{y:{form}}}"),
         ),
         row=1,
         col=column,

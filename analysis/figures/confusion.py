@@ -35,9 +35,9 @@ def draw_confusion(table: pd.DataFrame, settings: list[str], value: str) -> go.F
     """
     if not len(table):
         return empty_figure(_NOTHING)
-    classes = list(dict.fromkeys(table["actual"]))
-    subsets = list(dict.fromkeys(table.sort_values("fraction", kind="stable")["subset"]))
-    settings = [name for name in settings if name in set(table["setting"])]
+    classes = table["actual"].unique().tolist()
+    subsets = table.sort_values("fraction", kind="stable")["subset"].unique().tolist()
+    settings = [name for name in settings if name in set(table["setting"].unique())]
     figure = panel_grid(subsets, settings, _panel_titles(table, subsets, settings), narrow=True)
     for row, subset in enumerate(subsets, start=1):
         for column, setting in enumerate(settings, start=1):
@@ -157,7 +157,7 @@ def draw_recall_heatmap(table: pd.DataFrame) -> go.Figure:
     """Draw `recall_heatmap_table`: rows are arms, columns classes."""
     if not len(table):
         return empty_figure(_NOTHING)
-    arms, classes = list(dict.fromkeys(table["arm"])), list(dict.fromkeys(table["class"]))
+    arms, classes = table["arm"].unique().tolist(), table["class"].unique().tolist()
     wide = table["recall"].to_numpy(dtype="float64").reshape(len(arms), len(classes))
     images = table["images"].to_numpy().reshape(len(arms), len(classes)).max(axis=0)
     split = _WORDS[str(table["split"].iloc[0])]

@@ -6,11 +6,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.answers import read_answers
 from analysis.comparison import majority_floor, run_points
 from analysis.errors import StudyError
-from analysis.evidence import arm_intervals
-from analysis.figures.hover import RUN_HOVER, run_hover
+from analysis.figures.hover import TRIAL_HOVER, run_hover
 from analysis.figures.style import (
     GREY,
     TEMPLATE,
@@ -72,7 +70,7 @@ def fraction_curve_table(study: Study) -> pd.DataFrame:
 def _intervals(study: Study) -> pd.DataFrame:
     """Columns arm, metric, low, high on validation; no rows where there can be no intervals."""
     try:
-        rows = arm_intervals(read_answers(study, "val"))
+        rows = study.validation_intervals
     except StudyError:
         # Too few seeds, or runs that do not pair: the tables say which; the means are shown all the same.
         return pd.DataFrame({"arm": "", "metric": "", "low": 0.0, "high": 0.0}, index=[]).astype(
@@ -197,7 +195,7 @@ def _add_runs(figure: go.Figure, runs: pd.DataFrame, *, setting: str, colour: st
             showlegend=show,
             marker={"color": colour, "size": 6, "opacity": 0.65},
             customdata=run_hover(runs),
-            hovertemplate=RUN_HOVER.replace("VALUE", f"%{{y:{form}}}"),
+            hovertemplate=TRIAL_HOVER.replace("VALUE", f"%{{y:{form}}}"),
         ),
         row=1,
         col=column,

@@ -15,17 +15,17 @@ from analysis.figures.comparison_dots import comparison_dots
 from analysis.figures.confusion import confusion_counts, confusion_shares, recall_heatmap
 from analysis.figures.domain_shift import domain_shift
 from analysis.figures.fraction_curve import fraction_curve
-from analysis.figures.importance import FEWEST_TRIALS, importance
-from analysis.figures.learning_curves import TRIALS_PER_PANEL, learning_curves
+from analysis.figures.importance import FEWEST_TRIALS, MOST_TRIALS, importance
+from analysis.figures.learning_curves import learning_curves, shown_trials
 from analysis.figures.paired_difference import paired_difference
 from analysis.figures.parallel_coordinates import LINES, parallel_coordinates
 from analysis.figures.pretraining_curves import pretraining_curves
 from analysis.figures.reliability import reliability
 from analysis.figures.response import TRIALS_PER_ARM, response
 from analysis.figures.rungs import rungs
-from analysis.figures.tuning_curves import tuning_curves
+from analysis.figures.tuning_curves import POINTS, tuning_curves
 from analysis.figures.with_without_curves import with_without_curves
-from analysis.figures.worker_timeline import BARS, busy_share, worker_timeline, worker_timeline_table
+from analysis.figures.worker_timeline import BARS, TIMES, busy_share, worker_timeline, worker_timeline_table
 from analysis.metrics import metric_title
 from analysis.published import PUBLISHED_NOTE
 from analysis.study import Study
@@ -93,20 +93,39 @@ def _pair_caption(study: Study) -> str:
 
 def _learning_caption(quantity: str) -> Callable[[Study], str]:
     loss = " Mean cross-entropy, natural logarithm, on a logarithmic axis." if quantity == "loss" else ""
-    return lambda _: (
-        "Every trial of the search, one panel per arm, all on one scale; the winner thick, a star at its chosen epoch. "
-        f"An arm with more than {TRIALS_PER_PANEL} trials shows {TRIALS_PER_PANEL} of them, evenly over their ranks. One "
-        f"run per line. Training values are measured on augmented crops during the epoch.{loss}"
+
+    def caption(study: Study) -> str:
+        limit, most = shown_trials(study), _most_trials(study)
+        thinned = (
+            f" Of up to {most:,} trials of an arm {limit} are drawn, evenly over their ranks." if most > limit else ""
+        )
+        return (
+            "Every trial of the search, one panel per arm, all on one scale; the winner thick, a star at its chosen epoch."
+            f"{thinned} One run per line. Training values are measured on augmented crops during the epoch.{loss}"
+        )
+
+    return caption
+
+
+def _most_trials(study: Study) -> int:
+    """Trials of the search of the arm that has most of them."""
+    counts = study.trials.loc[study.trials["phase"] == "search", "arm"].value_counts()
+    return int(counts.max()) if len(counts) else 0
+
+
+def _response_caption(study: Study) -> str:
+    most = _most_trials(study)
+    thinned = (
+        f" Of up to {most:,} trials of an arm {TRIALS_PER_ARM} are drawn, evenly over their ranks; the surface is fitted to "
+        "all."
+        if most > TRIALS_PER_ARM
+        else ""
     )
-
-
-def _response_caption(_: Study) -> str:
     return (
         "Every trial of the search at its best epoch (n = 1 each), as percentage points below the best full-length trial "
         "of its arm; open marks did not reach full length. The surface is a polynomial of degree two in the logarithms, "
         "fitted to full-length trials where an arm has more than six; its R² is in the hover text. A star at an edge says "
-        f"that better settings may lie outside the range. At most {TRIALS_PER_ARM} trials an arm are drawn, evenly over "
-        "their ranks; the surface is fitted to all."
+        f"that better settings may lie outside the range.{thinned}"
     )
 
 
@@ -122,20 +141,27 @@ def _parallel_caption(study: Study) -> str:
     )
 
 
-def _importance_caption(_: Study) -> str:
+def _importance_caption(study: Study) -> str:
+    most = _most_trials(study)
+    thinned = (
+        f" Of up to {most:,} trials of an arm {MOST_TRIALS} are taken, evenly over their ranks."
+        if most > MOST_TRIALS
+        else ""
+    )
     return (
         "How much each hyperparameter sets the upper tenth of an arm's trials apart from all of them (PED-ANOVA, shares "
         f"of one within the arm). Arms with fewer than {FEWEST_TRIALS} trials are left out; below a hundred the shares "
-        "vary much from search to search. It describes this search; it is no statement about the settings in general."
+        f"vary much from search to search.{thinned} It describes this search; it is no statement about the settings in general."
     )
 
 
 def _tuning_caption(study: Study) -> str:
-    metric = metric_title(study.metric)
+    metric, most = metric_title(study.metric), _most_trials(study)
+    thinned = f" Drawn at no more than {POINTS} numbers of trials." if most > POINTS else ""
     return (
         f"Median of the best {metric} among so many random trials of an arm, with bands that hold at all numbers of "
         "trials at once with at least 95 % probability (opda). Where two curves still rise, the search decides the "
-        "comparison as much as the arms do. Chosen on validation: optimistic."
+        f"comparison as much as the arms do. Chosen on validation: optimistic.{thinned}"
     )
 
 
@@ -192,7 +218,8 @@ def _timeline_caption(study: Study) -> str:
         else ""
     )
     thinned = (
-        f" {len(table):,} stretches of training are more than the {BARS:,} that can be told apart: only their number is drawn."
+        f" {len(table):,} stretches of training are more than the {BARS:,} that can be told apart: only their number is drawn"
+        f", as its mean over each of {TIMES:,} equal spans."
         if len(table) > BARS
         else ""
     )

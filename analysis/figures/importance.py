@@ -18,7 +18,7 @@ from analysis.study import Study
 
 FEWEST_TRIALS = 10
 """An arm with fewer trials has no importances: they would be noise."""
-_MOST_TRIALS = 300
+MOST_TRIALS = 300
 """More trials of an arm than this are thinned out evenly over their ranks, which leaves the upper tenth a tenth."""
 
 
@@ -39,7 +39,7 @@ def importance_table(study: Study) -> pd.DataFrame:
     """
     trials = study.trials[(study.trials["phase"] == "search") & study.trials[study.metric].notna()]
     counts = trials.groupby("arm")["trial_id"].count()
-    trials = trials[evenly_by_rank(trials, [study.metric], "arm", _MOST_TRIALS)]
+    trials = trials[evenly_by_rank(trials, [study.metric], "arm", MOST_TRIALS)]
     rows: list[dict[str, Any]] = []
     for arm, part in trials.groupby("arm", sort=False):
         names = [name for name in hyperparameter_columns(part) if (part[name] != part[name].iloc[0]).any()]
@@ -107,7 +107,7 @@ def draw_importance(table: pd.DataFrame, colours: dict[str, str]) -> go.Figure:
         return empty_figure(
             f"No arm has {FEWEST_TRIALS} trials with different settings yet: importances of fewer are noise."
         )
-    names = list(dict.fromkeys(table["hyperparameter"]))
+    names = table["hyperparameter"].unique().tolist()
     figure = make_subplots(
         rows=1,
         cols=len(names),
@@ -132,7 +132,7 @@ def draw_importance(table: pd.DataFrame, colours: dict[str, str]) -> go.Figure:
             row=1,
             col=column,
         )
-    arms = list(dict.fromkeys(table["arm"]))
+    arms = table["arm"].unique().tolist()
     figure.update_xaxes(title_text="share of the importance", range=[0, 1], tickformat=".1f")
     figure.update_yaxes(categoryorder="array", categoryarray=[safe(arm) for arm in reversed(arms)], ticks="")
     figure.update_layout(template=TEMPLATE, height=150 + 24 * len(arms))

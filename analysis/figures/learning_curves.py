@@ -5,13 +5,13 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.comparison import setting_of
+from analysis.comparison import settings_of
 from analysis.figures.hover import TRIAL_HOVER, trial_hover
 from analysis.figures.style import (
     TEMPLATE,
-    broken_lines,
+    broken_line,
     empty_figure,
-    numbers,
+    line_breaks,
     panel_grid,
     panel_titles,
     setting_colours,
@@ -22,6 +22,9 @@ from analysis.study import Study
 
 TRIALS_PER_PANEL = 40
 """More trials than this are thinned out evenly over their ranks: a page must open within seconds."""
+POINTS = 5000
+"""Of all panels together: where arms or epochs are many, a panel shows fewer trials yet, though at least ten."""
+_FEWEST = 10
 
 
 def learning_curves(study: Study, quantity: str) -> go.Figure:
@@ -34,12 +37,20 @@ def learning_curves(study: Study, quantity: str) -> go.Figure:
     return draw_learning_curves(learning_curves_table(study), setting_colours(study), quantity)
 
 
-def learning_curves_table(study: Study, limit: int = TRIALS_PER_PANEL) -> pd.DataFrame:
+def shown_trials(study: Study) -> int:
+    """How many trials of an arm are drawn at most, so that a page opens within seconds."""
+    trials = study.trials[(study.trials["phase"] == "search") & (study.trials["control"] == "")]
+    epochs = int(trials["epochs"].max()) if len(trials) else 0
+    points = max(1, trials["arm"].nunique() * epochs)
+    return min(TRIALS_PER_PANEL, max(_FEWEST, POINTS // points))
+
+
+def learning_curves_table(study: Study, limit: int | None = None) -> pd.DataFrame:
     """Every epoch of the shown search trials of the compared arms.
 
     Args:
         study: Any study.
-        limit: Trials per arm that are shown; the winner is always among them.
+        limit: Trials per arm that are shown, the winner always among them; `shown_trials` when None.
 
     Returns:
         fraction, subset, setting, arm, trial_id, index, seed, hyperparameters of the trial, status, winner (bool),
@@ -47,8 +58,9 @@ def learning_curves_table(study: Study, limit: int = TRIALS_PER_PANEL) -> pd.Dat
     """
     trials = study.trials[(study.trials["phase"] == "search") & (study.trials["control"] == "")].copy()
     trials["winner"] = trials["trial_id"].isin(study.winners()["trial_id"])
-    trials["setting"] = pd.Series([setting_of(arm) for arm in trials["arm"]], index=trials.index, dtype="str")
+    trials["setting"] = settings_of(trials["arm"])
     ranked = trials.sort_values("index", kind="stable")
+    limit = shown_trials(study) if limit is None else limit
     kept = ranked[evenly_by_rank(ranked, ["winner", study.metric], "arm", limit)]
     columns = ["fraction", "subset", "setting", "arm", "trial_id", "index", "seed", *hyperparameter_columns(trials)]
     epochs = study.epochs[["trial_id", "epoch", "train_accuracy", "val_accuracy", "train_loss", "val_loss"]]
@@ -61,8 +73,8 @@ def draw_learning_curves(table: pd.DataFrame, colours: dict[str, str], quantity:
     """Draw `learning_curves_table`: rows are fractions, columns settings, all panels on one scale."""
     if not len(table):
         return empty_figure("No epoch has been recorded yet.")
-    subsets = list(dict.fromkeys(table["subset"]))
-    settings = [name for name in colours if name in set(table["setting"])]
+    subsets = table["subset"].unique().tolist()
+    settings = [name for name in colours if name in set(table["setting"].unique())]
     figure = panel_grid(subsets, settings, panel_titles(subsets, settings))
     for row, subset in enumerate(subsets, start=1):
         for column, setting in enumerate(settings, start=1):
@@ -86,12 +98,12 @@ def _add_panel(figure: go.Figure, panel: pd.DataFrame, *, colour: str, quantity:
     form = ".2%" if quantity == "accuracy" else ".4f"
     others = panel[~panel["winner"]]
     if len(others):
-        groups = [group for _, group in others.groupby("trial_id", sort=False)]
+        breaks = line_breaks(others["trial_id"])
         figure.add_trace(
             go.Scatter(
-                x=broken_lines(group["epoch"].tolist() for group in groups),
-                y=broken_lines(numbers(group[value]) for group in groups),
-                customdata=broken_lines(trial_hover(group) for group in groups),
+                x=broken_line(others["epoch"], breaks),
+                y=broken_line(others[value], breaks),
+                customdata=broken_line(trial_hover(others), breaks),
                 mode="lines+markers",
                 line={"color": colour, "width": 1},
                 marker={"color": colour, "size": 3},
@@ -108,8 +120,8 @@ def _add_panel(figure: go.Figure, panel: pd.DataFrame, *, colour: str, quantity:
     for name, dash, words in ((value, "solid", "validation"), (f"train_{quantity}", "dot", "training")):
         figure.add_trace(
             go.Scatter(
-                x=winner["epoch"].tolist(),
-                y=numbers(winner[name]),
+                x=winner["epoch"].to_numpy(),
+                y=winner[name].to_numpy(),
                 customdata=trial_hover(winner),
                 mode="lines",
                 line={"color": colour, "width": 3 if dash == "solid" else 2, "dash": dash},
@@ -123,7 +135,7 @@ def _add_panel(figure: go.Figure, panel: pd.DataFrame, *, colour: str, quantity:
     figure.add_trace(
         go.Scatter(
             x=best["epoch"].tolist(),
-            y=numbers(best[value]),
+            y=best[value].tolist(),
             customdata=trial_hover(best),
             mode="markers",
             marker={"color": colour, "size": 14, "symbol": "star", "line": {"color": "white", "width": 1}},

@@ -8,15 +8,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 
-from analysis.comparison import OFF, setting_of
+from analysis.comparison import OFF, settings_of
 from analysis.confusion import shown_split
 from analysis.errors import StudyError
+from analysis.figures.hover import TRIAL_HOVER, trial_words
 from analysis.figures.style import GREY, TEMPLATE, empty_figure, safe, setting_colours
+from analysis.hyperparameters import hyperparameter_columns
 from analysis.metrics import metric_title
 from analysis.schema import MASKS_SUFFIX
 from analysis.study import Study
 
+_BASELINE = "baseline_"
+"""Before the name of a column: its value in the run that is subtracted."""
 _WIDTH = 0.6
 """Of the place of one fraction, how much its settings take."""
 
@@ -43,16 +48,18 @@ def paired_difference_table(study: Study, metric: str = "accuracy") -> pd.DataFr
 
     Returns:
         One row per fraction, setting and seed that both arms have: fraction, subset, setting, arm, control, seed,
-        trial_id, baseline_setting, baseline_trial_id, value, baseline, difference; mean (over seeds), n; low, high (95 %, of
-        `Study.verdicts`; missing where there is no verdict). Winners of the search have no seeds in common that mean
-        anything: without confirmed runs the table is empty.
+        trial_id, its hyperparameters, baseline_setting, baseline_trial_id, baseline_<hyperparameter>, value, baseline,
+        difference; mean (over seeds), n; low, high (95 %, of `Study.verdicts`; missing where there is no verdict). Winners
+        of the search have no seeds in common that mean anything: without confirmed runs the table is empty.
     """
-    columns = ["fraction", "subset", "setting", "arm", "control", "seed", "trial_id"]
     runs = study.selected()
+    settings = hyperparameter_columns(runs)
+    columns = ["fraction", "subset", "setting", "arm", "control", "seed", "trial_id", *settings]
     column = f"{shown_split(study)}_{metric}"
     runs = runs[(runs["rule"] == "confirmed") & runs[column].notna()]
-    runs = runs.assign(setting=pd.Series([setting_of(arm) for arm in runs["arm"]], index=runs.index, dtype="str"))
+    runs = runs.assign(setting=settings_of(runs["arm"]))
     names = {"setting": "baseline_setting", "trial_id": "baseline_trial_id", column: "baseline"}
+    names |= {name: f"{_BASELINE}{name}" for name in settings}
     baseline = runs.loc[runs["control"] == "", ["fraction", "seed", *names]].rename(columns=names)
     others = runs.loc[runs["setting"] != OFF, [*columns, column]].rename(columns={column: "value"})
     others["baseline_setting"] = pd.Series(
@@ -82,18 +89,16 @@ def _intervals(study: Study, metric: str) -> pd.DataFrame:
             {"arm": "str", "baseline_setting": "str"}
         )
     rows = verdicts[(verdicts["metric"] == metric) & (verdicts["kind"] != "random")]
-    rows = rows.assign(
-        baseline_setting=pd.Series([setting_of(arm) for arm in rows["baseline"]], index=rows.index, dtype="str")
-    )
+    rows = rows.assign(baseline_setting=settings_of(rows["baseline"]))
     return rows[["arm", "baseline_setting", "low", "high"]]
 
 
 def draw_paired_difference(table: pd.DataFrame, colours: dict[str, str], metric: str) -> go.Figure:
     """Draw `paired_difference_table`: a mark per seed, a bar at the mean with its interval."""
     if not len(table):
-        return empty_figure("No two confirmed runs share a fraction and a seed yet.")
-    subsets = list(dict.fromkeys(table["subset"]))
-    settings = [name for name in colours if name in set(table["setting"])]
+        return empty_figure("No two confirmed runs that are shown share a fraction and a seed.")
+    subsets = table["subset"].unique().tolist()
+    settings = [name for name in colours if name in set(table["setting"].unique())]
     step = _WIDTH / max(1, len(settings))
     points = metric.endswith("accuracy")
     scale, unit = (100.0, " points") if points else (1.0, "")
@@ -118,14 +123,8 @@ def draw_paired_difference(table: pd.DataFrame, colours: dict[str, str], metric:
                     "opacity": 0.8,
                     "symbol": "diamond-open" if control else "circle",
                 },
-                customdata=[
-                    [safe(row.arm), str(row.seed), safe(row.trial_id), safe(row.baseline_trial_id)]
-                    for row in rows.itertuples()
-                ],
-                hovertemplate=(
-                    f"%{{customdata[0]}} minus off, seed %{{customdata[1]}}<br>%{{y:{form}}}{unit}<br>trials "
-                    "%{customdata[2]} and %{customdata[3]}<extra></extra>"
-                ),
+                customdata=_pair_hover(rows),
+                hovertemplate=TRIAL_HOVER.replace("VALUE", f"%{{y:{form}}}{unit}"),
             )
         )
         means = rows.drop_duplicates("subset")
@@ -170,6 +169,20 @@ def draw_paired_difference(table: pd.DataFrame, colours: dict[str, str], metric:
     figure.update_yaxes(title_text=title, tickformat="+" if points else "+.2f")
     figure.update_layout(template=TEMPLATE, height=440)
     return figure
+
+
+def _pair_hover(rows: pd.DataFrame) -> NDArray[np.object_]:
+    """What is subtracted from what: arms and seed, then both trials with their settings."""
+    names = ["trial_id", *hyperparameter_columns(rows)]
+    baseline = rows[[f"{_BASELINE}{name}" for name in names]].set_axis(names, axis=1)
+    pairs = zip(trial_words(rows), trial_words(baseline), rows.to_dict("records"), strict=True)
+    return np.array(
+        [
+            f"{safe(row['arm'])} minus {safe(row['baseline_setting'])}, seed {row['seed']}<br>{run}<br>minus {other}"
+            for run, other, row in pairs
+        ],
+        dtype=object,
+    )
 
 
 def _interval_words(row: Mapping[Any, Any], scale: float, form: str) -> str:

@@ -59,7 +59,7 @@ def draw_parallel_coordinates(
     """
     if not len(table):
         return empty_figure("No trial of the search has reported an epoch yet.")
-    settings = [name for name in colours if name in set(table["setting"])]
+    settings = [name for name in colours if name in set(table["setting"].unique())]
     steps: list[list[object]] = []
     for position, name in enumerate(settings):
         steps += [[position / len(settings), colours[name]], [(position + 1) / len(settings), colours[name]]]

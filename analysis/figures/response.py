@@ -67,8 +67,9 @@ def response_table(study: Study, limit: int = TRIALS_PER_ARM) -> pd.DataFrame:
     for name in (LEARNING_RATE, WEIGHT_DECAY):
         bounds = searched_range(study, name)
         if bounds is not None:
-            edges |= np.array([at_edge(value, bounds) for value in trials[name]], dtype=bool)
-    trials["edge"] = trials["winner"] & edges
+            won = trials["winner"].to_numpy()
+            edges[won] |= np.array([at_edge(value, bounds) for value in trials.loc[won, name]], dtype=bool)
+    trials["edge"] = edges
     trials["x"] = np.log10(positive_positions(trials[LEARNING_RATE]))
     trials["y"] = np.log10(positive_positions(trials[WEIGHT_DECAY]))
     trials["shown"] = evenly_by_rank(trials, ["winner", "score"], "arm", limit)
@@ -117,15 +118,16 @@ def draw_response(table: pd.DataFrame, colours: dict[str, str], metric: str) -> 
     """Draw `response_table`: rows are fractions, columns settings."""
     if not len(table):
         return empty_figure("No trial of the search has reported an epoch yet.")
-    subsets = list(dict.fromkeys(table["subset"]))
-    settings = [name for name in colours if name in set(table["setting"])]
+    subsets = table["subset"].unique().tolist()
+    settings = [name for name in colours if name in set(table["setting"].unique())]
     figure = panel_grid(subsets, settings, panel_titles(subsets, settings), narrow=True)
     form = ".2%" if metric.endswith("accuracy") else ".3f"
     worst = min(_WORST, max(1.0, 100 * float(np.quantile(table["below_best"], 0.9))))
+    panels = dict(iter(table.groupby(["subset", "setting"], sort=False)))
     for row, subset in enumerate(subsets, start=1):
         for column, setting in enumerate(settings, start=1):
-            panel = table[(table["subset"] == subset) & (table["setting"] == setting)]
-            if len(panel):
+            panel = panels.get((subset, setting))
+            if panel is not None:
                 _add_panel(figure, panel, colours[setting], form, worst, row=row, column=column)
     for name, look in (
         ("full length", {"symbol": "circle", "size": 9}),
@@ -182,9 +184,9 @@ def _add_panel(
         x, y, surface, explained = fitted
         figure.add_trace(
             go.Contour(
-                x=x.round(4).tolist(),
-                y=y.round(4).tolist(),
-                z=(100 * surface).round(3).tolist(),
+                x=x.round(4),
+                y=y.round(4),
+                z=(100 * surface).round(3),
                 colorscale=_COLOURS,
                 zmin=0.0,
                 zmax=worst,
@@ -199,6 +201,7 @@ def _add_panel(
         )
     shown = panel[panel["shown"]]
     full = shown["status"] == "completed"
+    # One look a trace: Plotly checks a list of looks element by element, which would take longer than all the rest.
     for part, symbol in ((shown[full & ~shown["winner"]], "circle"), (shown[~full & ~shown["winner"]], "circle-open")):
         _add_trials(figure, part, form, row, column, {"symbol": symbol, "size": 9 if symbol == "circle" else 8})
     winner = shown[shown["winner"]]
@@ -213,21 +216,24 @@ def _add_trials(
         return
     figure.add_trace(
         go.Scatter(
-            x=rows["x"].round(4).tolist(),
-            y=rows["y"].round(4).tolist(),
+            x=rows["x"].round(4).to_numpy(),
+            y=rows["y"].round(4).to_numpy(),
             mode="markers",
             showlegend=False,
-            customdata=[
-                [*hover, f"{score:{form}}", f"{100 * below:.2f}"]
-                for hover, score, below in zip(trial_hover(rows), rows["score"], rows["below_best"], strict=True)
-            ],
+            customdata=np.array(
+                [
+                    f"{score:{form}}, {100 * below:.2f} points below the best<br>{words}"
+                    for words, score, below in zip(trial_hover(rows), rows["score"], rows["below_best"], strict=True)
+                ],
+                dtype=object,
+            ),
             marker={
-                "color": (100 * rows["below_best"]).round(3).tolist(),
+                "color": (100 * rows["below_best"]).round(3).to_numpy(),
                 "coloraxis": "coloraxis",
                 "line": {"color": GREY, "width": 1},
                 **look,
             },
-            hovertemplate=TRIAL_HOVER.replace("VALUE", "%{customdata[4]}, %{customdata[5]} points below the best"),
+            hovertemplate=TRIAL_HOVER.replace("VALUE<br>", ""),
         ),
         row=row,
         col=column,

@@ -66,7 +66,7 @@ def draw_rungs(table: pd.DataFrame) -> go.Figure:
     """Draw `rungs_table`: stacked bars, trials on the left, epochs on the right."""
     if not len(table):
         return empty_figure("No trial has been handed out yet.")
-    arms = list(dict.fromkeys(table["arm"]))
+    arms = table["arm"].unique().tolist()
     stops = sorted({int(epoch) for epoch in table["epoch"].dropna()})
     shades = sample_colorscale("Cividis", [0.95 - 0.7 * i / max(1, len(stops) - 1) for i in range(len(stops))])
     looks = {f"stopped at epoch {epoch}": shade for epoch, shade in zip(stops, shades, strict=True)}

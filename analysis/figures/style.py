@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import ArrayLike, NDArray
 from plotly.subplots import make_subplots
 
 from analysis.comparison import OFF, compared_settings, control_settings, setting_title
@@ -134,12 +136,27 @@ def interval_band(
     )
 
 
-def broken_lines(groups: Iterable[Iterable[object]]) -> list[object]:
-    """Values of several lines in one trace: None between two lines lifts the pen."""
-    joined: list[object] = []
-    for group in groups:
-        joined += [*group, None]
-    return joined[:-1]
+def line_breaks(lines: pd.Series[Any]) -> NDArray[np.intp]:
+    """Positions at which a table goes on with another line than before.
+
+    Args:
+        lines: Name of the line that each row belongs to; the rows of a line stand together.
+    """
+    names = lines.to_numpy(dtype=object)
+    return np.flatnonzero(names[1:] != names[:-1]) + 1
+
+
+def broken_line(values: ArrayLike, breaks: NDArray[np.intp]) -> NDArray[Any]:
+    """Values of several lines in one trace: a missing one between two lines lifts the pen.
+
+    Args:
+        values: Of all lines, one after the other; numbers, or texts (dtype object).
+        breaks: From `line_breaks`.
+    """
+    given = np.asarray(values)
+    if given.dtype == object:
+        return np.insert(given, breaks, np.array([None]))
+    return np.insert(given.astype(np.float64), breaks, np.nan)
 
 
 def decade_ticks(low: float, high: float) -> tuple[list[float], list[str]]:

@@ -28,7 +28,7 @@ def draw_tuning_curves(table: pd.DataFrame, colours: dict[str, str], metric: str
     """Draw `analysis.tuning.tuning_curves`."""
     if not len(table):
         return empty_figure("No arm has two ended trials yet.")
-    subsets = list(dict.fromkeys(table.sort_values("fraction", kind="stable")["subset"]))
+    subsets = table.sort_values("fraction", kind="stable")["subset"].unique().tolist()
     figure = make_subplots(
         rows=1,
         cols=len(subsets),

@@ -6,8 +6,10 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.comparison import setting_of
-from analysis.figures.style import TEMPLATE, broken_lines, empty_figure, legend_title, numbers, safe, setting_colours
+from analysis.comparison import settings_of
+from analysis.figures.hover import TRIAL_HOVER, trial_hover
+from analysis.figures.style import TEMPLATE, broken_line, empty_figure, legend_title, line_breaks, safe, setting_colours
+from analysis.hyperparameters import hyperparameter_columns
 from analysis.study import Study
 
 _QUANTITIES = ("loss", "accuracy")
@@ -22,16 +24,18 @@ def with_without_curves_table(study: Study) -> pd.DataFrame:
     """Every epoch of the selected runs of the compared arms.
 
     Returns:
-        fraction, subset, setting, arm, trial_id, seed, epoch, val_loss, val_accuracy, and the means over the arm's runs at
-        that epoch: mean_train_loss, mean_val_loss, mean_train_accuracy, mean_val_accuracy, n.
+        fraction, subset, setting, arm, trial_id, seed, the hyperparameters, epoch, val_loss, val_accuracy, and the means
+        over the arm's runs at that epoch: mean_train_loss, mean_val_loss, mean_train_accuracy, mean_val_accuracy, n.
     """
     runs = study.selected()
     runs = runs[runs["control"] == ""]
     values = ["train_loss", "val_loss", "train_accuracy", "val_accuracy"]
     epochs = study.epochs
     epochs = epochs[epochs["trial_id"].isin(runs["trial_id"])]
-    table = epochs[["fraction", "subset", "arm", "trial_id", "seed", "epoch", *values]].copy()
-    table.insert(2, "setting", pd.Series([setting_of(arm) for arm in table["arm"]], index=table.index, dtype="str"))
+    table = epochs[["fraction", "subset", "arm", "trial_id", "seed", "epoch", *values]]
+    settings = hyperparameter_columns(runs)
+    table = table.merge(runs[["trial_id", *settings]], on="trial_id")
+    table.insert(2, "setting", settings_of(table["arm"]))
     grouped = table.groupby(["arm", "epoch"])
     for name in values:
         table[f"mean_{name}"] = grouped[name].transform("mean")
@@ -46,8 +50,8 @@ def draw_with_without_curves(table: pd.DataFrame, colours: dict[str, str]) -> go
     """Draw `with_without_curves_table`: rows are fractions, columns loss and accuracy."""
     if not len(table):
         return empty_figure("No full-length run has ended yet.")
-    subsets = list(dict.fromkeys(table["subset"]))
-    settings = [name for name in colours if name in set(table["setting"])]
+    subsets = table["subset"].unique().tolist()
+    settings = [name for name in colours if name in set(table["setting"].unique())]
     figure = make_subplots(
         rows=len(subsets),
         cols=2,
@@ -82,23 +86,18 @@ def _add_setting(
 ) -> None:
     form = ".2%" if quantity == "accuracy" else ".4f"
     arm = safe(panel["arm"].iloc[0])
-    groups = [group for _, group in panel.groupby("trial_id", sort=False)]
+    breaks = line_breaks(panel["trial_id"])
     figure.add_trace(
         go.Scatter(
-            x=broken_lines(group["epoch"].tolist() for group in groups),
-            y=broken_lines(numbers(group[f"val_{quantity}"]) for group in groups),
-            customdata=broken_lines(
-                [[str(row.seed), safe(row.trial_id)] for row in group.itertuples()] for group in groups
-            ),
+            x=broken_line(panel["epoch"], breaks),
+            y=broken_line(panel[f"val_{quantity}"], breaks),
+            customdata=broken_line(trial_hover(panel), breaks),
             mode="lines",
             line={"color": colour, "width": 1},
             opacity=0.5,
             name=f"{legend_title(setting)}: validation, each run",
             legendgroup=f"{setting} runs",
-            hovertemplate=(
-                f"{arm}, seed %{{customdata[0]}}<br>epoch %{{x}}: validation %{{y:{form}}}<br>trial %{{customdata[1]}}"
-                "<extra></extra>"
-            ),
+            hovertemplate=TRIAL_HOVER.replace("VALUE", f"epoch %{{x}}: validation %{{y:{form}}}"),
         ),
         row=row,
         col=column,
@@ -107,9 +106,9 @@ def _add_setting(
     for split, words, dash, width in (("val", "validation", "solid", 3), ("train", "training", "dot", 2)):
         figure.add_trace(
             go.Scatter(
-                x=means["epoch"].tolist(),
-                y=numbers(means[f"mean_{split}_{quantity}"]),
-                customdata=means["n"].tolist(),
+                x=means["epoch"].to_numpy(),
+                y=means[f"mean_{split}_{quantity}"].to_numpy(),
+                customdata=means["n"].to_numpy(),
                 mode="lines",
                 line={"color": colour, "width": width, "dash": dash},
                 name=f"{legend_title(setting)}: {words}, mean",

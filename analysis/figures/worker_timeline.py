@@ -9,7 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.comparison import setting_of
+from analysis.comparison import settings_of
+from analysis.figures.hover import TRIAL_HOVER, trial_hover
 from analysis.figures.style import (
     GREY,
     TEMPLATE,
@@ -18,10 +19,13 @@ from analysis.figures.style import (
     safe,
     setting_colours,
 )
+from analysis.hyperparameters import hyperparameter_columns
 from analysis.study import Study
 
 BARS = 1500
 """With more stretches of training than this only the number of busy workers is drawn."""
+TIMES = 1000
+"""With more changes of the number of busy workers than this its means over as many equal spans are drawn."""
 _PAUSE = 30.0
 """A gap of more seconds than this, and than three of the trial's epochs, between two of its epochs is an interruption."""
 
@@ -39,8 +43,8 @@ def worker_timeline_table(study: Study) -> pd.DataFrame:
 
     Returns:
         host, worker (0-based within the host), trial_id, arm, setting, phase, seed, first_epoch, last_epoch, start and
-        end (hours since the first began), busy (hours of training and validation as measured by the epochs). Ordered by
-        start.
+        end (hours since the first began), busy (hours of training and validation as measured by the epochs), and the
+        trial's hyperparameters. Ordered by start.
     """
     epochs = study.epochs[["trial_id", "epoch", "time", "seconds", "arm", "phase", "seed"]]
     columns = ["host", "worker", "trial_id", "arm", "setting", "phase", "seed", "first_epoch", "last_epoch"]
@@ -64,15 +68,16 @@ def worker_timeline_table(study: Study) -> pd.DataFrame:
         end=("time", "max"),
         busy=("seconds", "sum"),
     )
-    table["host"] = table["trial_id"].map(study.trials.set_index("trial_id")["host"]).astype("str")
-    table["setting"] = pd.Series([setting_of(arm) for arm in table["arm"]], index=table.index, dtype="str")
+    settings = hyperparameter_columns(study.trials)
+    table = table.merge(study.trials[["trial_id", "host", *settings]], on="trial_id", how="left")
+    table["setting"] = settings_of(table["arm"])
     origin = table["start"].min()
     for name in ("start", "end"):
         table[name] = (table[name] - origin) / 3600
     table["busy"] = table["busy"] / 3600
     table = table.sort_values(["start", "trial_id"], kind="stable").reset_index(drop=True)
     table["worker"] = _workers(table)
-    return table[columns]
+    return table[[*columns, *settings]]
 
 
 def _workers(table: pd.DataFrame) -> list[int]:
@@ -120,7 +125,7 @@ def draw_worker_timeline(table: pd.DataFrame, colours: dict[str, str]) -> go.Fig
         row_heights=[0.7, 0.3] if bars else [1.0],
     )
     if bars:
-        order = [name for name in colours if name in set(table["setting"])]
+        order = [name for name in colours if name in set(table["setting"].unique())]
         for setting in order:
             rows = table[table["setting"] == setting]
             figure.add_trace(
@@ -135,14 +140,11 @@ def draw_worker_timeline(table: pd.DataFrame, colours: dict[str, str]) -> go.Fig
                         "opacity": [1.0 if phase == "search" else 0.6 for phase in rows["phase"]],
                         "line": {"color": "rgba(255,255,255,0.7)", "width": 0.5},
                     },
-                    customdata=[
-                        [safe(row.arm), row.phase, row.seed, safe(row.trial_id), row.first_epoch, row.last_epoch]
-                        for row in rows.itertuples()
-                    ],
-                    hovertemplate=(
-                        "%{customdata[0]}, seed %{customdata[2]}, %{customdata[1]}<br>trial %{customdata[3]}, epochs "
-                        f"%{{customdata[4]}} to %{{customdata[5]}}<br>%{{base:.2f}} to %{{x:.2f}} {unit}<extra></extra>"
+                    customdata=trial_hover(
+                        rows,
+                        [f"{row.phase}, epochs {row.first_epoch} to {row.last_epoch}" for row in rows.itertuples()],
                     ),
+                    hovertemplate=TRIAL_HOVER.replace("VALUE", f"%{{base:.2f}} to %{{x:.2f}} {unit}"),
                 ),
                 row=1,
                 col=1,
@@ -173,7 +175,7 @@ def draw_worker_timeline(table: pd.DataFrame, colours: dict[str, str]) -> go.Fig
     return figure
 
 
-def _busy_workers(table: pd.DataFrame, most: int = 1000) -> tuple[np.ndarray, np.ndarray]:
+def _busy_workers(table: pd.DataFrame, most: int = TIMES) -> tuple[np.ndarray, np.ndarray]:
     """Number of stretches under way at each time; means over equal spans where there are too many changes."""
     times = np.concatenate([table["start"], table["end"]])
     steps = np.repeat([1.0, -1.0], len(table))

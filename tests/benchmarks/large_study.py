@@ -24,7 +24,9 @@ CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 VALIDATION = np.array([36, 126, 412, 95, 1059])
 FRACTIONS = (0.01, 0.1, 0.5, 1.0)
 ARMS = tuple(
-    (fraction, fusion, control) for fraction in FRACTIONS for fusion, control in (("off", ""), ("sum", ""), ("sum", "random"))
+    (fraction, fusion, control)
+    for fraction in FRACTIONS
+    for fusion, control in (("off", ""), ("sum", ""), ("sum", "random"))
 )
 """Fraction, fusion and control; with the control, so that every statistic of a complete study is asked for."""
 SEEDS = 5

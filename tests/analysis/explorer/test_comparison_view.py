@@ -20,7 +20,7 @@ def test_report_explorer_csv_and_study_have_equal_numbers_to_the_last_digit(
         study = load_study(path)
         report = write_report(study).parent
         name, column = ("test_metrics", "test_accuracy") if path == finished else ("validation_accuracy", "")
-        csv = pd.read_csv(report / "tables" / f"{name}.csv", float_precision="round_trip")
+        csv = pd.read_csv(report / "tables" / f"{name}.csv")
         shown = comparison_table(study, "accuracy")
         mine = compare(study, "test_accuracy" if column else "val_accuracy")
         assert column or mine.equals(study.accuracy_table())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.explorer.view_state import METRICS, ViewState, read_address, write_address
@@ -24,6 +24,7 @@ states = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(states)
 def test_an_address_says_the_whole_state(state: ViewState) -> None:
     assert read_address(write_address(state)) == state

@@ -58,3 +58,39 @@ def test_an_arm_has_one_colour_in_every_figure(finished: Path) -> None:
                 if trace.name and trace.legendgroup and trace.legendgroup.split()[0] == setting:
                     colour = trace.line.color if trace.mode and "lines" in trace.mode else trace.marker.color
                     assert colour == colours[setting], (name, trace.name)
+
+
+def test_the_mark_of_a_trial_names_trial_arm_seed_and_every_setting(
+    run_directory: Callable[..., Any], fill_directory: Callable[..., Any]
+) -> None:
+    directory = fill_directory(run_directory())
+    for row in directory.rows["trials"]:
+        row["settings"] = '{"training.sampling": "balanced"}'
+    study = load_study(directory.save())
+    arms = set(study.trials["arm"])
+    of_trials = {
+        *(
+            "fraction_curve",
+            "paired_difference",
+            "comparison_dots",
+            "with_without_curves",
+            "response",
+            "worker_timeline",
+        ),
+        *("learning_curves_accuracy", "learning_curves_loss"),
+    }
+    found = set()
+    for name in FIGURES:
+        for trace in study.figure(name).data:
+            template = getattr(trace, "hovertemplate", None) or ""
+            texts = trace.customdata if template.endswith("%{customdata}<extra></extra>") else ()
+            for text in texts:
+                if text is None or "trial " not in text:
+                    continue  # the pen is lifted here, or an arm is meant
+                found.add(name)
+                assert any(f"{arm}, seed " in text or f"{arm} minus " in text for arm in arms)
+                assert "seed 0" in text or "seed 101" in text or "seed 102" in text
+                assert "learning rate " in text
+                assert "weight decay 1.00e-04" in text
+                assert "sampling balanced" in text
+    assert found == of_trials

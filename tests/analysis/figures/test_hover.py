@@ -20,7 +20,8 @@ def test_a_trial_names_arm_seed_id_and_every_setting_without_markup() -> None:
             "best_epoch": pd.array([None], dtype="Int64"),
         }
     )
-    hover = ["WBC_1/&lt;b&gt;", "3", "&lt;i&gt;, stopped"]
-    hover += ["learning rate 1.00e-03, weight decay 0.00e+00, sampling balanced"]
-    assert trial_hover(rows) == [hover]
-    assert run_hover(rows) == [[*hover, "<NA>"]]
+    hover = "WBC_1/&lt;b&gt;, seed 3<br>trial &lt;i&gt;, stopped"
+    hover += "<br>learning rate 1.00e-03, weight decay 0.00e+00, sampling balanced"
+    assert trial_hover(rows).tolist() == [hover]
+    assert trial_hover(rows, ["more"]).tolist() == [f"{hover}<br>more"]
+    assert run_hover(rows).tolist() == [f"{hover}<br>best epoch <NA>"]

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import pandas as pd
+import pytest
+
 from analysis import load_study
-from analysis.figures.style import BLUE, VERMILLION, broken_lines, safe, setting_colours
+from analysis.figures.style import BLUE, VERMILLION, broken_line, line_breaks, safe, setting_colours
 
 
 def test_a_setting_keeps_its_colour_whatever_else_is_compared(run_directory: Callable[..., Any]) -> None:
@@ -23,6 +27,11 @@ def test_a_setting_keeps_its_colour_whatever_else_is_compared(run_directory: Cal
     assert next(iter(colours)) == "off"
 
 
-def test_text_is_escaped_and_lines_are_broken() -> None:
+def test_text_is_escaped() -> None:
     assert safe("<b>") == "&lt;b&gt;"
-    assert broken_lines([[1, 2], [3]]) == [1, 2, None, 3]
+
+
+def test_the_pen_is_lifted_between_two_lines() -> None:
+    breaks = line_breaks(pd.Series(["a", "a", "b"]))
+    assert broken_line([1, 2, 3], breaks).tolist() == pytest.approx([1, 2, np.nan, 3], nan_ok=True)
+    assert broken_line(np.array(["x", "y", "z"], dtype=object), breaks).tolist() == ["x", "y", None, "z"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pandas as pd
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.figures.thinning import evenly_by_rank
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 1)), max_size=60), st.integers(1, 20))
 def test_every_group_keeps_its_best_and_at_most_the_limit(rows: list[tuple[str, float]], limit: int) -> None:
     table = pd.DataFrame(rows, columns=["group", "score"])
