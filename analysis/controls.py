@@ -25,10 +25,8 @@ CONTROL_PURPOSES = {
 """Control, as in the records -> what an arm of it does and what its result would mean."""
 
 
-def describe_controls(controls: Iterable[str]) -> str:
-    """One sentence or two for each of the given controls, in the order above; a control that is not known is only named."""
+def describe_controls(controls: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Each of the given controls with what it is for, in the order above; of one that is not known only that is said."""
     found = set(controls)
-    known = [f"{name}: {purpose}" for name, purpose in CONTROL_PURPOSES.items() if name in found]
-    return " ".join(
-        [*known, *(f"{name}: not known to this program." for name in sorted(found - set(CONTROL_PURPOSES)))]
-    )
+    known = [(name, purpose) for name, purpose in CONTROL_PURPOSES.items() if name in found]
+    return (*known, *((name, "not known to this program.") for name in sorted(found - set(CONTROL_PURPOSES))))

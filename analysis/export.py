@@ -53,22 +53,24 @@ def to_csv(table: Table) -> str:
 
 
 def to_markdown(table: Table) -> str:
-    """A heading, a GitHub table and the caption."""
+    """A heading, a GitHub table, the caption and the notes as a list."""
     shown = table.display()
     lines = [f"### {_markdown(table.title)}", "", _markdown_row(shown.columns)]
     lines.append("|" + "|".join(" ---: " if numeric else " --- " for numeric in table.numeric) + "|")
     lines += [_markdown_row(row) for row in shown.itertuples(index=False)]
-    return "\n".join([*lines, "", _markdown(table.caption), ""])
+    notes = [f"- {_markdown(term)}: {_markdown(meaning)}" for term, meaning in table.notes]
+    return "\n".join([*lines, "", _markdown(table.caption), *(["", *notes] if notes else []), ""])
 
 
 def to_latex(table: Table) -> str:
     r"""A ``table`` with booktabs rules; needs ``\usepackage{booktabs}``."""
     shown = table.display()
+    told = " ".join([table.caption, *(f"{term}: {meaning}" for term, meaning in table.notes)])
     lines = [
         r"% needs \usepackage{booktabs}",
         r"\begin{table}",
         r"  \centering",
-        rf"  \caption{{{latex_text(table.title)}. {latex_text(table.caption)}}}",
+        rf"  \caption{{{latex_text(table.title)}. {latex_text(told)}}}",
         rf"  \label{{tab:{table.name.replace('_', '-')}}}",
         rf"  \begin{{tabular}}{{{''.join('r' if numeric else 'l' for numeric in table.numeric)}}}",
         r"    \toprule",

@@ -23,7 +23,7 @@ from analysis.figures.gallery import CaptionedFigure, gallery
 from analysis.figures.style import percent_name
 from analysis.static_images import write_static_images
 from analysis.study import Study
-from analysis.summary import methods, state, summary, verdict_sentences
+from analysis.summary import control_notes, methods, state, summary, verdict_sentences
 from analysis.tables import MISSING, Table, tables
 
 SECTIONS = {
@@ -183,6 +183,7 @@ def render_page(
         methods=methods(study),
         state=state(study),
         arms=_arm_rows(study),
+        controls=control_notes(study),
         image_counts=_image_rows(study),
         classes=study.classes,
         sections=sections,

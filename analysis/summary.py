@@ -70,8 +70,6 @@ def summary(study: Study) -> list[str]:
         words += f", namely {' and '.join(settings)} at {_count(trials['fraction'].nunique(), 'fraction')}"
         words += " of the labelled images"
     words += f"; controls: {', '.join(controls)}." if controls else "; no control arms."
-    if controls:
-        words += f" What they control for: {describe_controls(trials.loc[trials['control'] != '', 'control'])}"
     paragraphs.append(words)
     paragraphs.append(
         f"Budget: {len(trials):,} trials, {int(trials['epochs'].sum()):,} epochs, "
@@ -80,6 +78,12 @@ def summary(study: Study) -> list[str]:
     )
     paragraphs.append(_what_is_shown(study))
     return paragraphs
+
+
+def control_notes(study: Study) -> tuple[tuple[str, str], ...]:
+    """The controls that the study has, each with what it is for."""
+    trials = study.trials
+    return describe_controls(trials.loc[trials["control"] != "", "control"].unique())
 
 
 def _what_is_shown(study: Study) -> str:

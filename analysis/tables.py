@@ -64,6 +64,7 @@ class Table:
         caption: Selection rule, n, what the spread is, and what the values are not.
         frame: The numbers, in full precision; shares in [0, 1].
         columns: How they are shown.
+        notes: Words of the table with what they mean: a list below the caption.
         detail: Whether the report and the files are enough: too long or too particular for a terminal.
     """
 
@@ -73,6 +74,7 @@ class Table:
     frame: pd.DataFrame
     columns: tuple[Column, ...]
     detail: bool = False
+    notes: tuple[tuple[str, str], ...] = ()
 
     def display(self) -> pd.DataFrame:
         """The table as strings: one column per entry of `columns`, missing values as a dash."""
@@ -334,11 +336,11 @@ def _controls(study: Study) -> Table | None:
     columns.append(Column("n", "n", form="count"))
     caption = [
         "Control arms take no part in the comparison above.",
-        describe_controls(controls["control"]),
         selection_rule(study),
         OPTIMISTIC,
     ]
-    return Table("controls", "Controls", _sentences(caption), frame, tuple(columns))
+    notes = describe_controls(controls["control"])
+    return Table("controls", "Controls", _sentences(caption), frame, tuple(columns), notes=notes)
 
 
 def _by_arm(runs: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:

@@ -23,7 +23,7 @@ _JOINTS = re.compile(r"(?<=[ /+,-])(?=.)|(?<=.)(?=\()")
 
 
 def terminal_table(table: Table, width: int = 80) -> Group:
-    """Title, table and caption for rich; names from the records are plain text, never markup.
+    """Title, table, caption and notes for rich; names from the records are plain text, never markup.
 
     Args:
         table: Any table.
@@ -40,7 +40,12 @@ def terminal_table(table: Table, width: int = 80) -> Group:
     for row in shown.itertuples(index=False):
         rich.add_row(*(Text("\n".join(_break(cell, size))) for cell, size in zip(row, widths, strict=True)))
     body = rich if len(shown) else Text("Nothing yet.", style="italic")
-    return Group(Text(table.title, style="bold"), body, Text(table.caption, style="dim"))
+    notes = RichTable.grid(padding=(0, 1, 0, 0))
+    for term, meaning in table.notes:
+        notes.add_row(Text(term, style="bold dim"), Text(meaning, style="dim"))
+    return Group(
+        Text(table.title, style="bold"), body, Text(table.caption, style="dim"), *([notes] if table.notes else [])
+    )
 
 
 def print_tables(tables: Iterable[Table], console: Console | None = None) -> None:

@@ -108,11 +108,14 @@ def chosen_trials(study: Study, state: ViewState) -> pd.DataFrame:
     if not state.picked:
         return trials
     whole = study.trials
-    searched = whole[whole["phase"] == "search"]
+    names = [name for name, _ in state.picked if name in whole or name in ("score", "setting")]
+    columns = ["arm", *(name for name in names if name in whole), study.metric]
+    # Of the wide table only what is asked for: it is copied at every step.
+    searched = whole.loc[whole["phase"] == "search", list(dict.fromkeys(columns))]
     searched = searched.assign(score=searched[study.metric].astype("float64"), setting=settings_of(searched["arm"]))
     keep = searched["score"].notna()
     for name, ranges in state.picked:
-        if name not in searched:
+        if name not in names:
             continue
         place = pd.Series(axis_values(searched[name], name)[0], index=searched.index)
         inside = pd.Series(False, index=searched.index)
@@ -120,8 +123,8 @@ def chosen_trials(study: Study, state: ViewState) -> pd.DataFrame:
             # The page draws rounded positions: a trial at the very end of a range belongs to it.
             inside |= place.between(low - 1e-4, high + 1e-4)
         keep &= inside
-    picked = set(searched.loc[keep, "trial_id"])
-    winners = study.winners()
-    arms = set(winners.loc[winners["trial_id"].isin(picked), "arm"])
-    repeated = set(study.confirmed.loc[study.confirmed["arm"].isin(arms), "trial_id"])
-    return trials[trials["trial_id"].isin(picked | repeated)]
+    picked = keep.reindex(whole.index, fill_value=False)
+    winners = whole["trial_id"].isin(study.winners()["trial_id"])
+    repeated = study.confirmed["arm"].isin(whole.loc[winners & picked, "arm"])
+    picked |= whole["trial_id"].isin(study.confirmed.loc[repeated, "trial_id"])
+    return trials[picked.reindex(trials.index)]

@@ -15,7 +15,7 @@ from analysis.figures.comparison_dots import comparison_dots
 from analysis.figures.confusion import confusion_counts, confusion_shares, recall_heatmap
 from analysis.figures.domain_shift import domain_shift
 from analysis.figures.fraction_curve import fraction_curve
-from analysis.figures.importance import FEWEST_TRIALS, MOST_TRIALS, importance
+from analysis.figures.importance import FEWEST_TRIALS, counted_trials, importance
 from analysis.figures.learning_curves import learning_curves, shown_trials
 from analysis.figures.paired_difference import paired_difference
 from analysis.figures.parallel_coordinates import LINES, parallel_coordinates
@@ -142,11 +142,9 @@ def _parallel_caption(study: Study) -> str:
 
 
 def _importance_caption(study: Study) -> str:
-    most = _most_trials(study)
+    most, counted = _most_trials(study), counted_trials(study)
     thinned = (
-        f" Of up to {most:,} trials of an arm {MOST_TRIALS} are taken, evenly over their ranks."
-        if most > MOST_TRIALS
-        else ""
+        f" Of up to {most:,} trials of an arm {counted} are taken, evenly over their ranks." if most > counted else ""
     )
     return (
         "How much each hyperparameter sets the upper tenth of an arm's trials apart from all of them (PED-ANOVA, shares "

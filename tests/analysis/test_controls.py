@@ -13,10 +13,10 @@ def test_every_control_that_a_study_can_have_is_explained() -> None:
 
 
 def test_only_the_controls_that_are_there_are_described_each_once() -> None:
-    text = describe_controls(["twin", "random", "twin"])
-    assert text == f"random: {CONTROL_PURPOSES['random']} twin: {CONTROL_PURPOSES['twin']}"
-    assert describe_controls([]) == ""
+    told = describe_controls(["twin", "random", "twin"])
+    assert told == (("random", CONTROL_PURPOSES["random"]), ("twin", CONTROL_PURPOSES["twin"]))
+    assert describe_controls([]) == ()
 
 
 def test_a_control_of_a_newer_version_is_named() -> None:
-    assert describe_controls(["mirrored"]) == "mirrored: not known to this program."
+    assert describe_controls(["mirrored"]) == (("mirrored", "not known to this program."),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -41,6 +42,12 @@ def test_latex_has_booktabs_rules_and_no_bare_special_character() -> None:
     assert r"\begin{tabular}{lrr}" in text
     assert r"\label{tab:some-table}" in text
     assert latex_text("\\{}$~^\n#") == r"\textbackslash{}\{\}\$\textasciitilde{}\textasciicircum{} \#"
+
+
+def test_notes_are_a_list_below_the_table() -> None:
+    noted = replace(TABLE, notes=(("ran_dom", "100 % chance"), ("twin", "off again")))
+    assert to_markdown(noted).endswith("\n\n- ran\\_dom: 100 % chance\n- twin: off again\n")
+    assert r"n = 5, mean $\pm$ SD ran\_dom: 100 \% chance twin: off again}" in to_latex(noted)
 
 
 def test_every_table_is_written_in_three_forms(finished: Path, tmp_path: Path) -> None:

@@ -41,6 +41,16 @@ def test_names_are_no_markup() -> None:
     assert "caption [/]" in text
 
 
+def test_notes_stand_each_on_lines_of_their_own() -> None:
+    frame = pd.DataFrame({"value": [0.5]})
+    notes = (("random", "word " * 30), ("twin", "off again"))
+    table = Table("t", "T", "c", frame, (Column("V", "value", form="percent"),), notes=notes)
+    lines = printed([table], 80).splitlines()
+    assert any(line.startswith("random ") for line in lines)
+    assert any(line.startswith("twin ") and "off again" in line for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
 def test_long_names_are_folded_not_lost() -> None:
     frame = pd.DataFrame({"name": ["a" * 150], "value": [0.5]})
     text = printed([Table("t", "T", "c", frame, (Column("Name", "name"), Column("V", "value", form="percent")))], 80)
