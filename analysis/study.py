@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from analysis.answers import Answers
+    from analysis.tables import Table
 
 ARM_COLUMNS = ["arm", "fraction", "subset", "fusion", "encoders", "control", "segmentation"]
 SELECTION_METRICS = ("val_accuracy", "val_macro_f1")
@@ -349,6 +351,44 @@ class Study:
             ['accuracy', 'macro_f1', 'weighted_f1']
         """
         return self._verdicts
+
+    def tables(self) -> dict[str, str]:
+        """Names of the report's tables that this study fills, with their titles.
+
+        Example:
+            >>> "test_metrics" in study.tables()
+            True
+        """
+        return {table.name: table.title for table in self._tables}
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Numbers of one table of the report in full precision: what its CSV file holds.
+
+        Args:
+            name: One of `tables`.
+
+        Returns:
+            One row per line of the table; shares in [0, 1]. `analysis.tables.Table.display` gives the text of the report.
+
+        Raises:
+            StudyError: There is no table of that name, or nothing to fill it with yet.
+
+        Example:
+            >>> study.table("test_metrics")[["arm", "test_accuracy"]].head(1).to_dict("records")
+            [{'arm': 'WBC_1/off', 'test_accuracy': 0.575}]
+        """
+        found = {table.name: table.frame for table in self._tables}
+        if name not in found:
+            near = difflib.get_close_matches(name, found, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise StudyError(f"{name!r}: this study has no such table.{hint} It has: {', '.join(found)}.")
+        return found[name].copy()
+
+    @cached_property
+    def _tables(self) -> list[Table]:
+        from analysis.tables import tables
+
+        return tables(self)
 
     def figures(self) -> dict[str, str]:
         """Names of all figures that `figure` draws, with their titles.

@@ -26,6 +26,7 @@ from analysis.explorer.picture_view import picture_view
 from analysis.explorer.pictures import PictureFolder
 from analysis.explorer.run_comparison import run_comparison_view
 from analysis.explorer.runs import LiveRun, open_runs
+from analysis.explorer.setting_filters import apply_field, numeric_settings, setting_fields, shown_range
 from analysis.explorer.trial_views import GRAPH, sorted_trials, trial_list, trial_view
 from analysis.explorer.view_state import METRICS, ViewState, read_address, write_address
 from analysis.figures.gallery import FIGURES, captioned
@@ -151,6 +152,8 @@ def _layout(runs: Mapping[str, LiveRun]) -> html.Div:
         html.Label("Arms", className="title"),
         dcc.Checklist(id="arms", options=[], className="options", labelStyle=_LABEL),
         html.P("None ticked: all are shown.", className="caption"),
+        html.Label("Settings of the search", className="title"),
+        setting_fields(numeric_settings(run.study for run in runs.values())),
     ]
     figures = [{"label": kind.title, "value": name} for name, kind in FIGURES.items() if name != "parallel_coordinates"]
     return html.Div(
@@ -248,6 +251,7 @@ def _add_state_callbacks(application: Dash, runs: dict[str, LiveRun]) -> None:
         Output("statuses", "value"),
         Output("arms", "value"),
         Output("figure", "value"),
+        Output({"range": ALL, "end": ALL}, "value"),
         Input("address", "search"),
         Input("run", "value"),
         Input("metric", "value"),
@@ -256,6 +260,7 @@ def _add_state_callbacks(application: Dash, runs: dict[str, LiveRun]) -> None:
         Input("figure", "value"),
         Input({"kind": ALL, "value": ALL}, "n_clicks"),
         Input("parallel", "restyleData"),
+        Input({"range": ALL, "end": ALL}, "value"),
         State("lines", "data"),
     )
     def choose(
@@ -267,14 +272,19 @@ def _add_state_callbacks(application: Dash, runs: dict[str, LiveRun]) -> None:
         figure: str | None,
         _: list[int | None],
         restyle: list[Any] | None,
+        fields: list[str | None],
         lines: dict[str, Any] | None,
     ) -> tuple[Any, ...]:
         """Everything that a reader does changes the address; the address sets the filters."""
         state, cause = read_address(search), ctx.triggered_id
         if cause is None or cause == "address":
             shown = _run_of(runs, state).key
-            return no_update, shown, state.metric, list(state.statuses), list(state.arms), state.figure
-        if isinstance(cause, dict):
+            ranges = [shown_range(state, each["id"]["range"], each["id"]["end"]) for each in ctx.outputs_list[-1]]
+            return no_update, shown, state.metric, list(state.statuses), list(state.arms), state.figure, ranges
+        if isinstance(cause, dict) and "range" in cause:
+            text = ctx.triggered[0]["value"]
+            changed = apply_field(state, _run_of(runs, state).study, cause["range"], cause["end"], text)
+        elif isinstance(cause, dict):
             if not ctx.triggered[0]["value"]:
                 raise PreventUpdate  # the button was drawn, not pressed
             changed = apply_click(state, cause["kind"], cause["value"])
@@ -295,7 +305,7 @@ def _add_state_callbacks(application: Dash, runs: dict[str, LiveRun]) -> None:
             )
         if changed == state:
             raise PreventUpdate
-        return write_address(changed), no_update, no_update, no_update, no_update, no_update
+        return write_address(changed), *[no_update] * 5, [no_update] * len(fields)
 
 
 def _choice(state: ViewState) -> ViewState:

@@ -106,10 +106,11 @@ def comparison_view(study: Study, state: ViewState, chosen: pd.DataFrame) -> lis
         rows.append(html.Tr(cells))
     split = shown_split(study)
     caption = [selection_rule(study), OPTIMISTIC if split == "val" else "Nothing was chosen on the test images."]
+    title = metric_title(f"{split}_{state.metric}")
     return [
         html.Table([html.Thead(html.Tr(head)), html.Tbody(rows)], id="comparison-table", className="comparison"),
         html.P(
-            f"{metric_title(f'{split}_{state.metric}')}. {' '.join(caption)} {_INTERVALS}",
+            f"{title[0].upper()}{title[1:]}. {' '.join(caption)} {_INTERVALS}",
             className="caption",
         ),
     ]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import analysis
-from analysis import Study, load_study
+from analysis import Study, StudyError, load_study
 from analysis.report import zip_report
 from analysis.tables import tables
 from analysis.tracking.export import export_tracking
@@ -29,7 +29,7 @@ def public() -> Iterator[tuple[str, Any]]:
             yield f"Study.{name}", member
 
 
-@pytest.mark.parametrize(("name", "member"), public(), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(("name", "member"), list(public()), ids=lambda value: value if isinstance(value, str) else "")
 def test_the_example_of_a_public_name_runs(finished: Path, tmp_path: Path, name: str, member: Any) -> None:
     text = inspect.getdoc(member) or ""
     globs = {"study": load_study(finished), "tmp": tmp_path, "load_study": load_study}
@@ -60,3 +60,13 @@ def test_columns_of_a_study_have_documented_types(finished: Path) -> None:
             known |= name.startswith("test_") and "the same with" in " ".join(text.split())
             assert known, f"{documented}.{column} is not documented"
     assert {table.name for table in tables(study)} >= {"validation_accuracy", "winners"}
+
+
+def test_a_table_is_found_by_its_name_and_is_that_of_the_csv_file(finished: Path, tmp_path: Path) -> None:
+    study = load_study(finished)
+    folder = analysis.write_report(study, tmp_path / "report").parent / "tables"
+    assert {path.stem for path in folder.glob("*.csv")} == set(study.tables())
+    for name in study.tables():
+        assert study.table(name).to_csv(index=False, lineterminator="\n") == (folder / f"{name}.csv").read_text("utf-8")
+    with pytest.raises(StudyError, match="Did you mean 'test_metrics'"):
+        study.table("test-metrics")

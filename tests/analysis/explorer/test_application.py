@@ -6,13 +6,16 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import pandas as pd
 import pytest
 from PIL import Image
 from werkzeug.serving import make_server
 
-from analysis import StudyError
+from analysis import StudyError, load_study
 from analysis.explorer.application import LOOPBACK, make_application
+from analysis.tables import MISSING
 
 Make = Callable[..., Any]
 MARKUP = "<script>alert(1)</script>"
@@ -117,7 +120,7 @@ def test_a_record_that_is_appended_appears_and_the_choice_stays(
 
 
 @pytest.mark.browser
-def test_a_brush_narrows_every_view_and_can_be_let_go(
+def test_a_brush_and_a_field_narrow_every_view_and_what_is_ticked_is_exported(
     explore: Callable[..., str], watched_page: Any, finished: Path
 ) -> None:
     address = explore(finished)
@@ -133,32 +136,63 @@ def test_a_brush_narrows_every_view_and_can_be_let_go(
     page.wait_for_function("document.querySelector('#picked-count')?.textContent.startsWith('4 of 12')")
     page.wait_for_function("location.search.includes('pick.learning_rate')")
     page.wait_for_function("document.querySelector('#comparison-table')?.innerText.includes('1 of 3 trials')")
+    field = page.locator("#ranges input").first
+    page.wait_for_function("document.querySelector('#ranges input').value === '0.002512'")
     page.get_by_text("Let go of all ranges").click()
     page.wait_for_function("document.querySelector('#trial-count')?.textContent.startsWith('20 trials')")
+    page.wait_for_function("document.querySelector('#ranges input').value === ''")
+    # The same by keyboard; the axis shows it too.
+    field.fill("2e-3")
+    field.press("Enter")
+    page.wait_for_function("document.querySelector('#trial-count')?.textContent.startsWith('12 trials')")
+    page.wait_for_function(
+        "document.querySelector('#parallel .js-plotly-plot').data[0].dimensions[2].constraintrange?.[0] === -2.69897"
+    )
+    page.get_by_label("select 0.01-off-1").click()
+    page.wait_for_function("document.querySelector('#trial-count')?.textContent.endsWith(' 1 selected.')")
+    with page.expect_download() as download:
+        page.locator("#export").click()
+    exported = pd.read_csv(download.value.path())
+    expected = load_study(finished).trials.set_index("trial_id")
+    assert exported["trial_id"].tolist() == ["0.01-off-1"]
+    for name in ("val_accuracy", "val_loss", "learning_rate", "val_recall_basophil"):
+        assert exported[name].tolist() == [expected.loc["0.01-off-1", name]]
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("kind", ["empty", "one arm", "failed and stopped", "no test split"])
-def test_odd_studies_are_shown_as_they_are(
-    explore: Callable[..., str], watched_page: Any, run_directory: Make, fill_directory: Make, kind: str
+def test_odd_studies_are_shown_as_they_are_and_beside_each_other(
+    explore: Callable[..., str], watched_page: Any, run_directory: Make, fill_directory: Make
 ) -> None:
-    directory = run_directory()
-    if kind == "one arm":
-        directory.trial("a", correct=[20, 21])
-    elif kind == "failed and stopped":
-        directory.trial("a", status="failed", error="Boom")
-        directory.trial("b", fusion="sum", status="stopped", correct=[20])
-    elif kind == "no test split":
-        fill_directory(directory, test=False)
-    address = explore(directory.save(per_segment=100))
-    page = watched_page
-    page.goto(address)
-    page.wait_for_selector("#chosen-figure .main-svg")
-    page.wait_for_selector("#trial-count")
-    expected = {
+    kinds = {
+        "finished": "Test accuracy.",
         "empty": "No trial has been handed out yet.",
-        "one arm": "validation accuracy",
+        "one arm": "Validation accuracy.",
         "failed and stopped": "No full-length run has ended yet.",
         "no test split": "optimistic",
+        "no basophil in test": "Test accuracy.",
     }
-    page.wait_for_function(f"document.querySelector('#comparison')?.innerText.includes({expected[kind]!r})")
+    made = {kind: run_directory(kind) for kind in kinds}
+    fill_directory(made["finished"])
+    made["one arm"].trial("a", correct=[20, 21])
+    made["failed and stopped"].trial("a", status="failed", error="Boom")
+    made["failed and stopped"].trial("b", fusion="sum", status="stopped", correct=[20])
+    fill_directory(made["no test split"], test=False)
+    fill_directory(made["no basophil in test"])
+    for table in (made["no basophil in test"].images, made["no basophil in test"].rows["predictions"]):
+        table[:] = [row for row in table if (row["split"], row["label"]) != ("test", 0)]
+    address = explore(*(directory.save(per_segment=100) for directory in made.values()))
+    page = watched_page
+    for kind, expected in kinds.items():
+        trial = "&trial=0.01-off-c101" if kind == "no basophil in test" else ""
+        page.goto(f"{address}?run={quote(kind)}{trial}")
+        page.wait_for_function(f"document.querySelector('#comparison')?.innerText.includes({expected!r})")
+        page.wait_for_selector("#chosen-figure .main-svg")
+        page.wait_for_selector("#trial-count")
+        # Every run has a column beside the others, also one without results.
+        page.wait_for_function(f"document.querySelectorAll('#run-table thead th').length === {1 + len(kinds)}")
+        page.wait_for_function(f"document.querySelector('#run-table thead th:nth-child(2)').innerText === {kind!r}")
+    # A class without images has no counts, not zeros.
+    page.wait_for_function(
+        "document.querySelector('#matrix-test tbody tr')?.innerText.replace(/\\s+/g, ' ').trim() "
+        f"=== 'Basophil (0) {' '.join([MISSING] * 5)}'"
+    )
