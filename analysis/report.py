@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -82,7 +83,7 @@ def write_report(
     Args:
         study: Any study, also one that is still running.
         folder: Where to write; ``<study>/report`` when None. Made when it does not exist. What an earlier report left
-            there and this one does not have is removed.
+            there and this one does not have is removed, and so is its archive (see `zip_report`).
         images: Whether to include what shows or names pictures of the data: the encoders' reconstructions, and the
             messages of failed trials, which can name files (file names can carry patients' names).
         static: Also write every figure as a file of this format, "svg", "png" or "pdf", into ``figures/``; needs the
@@ -190,7 +191,7 @@ def render_page(
         related=_related(titles),
         reconstructions=reconstructions,
         images=images,
-        provenance=list(_flatten(study.manifest)),
+        provenance=[(name, _readable_time(name, value)) for name, value in _flatten(study.manifest)],
         settings=list(_flatten(study.config)),
     )
 
@@ -249,7 +250,8 @@ def _without_file_names(table: Table) -> Table:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what an earlier report wrote: a table or picture that this one leaves out must not stay behind."""
+    """Remove what an earlier report wrote: what this one leaves out must not stay behind, nor be mailed by mistake."""
+    folder.with_name(f"{folder.name}.zip").unlink(missing_ok=True)
     patterns = ("tables/*.csv", "tables/*.md", "tables/*.tex", "reconstructions-*.png")
     for pattern in (*patterns, "figures/*.svg", "figures/*.png", "figures/*.pdf"):
         for path in folder.glob(pattern):
@@ -263,6 +265,16 @@ def _copy_reconstructions(study: Study, folder: Path) -> dict[str, str]:
         shutil.copyfile(path, folder / name)
         copied[path.parent.name] = quote(name)
     return copied
+
+
+def _readable_time(name: str, value: str) -> str:
+    """Seconds since 1970, under a name that ends in ``_at``, as a date and time of day in UTC; anything else as it is."""
+    if not name.endswith("_at"):
+        return value
+    try:
+        return datetime.fromtimestamp(float(value), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return value
 
 
 def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

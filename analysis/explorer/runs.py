@@ -6,10 +6,16 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from time import monotonic
 
 from analysis.errors import StudyError
 from analysis.schema import TABLES
 from analysis.study import Study, load_study
+
+_LONG = 0.5
+"""Seconds: a reading that takes longer is followed by a rest ..."""
+_REST = 5.0
+"""... of so many times its length."""
 
 
 class LiveRun:
@@ -31,6 +37,7 @@ class LiveRun:
         """Why the last `refresh` failed, e.g. a file that was being replaced; empty when it did not."""
         self._lock = threading.Lock()
         self._seen = self._state_of_files()
+        self._rested = 0.0
         self.study = _read(path)
         self.version = 0
         """Grows with every change that was read."""
@@ -39,12 +46,16 @@ class LiveRun:
     def refresh(self) -> bool:
         """Read the records again if they have changed; returns whether they had.
 
-        A study that cannot be read for a moment is kept as it was and tried again at the next call.
+        A study that cannot be read for a moment is kept as it was and tried again at the next call. One that takes long to
+        read is left alone for a while afterwards, so that a large running study does not keep the machine busy.
         """
         with self._lock:
+            if monotonic() < self._rested:
+                return False
             found = self._state_of_files()
             if found == self._seen:
                 return False
+            began = monotonic()
             try:
                 study = _read(self.path)
             except (StudyError, OSError) as error:
@@ -53,6 +64,9 @@ class LiveRun:
             self._seen, self.study, self.problem = found, study, ""
             self.version += 1
             self.read_at = time.time()
+            ended = monotonic()
+            if ended - began > _LONG:
+                self._rested = ended + _REST * (ended - began)
             return True
 
     def _state_of_files(self) -> tuple[tuple[str, int, int], ...]:

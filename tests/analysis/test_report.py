@@ -42,6 +42,14 @@ def test_the_report_is_complete_and_offline(finished: Path) -> None:
     assert "16 completed, 4 stopped; 8 confirmed runs" in page
 
 
+def test_provenance_has_times_that_can_be_read(run_directory: Make) -> None:
+    directory = run_directory()
+    directory.manifest["phases"] = {"search": {"state": "complete", "started_at": 1.0e9, "ended_at": 1e300}}
+    page = write_report(load_study(directory.save())).read_text(encoding="utf-8")
+    assert "2001-09-09 01:46:40 UTC" in page
+    assert "1e+300" in page  # no time of this calendar: shown as it is
+
+
 def test_the_same_records_give_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     first = write_report(load_study(finished), tmp_path / "one").parent
     second = write_report(load_study(finished), tmp_path / "two").parent
@@ -53,6 +61,7 @@ def test_markup_in_names_is_harmless(run_directory: Make, fill_directory: Make) 
     directory.manifest["classes"] = [MARKUP, "b", "c", "d", f"e{MARKUP}"]
     directory.trial(MARKUP, fusion=MARKUP, status="failed", error=MARKUP)
     directory.trial("x" + MARKUP, fusion=MARKUP, correct=[20, 21])
+    directory.manifest["phases"] = {"search": {"started_at": MARKUP}}
     directory.curve(
         "<img src=x onerror=alert(1)>".replace("/", ""),
         epoch=[1],
@@ -78,8 +87,10 @@ def test_without_images_no_picture_is_shown_or_named_and_an_earlier_one_is_remov
     (path / "pretrain" / "prcc").mkdir(parents=True)
     (path / "pretrain" / "prcc" / "reconstructions.png").write_bytes(b"png")
     report = write_report(load_study(path)).parent
+    archive = zip_report(report)
     assert any(b"jane_doe" in content for content in tree(report).values())
     write_report(load_study(path), images=False)
+    assert not archive.exists()
     files = tree(report)
     assert not any(b"jane_doe" in content for content in files.values())
     assert not any(name.endswith(".png") for name in files)
@@ -144,14 +155,14 @@ def test_a_folder_that_cannot_be_written_is_named(finished: Path, tmp_path: Path
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("width", [1440, 420])
-def test_every_figure_draws_and_nothing_is_asked_of_the_network(watched_page: Any, finished: Path, width: int) -> None:
+def test_every_figure_draws_nothing_is_asked_of_the_network_and_paper_has_it_all(
+    watched_page: Any, finished: Path
+) -> None:
     right = dict.fromkeys(load_study(finished).confirmed["trial_id"], 22)
     other = RunDirectory(finished)
     other.evaluate("other microscope", right)
     index = write_report(load_study(finished))
     page = watched_page
-    page.set_viewport_size({"width": width, "height": 1000})
     page.goto(index.as_uri())
     count = page.locator(".plot").count()
     assert count == len(FIGURES)
@@ -159,8 +170,21 @@ def test_every_figure_draws_and_nothing_is_asked_of_the_network(watched_page: An
         plot = page.locator(".plot").nth(position)
         plot.scroll_into_view_if_needed()
         plot.locator(".main-svg").first.wait_for()
+    # The contents stay in view, and say where the reader is.
+    assert page.locator("nav").bounding_box()["y"] == 0
+    assert page.locator("nav a[aria-current]").inner_text() == FIGURES["worker_timeline"].title
     # The page itself never scrolls sideways: wide tables and figures scroll on their own.
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for width in (1440, 420):
+        page.set_viewport_size({"width": width, "height": 1000})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.emulate_media(media="print", color_scheme="dark")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.wait_for_function(
+        "Array.from(document.querySelectorAll('.plot .main-svg')).every(svg => svg.clientWidth <= 680)"
+    )
+    assert page.evaluate("Array.from(document.querySelectorAll('main details')).every(details => details.open)")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert not page.locator("nav").is_visible()
 
 
 @pytest.mark.browser

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 STEPS = {
     "load_study": (
@@ -29,19 +30,26 @@ STEPS = {
         "from analysis import write_report\nstart()\nindex = write_report(load_study(path), out)\n"
         "size = sum(file.stat().st_size for file in index.parent.rglob('*') if file.is_file())",
     ),
-    "explorer, first view": (3.0, "{explorer}\nstart()\nfor name in names: answer(name, '')"),
-    "explorer, open an arm": (
-        0.5,
-        "{explorer}\nfor name in names: answer(name, '')\nstart()\n"
-        "for name in names: answer(name, '?arm=WBC_10%2Fsum')",
-    ),
-    "explorer, brush": (
-        0.5,
-        "{explorer}\nfor name in names: answer(name, '')\nstart()\n"
-        "for name in names: answer(name, '?pick.learning_rate=-3.5..-3.0')",
-    ),
+    "explorer, first view": (3.0, "{explorer}\nstart()\nview('')"),
 }
 """Step -> goal in seconds, and the code that is timed from `start` on."""
+
+INTERACTION_GOAL = 0.5
+INTERACTIONS = {
+    "open an arm": "?arm=WBC_10%2Fsum",
+    "sort": "?arm=WBC_10%2Fsum&sort=epochs",
+    "turn the page": "?page=2",
+    "tick a trial": "?selected=00000001",
+    "open a trial": "?trial=00000001",
+    "open a confirmed trial": "?trial=c0000001",
+    "open its images": "?trial=c0000001&cell=test,4,4",
+    "another metric": "?metric=macro_f1",
+    "filter by status": "?statuses=completed",
+    "filter by arm": "?arms=WBC_10%2Fsum&arms=WBC_10%2Foff",
+    "brush": "?pick.learning_rate=-3.5..-3.0",
+    "brush again": "?pick.learning_rate=-3.4..-3.1&pick.weight_decay=-4.0..-3.0",
+}
+"""What a reader does -> the address that it leads to; one for each figure is added."""
 
 _EXPLORER = """
 import dash
@@ -51,6 +59,7 @@ versions = {"large": 0}
 names = [name for name, item in application.callback_map.items()
          if {each["id"] for each in item["inputs"]} == {"address", "version"}]
 client = application.server.test_client()
+stored = {}
 def answer(name, search):
     item = application.callback_map[name]
     outputs = [dict(zip(("id", "property"), part.split(".", 1))) for part in name.strip(".").split("...")]
@@ -58,9 +67,26 @@ def answer(name, search):
             "changedPropIds": ["address.search"],
             "inputs": [{"id": "address", "property": "search", "value": search},
                        {"id": "version", "property": "data", "value": versions}],
-            "state": [{"id": each["id"], "property": each["property"], "value": None} for each in item["state"]]}
+            "state": [{"id": each["id"], "property": each["property"], "value": stored.get(each["id"])}
+                      for each in item["state"]]}
     found = client.post("/_dash-update-component", json=body, headers={"Host": "127.0.0.1"})
     assert found.status_code in (200, 204), (name, found.status_code, found.data[:500])
+    if found.status_code == 200:
+        # A page keeps what was stored in it and sends it with the next question.
+        stored.update({each: value["data"] for each, value in found.get_json()["response"].items() if "data" in value})
+def view(search):
+    for name in names: answer(name, search)
+"""
+
+_INTERACTIONS = """{explorer}
+view("")
+start()
+parts = {}
+for what, search in interactions.items():
+    view("")
+    began = time.perf_counter()
+    view(search)
+    parts[what] = time.perf_counter() - began
 """
 
 _FRAME = """
@@ -68,29 +94,36 @@ import json, resource, sys, time
 from pathlib import Path
 from analysis import load_study
 path, out, size = Path(sys.argv[1]), Path(sys.argv[2]), 0
-begun = []
+begun, parts = [], {}
+interactions = json.loads(sys.argv[3])
 def start():
     begun[:] = [time.perf_counter(), time.process_time()]
 {code}
 wall, busy = time.perf_counter() - begun[0], time.process_time() - begun[1]
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps({{"wall": wall, "busy": busy, "memory": memory, "size": size / 2**20}}))
+print(json.dumps({{"wall": wall, "busy": busy, "memory": memory, "size": size / 2**20, "parts": parts}}))
 """
 
 
-def measure(step: str, folder: Path, out: Path) -> dict[str, float]:
-    """Run one step in a new process.
+def measure(code: str, folder: Path, out: Path) -> dict[str, Any]:
+    """Run code in a new process.
 
     Returns:
-        wall and busy (processor) seconds, memory (MiB, highest) and size (MiB, of the report).
+        wall and busy (processor) seconds, memory (MiB, highest), size (MiB, of the report) and parts (wall seconds).
     """
-    code = _FRAME.format(code=STEPS[step][1].replace("{explorer}", _EXPLORER))
+    from analysis.figures.gallery import FIGURES
+
+    figures = {f"figure {name}": f"?figure={name}" for name in FIGURES}
+    code = _FRAME.format(code=code.replace("{explorer}", _EXPLORER))
     done = subprocess.run(
-        [sys.executable, "-c", code, str(folder), str(out)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, str(folder), str(out), json.dumps(INTERACTIONS | figures)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
-        raise SystemExit(f"{step}:\n{done.stderr}")
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        raise SystemExit(done.stderr)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
@@ -102,16 +135,20 @@ def main() -> None:
     arguments = parser.parse_args()
     from tests.benchmarks.large_study import write_large_study
 
-    print(f"{'step':24} {'wall s':>8} {'CPU s':>8} {'goal s':>8} {'MiB':>6}")
+    print(f"{'step':32} {'wall s':>8} {'CPU s':>8} {'goal s':>8} {'MiB':>6}")
     with tempfile.TemporaryDirectory() as folder:
         path = write_large_study(Path(folder) / "large", arguments.trials)
-        for step, (goal, _) in STEPS.items():
-            runs = [measure(step, path, Path(folder) / "report") for _ in range(arguments.repeat)]
+        for step, (goal, code) in STEPS.items():
+            runs = [measure(code, path, Path(folder) / "report") for _ in range(arguments.repeat)]
             best = min(runs, key=lambda run: run["wall"])
             size = f", report {best['size']:.1f} MiB" if best["size"] else ""
             print(
-                f"{step:24} {best['wall']:8.2f} {best['busy']:8.2f} {goal:8.1f} {best['memory']:6.0f}{size}", flush=True
+                f"{step:32} {best['wall']:8.2f} {best['busy']:8.2f} {goal:8.1f} {best['memory']:6.0f}{size}", flush=True
             )
+        runs = [measure(_INTERACTIONS, path, Path(folder) / "report") for _ in range(arguments.repeat)]
+        for what in runs[0]["parts"]:
+            least = min(run["parts"][what] for run in runs)
+            print(f"{what:32} {least:8.2f} {'':8} {INTERACTION_GOAL:8.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from analysis import StudyError
+from analysis import Study, StudyError, load_study
 from analysis.explorer.runs import LiveRun, open_runs
 
 
@@ -48,3 +48,25 @@ def test_runs_of_one_name_get_different_keys(finished: Path, tmp_path: Path) -> 
     assert list(open_runs([finished, copy])) == ["tiny", "tiny (2)"]
     with pytest.raises(StudyError, match="no such folder"):
         open_runs([tmp_path / "nothing"])
+
+
+def test_a_run_that_takes_long_to_read_is_left_alone_for_a_while(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("analysis.explorer.runs.monotonic", lambda: now[0])
+    run = LiveRun("tiny", finished)
+
+    def read_slowly(path: Path) -> Study:
+        now[0] += 2.0
+        return load_study(path)
+
+    monkeypatch.setattr("analysis.explorer.runs._read", read_slowly)
+    manifest = finished / "manifest.json"
+    manifest.write_text(manifest.read_text() + " ")
+    assert run.refresh()
+    manifest.write_text(manifest.read_text() + " ")
+    now[0] += 9.9
+    assert not run.refresh()
+    now[0] += 0.2
+    assert run.refresh()
