@@ -122,10 +122,10 @@ class Study:
         epoch whose loss was not finite is never the best.
 
         Returns:
-            The columns of `analysis.schema.TRIAL_COLUMNS` and subset, best_epoch (Int64), val_accuracy, val_macro_f1,
-            val_weighted_f1, val_loss, val_recall_<class>, gradient_steps, seconds. Missing values where a trial has
-            reported nothing yet. After them one column for each further setting that was searched, named as in the
-            configuration (``training.sampling``).
+            The columns of `analysis.schema.TRIAL_COLUMNS`, with its types, and subset (str), best_epoch (Int64),
+            val_accuracy, val_macro_f1, val_weighted_f1, val_loss, val_recall_<class> (float64), gradient_steps (int64), seconds
+            (float64). Missing values where a trial has reported nothing yet. After them one column for each further setting
+            that was searched, named as in the configuration (``training.sampling``), of the type of its values.
 
         Example:
             >>> study.trials.groupby("status").size().to_dict()
@@ -173,9 +173,10 @@ class Study:
         """Every reported epoch once, in the order of the records, with its trial's arm.
 
         Returns:
-            The columns of `analysis.schema.EPOCH_COLUMNS`, val_accuracy, val_macro_f1, val_weighted_f1,
-            val_recall_<class>, and the trial's phase, arm, fraction, subset, fusion, encoders, control, segmentation, index,
-            seed and status. ``learning_rate`` is the one in force during the epoch.
+            The columns of `analysis.schema.EPOCH_COLUMNS`, with its types (``confusion``: lists), val_accuracy, val_macro_f1,
+            val_weighted_f1, val_recall_<class> (float64), and the trial's phase, arm, fraction, subset, fusion, encoders,
+            control, segmentation, index, seed and status, as in `trials`. ``learning_rate`` is the one in force during the
+            epoch.
 
         Example:
             >>> study.epochs[["epoch", "val_accuracy"]].dtypes.astype(str).tolist()
@@ -205,7 +206,7 @@ class Study:
             trial_id, phase, arm, fraction, subset, fusion, encoders, control, segmentation, status, seed, learning_rate,
             weight_decay, settings, best_epoch, val_loss, val_accuracy, val_macro_f1, val_weighted_f1, val_recall_<class>, the
             same with ``test_`` (missing without a test split; no test loss), train_images, parameters, and one column for each
-            of `searched_settings`. Ordered by fraction, arm, seed.
+            of `searched_settings`; types as in `trials`, metrics float64. Ordered by fraction, arm, seed.
 
         Example:
             >>> study.confirmed.groupby("arm")["test_accuracy"].count().to_dict()
@@ -221,8 +222,9 @@ class Study:
         """Class probabilities of the confirmed trials for every validation and test image.
 
         Returns:
-            sequence, trial_id, epoch, split, image, label, p_<class> (float64), predicted (int64), and the trial's arm,
-            fraction, fusion, seed, phase and the image's path and group (empty when ``images.parquet`` is missing).
+            sequence, trial_id, epoch, split, image, label, with the types of `analysis.schema.PREDICTION_COLUMNS`, p_<class>
+            (float64), predicted (int64), and the trial's arm, fraction, fusion, seed, phase and the image's path and group
+            (str; empty when ``images.parquet`` is missing).
 
         Example:
             >>> sorted(study.predictions["split"].unique())

@@ -136,7 +136,8 @@ def _parallel_caption(study: Study) -> str:
     )
     return (
         "One line per trial of the search (n = 1 each) at its best epoch, coloured by setting. Drag along an axis to pick "
-        f"trials, click it to let go; drag a title to move its axis.{thinned} A picked trial is the best of many: no "
+        f"trials, click it to let go; drag a title to move its axis. Lines have no texts of their own: `wbc-study explore` "
+        f"lists the trials that are picked.{thinned} A picked trial is the best of many: no "
         "evidence for its settings."
     )
 

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from analysis import Study, load_study, write_report
 from analysis.schema import (
     CURVE_COLUMNS,
     EPOCH_COLUMNS,
@@ -241,10 +242,10 @@ def fill(directory: RunDirectory, confirm: bool = True, test: bool = True) -> Ru
     return directory
 
 
-@pytest.fixture
-def finished(run_directory: Callable[..., RunDirectory]) -> Path:
-    """A finished study; see `fill`."""
-    directory = fill(run_directory())
+@pytest.fixture(scope="session")
+def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study; see `fill`. Nobody writes into it: `finished` is a copy."""
+    directory = fill(RunDirectory(tmp_path_factory.mktemp("once") / "ray_results" / "tiny"))
     directory.curve(
         "cam16",
         epoch=[1, 2, 3],
@@ -262,6 +263,24 @@ def finished(run_directory: Callable[..., RunDirectory]) -> Path:
         seconds=[2.0, 2.0],
     )
     return directory.save()
+
+
+@pytest.fixture
+def finished(finished_once: Path, tmp_path: Path) -> Path:
+    """A finished study of the test's own; see `fill`."""
+    return Path(shutil.copytree(finished_once, tmp_path / "ray_results" / "tiny"))
+
+
+@pytest.fixture(scope="session")
+def finished_study(finished_once: Path) -> Study:
+    """The finished study as loaded, for tests that only look: what one of them computes, the others have."""
+    return load_study(finished_once)
+
+
+@pytest.fixture(scope="session")
+def report_once(finished_study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the finished study's report, for tests that only look."""
+    return write_report(finished_study, tmp_path_factory.mktemp("report") / "report").parent
 
 
 @pytest.fixture

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from analysis import load_study
+from analysis import Study, load_study
 from analysis.comparison import (
     compared_settings,
     control_settings,
@@ -42,16 +41,18 @@ def test_settings_come_from_the_arms(run_directory: Callable[..., Any]) -> None:
     assert setting_of("no arm name") == "no arm name"
 
 
-def test_points_hold_every_seed_with_its_group(finished: Path) -> None:
-    points = run_points(load_study(finished), ["val_accuracy"])
+def test_points_hold_every_seed_with_its_group(finished_study: Study) -> None:
+    points = run_points(finished_study, ["val_accuracy"])
     group = points[(points["subset"] == "WBC_100") & (points["setting"] == "off")]
     assert group["value"].tolist() == [31 / 40, 33 / 40]
     assert group["mean"].tolist() == pytest.approx([0.8, 0.8])
     assert group["n"].tolist() == [2, 2]
 
 
-def test_floor_is_that_of_this_studys_validation_images(finished: Path, run_directory: Callable[..., Any]) -> None:
-    floor = majority_floor(load_study(finished))
+def test_floor_is_that_of_this_studys_validation_images(
+    finished_study: Study, run_directory: Callable[..., Any]
+) -> None:
+    floor = majority_floor(finished_study)
     assert floor["class"] == "Neutrophil"
     assert floor["accuracy"] == 24 / 40
     assert floor["macro_f1"] == pytest.approx(2 * 24 / (24 + 40) / 5)

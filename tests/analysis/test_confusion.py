@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from analysis import load_study
+from analysis import Study, load_study
 from analysis.confusion import arm_confusions, run_confusions, shown_split
 
 
-def test_test_matrices_come_from_predictions_and_validation_ones_from_the_best_epoch(finished: Path) -> None:
-    study = load_study(finished)
+def test_test_matrices_come_from_predictions_and_validation_ones_from_the_best_epoch(finished_study: Study) -> None:
+    study = finished_study
     ids = study.confirmed["trial_id"]
     for split in ("val", "test"):
         matrices = run_confusions(study, ids, split)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import load_study
+from analysis import Study
 from analysis.export import latex_text, to_csv, to_latex, to_markdown, write_tables
 from analysis.tables import Column, Table, tables
 
@@ -50,8 +50,8 @@ def test_notes_are_a_list_below_the_table() -> None:
     assert r"n = 5, mean $\pm$ SD ran\_dom: 100 \% chance twin: off again}" in to_latex(noted)
 
 
-def test_every_table_is_written_in_three_forms(finished: Path, tmp_path: Path) -> None:
-    made = tables(load_study(finished))
+def test_every_table_is_written_in_three_forms(finished_study: Study, tmp_path: Path) -> None:
+    made = tables(finished_study)
     written = write_tables(made, tmp_path / "tables")
     assert len(written) == 3 * len(made)
     assert all(path.is_file() for path in written)

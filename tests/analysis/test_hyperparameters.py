@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from analysis import load_study
+from analysis import Study, load_study
 from analysis.hyperparameters import at_edge, hyperparameter_columns, hyperparameter_title, searched_range
 
 
@@ -41,9 +40,9 @@ def test_an_edge_is_near_an_end_of_the_logarithmic_range(
 
 
 def test_ranges_come_from_the_configuration_or_else_the_trials(
-    finished: Path, run_directory: Callable[..., Any]
+    finished_study: Study, run_directory: Callable[..., Any]
 ) -> None:
-    assert searched_range(load_study(finished), "learning_rate") == (1e-3, 3e-3)
+    assert searched_range(finished_study, "learning_rate") == (1e-3, 3e-3)
     directory = run_directory("empty")
     directory.config["search"]["learning_rate"] = [1e-5, 1e-1]
     assert searched_range(load_study(directory.save()), "learning_rate") == (1e-5, 1e-1)

@@ -14,6 +14,7 @@ import pytest
 import analysis
 from analysis import Study, StudyError, load_study
 from analysis.report import zip_report
+from analysis.schema import CURVE_COLUMNS, EPOCH_COLUMNS, IMAGE_COLUMNS, PREDICTION_COLUMNS, TRIAL_COLUMNS
 from analysis.tables import tables
 from analysis.tracking.export import export_tracking
 
@@ -30,9 +31,9 @@ def public() -> Iterator[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize(("name", "member"), list(public()), ids=lambda value: value if isinstance(value, str) else "")
-def test_the_example_of_a_public_name_runs(finished: Path, tmp_path: Path, name: str, member: Any) -> None:
+def test_the_example_of_a_public_name_runs(finished_study: Study, tmp_path: Path, name: str, member: Any) -> None:
     text = inspect.getdoc(member) or ""
-    globs = {"study": load_study(finished), "tmp": tmp_path, "load_study": load_study}
+    globs = {"study": finished_study, "tmp": tmp_path, "load_study": load_study}
     globs |= {"write_report": analysis.write_report, "zip_report": zip_report, "export_tracking": export_tracking}
     test = doctest.DocTestParser().get_doctest(text, globs, name, None, None)
     assert test.examples, f"{name} has no example"
@@ -45,8 +46,8 @@ def test_every_name_of_the_package_is_there() -> None:
         assert getattr(analysis, name).__doc__
 
 
-def test_columns_of_a_study_have_documented_types(finished: Path) -> None:
-    study = load_study(finished)
+def test_columns_of_a_study_have_documented_types(finished_study: Study) -> None:
+    study = finished_study
     for frame, documented in (
         (study.trials, "trials"),
         (study.confirmed, "confirmed"),
@@ -62,11 +63,31 @@ def test_columns_of_a_study_have_documented_types(finished: Path) -> None:
     assert {table.name for table in tables(study)} >= {"validation_accuracy", "winners"}
 
 
-def test_a_table_is_found_by_its_name_and_is_that_of_the_csv_file(finished: Path, tmp_path: Path) -> None:
-    study = load_study(finished)
-    folder = analysis.write_report(study, tmp_path / "report").parent / "tables"
+def test_a_table_is_found_by_its_name_and_is_that_of_the_csv_file(finished_study: Study, report_once: Path) -> None:
+    study = finished_study
+    folder = report_once / "tables"
     assert {path.stem for path in folder.glob("*.csv")} == set(study.tables())
     for name in study.tables():
         assert study.table(name).to_csv(index=False, lineterminator="\n") == (folder / f"{name}.csv").read_text("utf-8")
     with pytest.raises(StudyError, match="Did you mean 'test_metrics'"):
         study.table("test-metrics")
+
+
+def test_types_are_those_of_the_schema(finished_study: Study) -> None:
+    study = finished_study
+    documented = {"string": "str", "list<int64>": "object"}
+    frames = (
+        (study.trials, TRIAL_COLUMNS),
+        (study.epochs, EPOCH_COLUMNS),
+        (study.predictions, PREDICTION_COLUMNS),
+        (study.images, IMAGE_COLUMNS),
+        (study.curves, CURVE_COLUMNS),
+    )
+    for frame, columns in frames:
+        for name, kind in columns.items():
+            assert name == "probabilities" or frame[name].dtype == documented.get(kind, kind), name
+    trials = study.trials.dtypes.astype(str)
+    assert trials[["subset", "best_epoch", "gradient_steps"]].tolist() == ["str", "Int64", "int64"]
+    metrics = [name for name in study.confirmed if str(name).startswith(("val_", "test_"))]
+    assert set(study.confirmed[metrics].dtypes.astype(str)) == {"float64"}
+    assert set(study.predictions.filter(like="p_").dtypes.astype(str)) == {"float64"}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
 
-from analysis import load_study
+from analysis import Study
 from analysis.tables import Column, Table, tables
 from analysis.terminal import print_tables
 
@@ -20,8 +19,8 @@ def printed(made: list[Table], width: int) -> str:
     return console.file.getvalue()
 
 
-def test_no_number_is_cut_off(finished: Path) -> None:
-    made = tables(load_study(finished))
+def test_no_number_is_cut_off(finished_study: Study) -> None:
+    made = tables(finished_study)
     for width in (80, 120):
         text = printed(made, width)
         assert max(map(len, text.splitlines())) <= width

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from analysis import load_study
+from analysis import Study
 from analysis.explorer.choice import NarrowedStudy, chosen_trials, filtered_trials
 from analysis.explorer.view_state import ViewState
 
 
-def test_filters_are_combined(finished: Path) -> None:
-    study = load_study(finished)
+def test_filters_are_combined(finished_study: Study) -> None:
+    study = finished_study
     rows = filtered_trials(study, ViewState(arms=("WBC_1/off",), statuses=("stopped",)))
     assert rows["trial_id"].tolist() == ["0.01-off-2"]
 
 
-def test_picked_ranges_choose_search_trials_and_the_confirmations_of_their_winners(finished: Path) -> None:
-    study = load_study(finished)
+def test_picked_ranges_choose_search_trials_and_the_confirmations_of_their_winners(finished_study: Study) -> None:
+    study = finished_study
     # log10 of 3e-3: all winners have it, and no other trial has.
     rows = chosen_trials(study, ViewState(picked=(("learning_rate", ((-2.6, -2.4),)),)))
     assert sorted(rows.loc[rows["phase"] == "search", "trial_id"]) == [
@@ -32,8 +30,8 @@ def test_picked_ranges_choose_search_trials_and_the_confirmations_of_their_winne
     assert set(rows["arm"]) == {"WBC_1/sum"}
 
 
-def test_a_choice_makes_no_other_winners(finished: Path) -> None:
-    study = load_study(finished)
+def test_a_choice_makes_no_other_winners(finished_study: Study) -> None:
+    study = finished_study
     losers = study.trials.loc[study.trials["index"] != 1, "trial_id"]
     narrowed = NarrowedStudy(study, losers)
     assert len(narrowed.trials) == len(losers)

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from analysis import load_study, write_report
+from analysis import Study, load_study, write_report
 from analysis.comparison import compare
-from analysis.explorer.comparison_view import comparison_table, show_value
+from analysis.explorer.choice import chosen_trials
+from analysis.explorer.comparison_view import comparison_table, comparison_view, show_value
+from analysis.explorer.view_state import ViewState
 
 
 def test_report_explorer_csv_and_study_have_equal_numbers_to_the_last_digit(
-    finished: Path, run_directory: Callable[..., Any], fill_directory: Callable[..., Any]
+    finished_study: Study, report_once: Path, run_directory: Callable[..., Any], fill_directory: Callable[..., Any]
 ) -> None:
-    for path in (finished, fill_directory(run_directory("no test"), test=False).save()):
-        study = load_study(path)
-        report = write_report(study).parent
-        name, column = ("test_metrics", "test_accuracy") if path == finished else ("validation_accuracy", "")
+    without_test = load_study(fill_directory(run_directory("no test"), test=False).save())
+    for study, report in ((finished_study, report_once), (without_test, write_report(without_test).parent)):
+        name, column = ("test_metrics", "test_accuracy") if study is finished_study else ("validation_accuracy", "")
         csv = pd.read_csv(report / "tables" / f"{name}.csv")
         shown = comparison_table(study, "accuracy")
         mine = compare(study, "test_accuracy" if column else "val_accuracy")
         assert column or mine.equals(study.accuracy_table())
         page = (report / "index.html").read_text(encoding="utf-8")
+        figure = re.search(r'id="data-comparison-dots">(.*?)</script>', page)
+        assert figure is not None
+        traces = json.loads(figure[1])["data"]
+        drawn = [value for trace in traces if str(trace.get("name")).endswith(", mean ± SD") for value in trace["y"]]
+        explorer = str(comparison_view(study, ViewState(), chosen_trials(study, ViewState())))
         for arm, row in shown.iterrows():
             prefix = "without" if row["setting"] == "off" else "with"
             if column:
@@ -35,6 +43,8 @@ def test_report_explorer_csv_and_study_have_equal_numbers_to_the_last_digit(
                 found = line[f"{prefix}_mean"], line[f"{prefix}_sd"]
             expected = mine.loc[row["subset"], [f"{prefix}_mean", f"{prefix}_sd"]].tolist()
             assert [row["mean"], row["sd"]] == expected == list(found)
+            assert row["mean"] in drawn
+            assert f"{arm}: mean {float(row['mean'])!r}, standard deviation {float(row['sd'])!r}." in explorer
             assert f"{show_value(row['mean'], 'accuracy')} ± {show_value(row['sd'], 'accuracy')}" in page
 
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from analysis import load_study
+from analysis import Study, load_study
 from analysis.explorer.run_comparison import run_comparison_table
 
 
 def test_differences_to_the_first_run_have_welchs_interval(
-    finished: Path, run_directory: Callable[..., Any], fill_directory: Callable[..., Any]
+    finished_study: Study, run_directory: Callable[..., Any], fill_directory: Callable[..., Any]
 ) -> None:
     directory = fill_directory(run_directory("second"), test=False)
     directory.trial("more", 0.01, "off", "confirm", seed=103, correct=[39], learning_rate=3e-3)
-    first, second = load_study(finished), load_study(directory.save())
+    first, second = finished_study, load_study(directory.save())
     table = run_comparison_table({"a": first, "b": second}, "a", "accuracy")
     # One of the two has no test images: both are compared on validation.
     assert set(table["split"]) == {"val"}
@@ -32,10 +31,10 @@ def test_differences_to_the_first_run_have_welchs_interval(
 
 
 def test_single_runs_have_no_interval(
-    finished: Path, run_directory: Callable[..., Any], fill_directory: Callable[..., Any]
+    finished_study: Study, run_directory: Callable[..., Any], fill_directory: Callable[..., Any]
 ) -> None:
     other = load_study(fill_directory(run_directory("search only"), confirm=False, test=False).save())
-    table = run_comparison_table({"a": load_study(finished), "b": other}, "a", "accuracy")
+    table = run_comparison_table({"a": finished_study, "b": other}, "a", "accuracy")
     rows = table[table["run"] == "b"]
     assert rows["n"].tolist() == [1] * 4
     assert rows["low"].isna().all()

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from analysis import load_study
+from analysis import Study, load_study
 from analysis.explorer.choice import chosen_trials
 from analysis.explorer.setting_filters import apply_field, numeric_settings, shown_range
 from analysis.explorer.view_state import ViewState
 
 
-def test_a_filled_field_picks_trials_and_an_emptied_one_lets_go(finished: Path) -> None:
-    study = load_study(finished)
+def test_a_filled_field_picks_trials_and_an_emptied_one_lets_go(finished_study: Study) -> None:
+    study = finished_study
     picked = apply_field(ViewState(page=3), study, "learning_rate", "low", "0.002")
     assert picked.page == 0
     rows = chosen_trials(study, picked)
@@ -29,12 +28,12 @@ def test_a_filled_field_picks_trials_and_an_emptied_one_lets_go(finished: Path) 
 
 
 @pytest.mark.parametrize("text", ["much", "-1", "nan", None])
-def test_what_is_no_learning_rate_opens_the_end(finished: Path, text: str | None) -> None:
-    assert apply_field(ViewState(), load_study(finished), "learning_rate", "high", text).picked == ()
+def test_what_is_no_learning_rate_opens_the_end(finished_study: Study, text: str | None) -> None:
+    assert apply_field(ViewState(), finished_study, "learning_rate", "high", text).picked == ()
 
 
-def test_ends_in_the_wrong_order_are_put_right(finished: Path) -> None:
-    state = apply_field(ViewState(), load_study(finished), "learning_rate", "low", "0.01")
+def test_ends_in_the_wrong_order_are_put_right(finished_study: Study) -> None:
+    state = apply_field(ViewState(), finished_study, "learning_rate", "low", "0.01")
     assert state.picked == (("learning_rate", ((-2.52288, -2.0),)),)
 
 

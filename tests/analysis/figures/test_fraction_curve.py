@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from analysis import load_study
+from analysis import Study
 from analysis.answers import read_answers
 from analysis.evidence import arm_intervals
 from analysis.figures.fraction_curve import fraction_curve, fraction_curve_table
 
 
-def test_table_has_every_seed_and_the_published_values(finished: Path) -> None:
-    table = fraction_curve_table(load_study(finished))
+def test_table_has_every_seed_and_the_published_values(finished_study: Study) -> None:
+    table = fraction_curve_table(finished_study)
     study = table[(table["source"] == "study") & (table["metric"] == "val_accuracy")]
     assert study["value"].tolist() == [x / 40 for x in (23, 25, 26, 28, 31, 33, 34, 36)]
     published = table[table["source"] == "published"]
@@ -21,8 +19,8 @@ def test_table_has_every_seed_and_the_published_values(finished: Path) -> None:
     assert published["setting"].unique().tolist() == ["published without", "published with"]
 
 
-def test_figure_has_means_seeds_and_published_lines(finished: Path) -> None:
-    names = [trace.name for trace in fraction_curve(load_study(finished)).data if trace.showlegend is not False]
+def test_figure_has_means_seeds_and_published_lines(finished_study: Study) -> None:
+    names = [trace.name for trace in fraction_curve(finished_study).data if trace.showlegend is not False]
     assert names == [
         "without pretraining, mean",
         "without pretraining, each seed",
@@ -33,8 +31,8 @@ def test_figure_has_means_seeds_and_published_lines(finished: Path) -> None:
     ]
 
 
-def test_bands_are_the_intervals_of_the_tables(finished: Path) -> None:
-    study = load_study(finished)
+def test_bands_are_the_intervals_of_the_tables(finished_study: Study) -> None:
+    study = finished_study
     table = fraction_curve_table(study)
     expected = arm_intervals(read_answers(study, "val")).set_index(["arm", "metric"])
     rows = table[(table["source"] == "study") & (table["metric"] == "val_accuracy")].drop_duplicates("arm")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from analysis import StudyError, load_study
+from analysis import Study, StudyError, load_study
 from analysis.figures.gallery import FIGURES, gallery
 from analysis.figures.style import setting_colours
 
@@ -16,8 +15,8 @@ NOT_HERE = ("importance", "tuning_curves", "domain_shift")
 """Too few trials; no random search; nothing evaluated on other data."""
 
 
-def test_captions_say_where_values_come_from(finished: Path) -> None:
-    figures = {figure.name: figure for figure in gallery(load_study(finished))}
+def test_captions_say_where_values_come_from(finished_study: Study) -> None:
+    figures = {figure.name: figure for figure in gallery(finished_study)}
     assert "n = 2 seeds" in figures["fraction_curve"].caption
     assert "optimistic" in figures["fraction_curve"].caption
     assert "Nothing was chosen on the test images" in figures["comparison_dots"].caption
@@ -32,8 +31,8 @@ def test_an_empty_study_has_figures_that_say_so(run_directory: Callable[..., Any
     assert texts["learning_curves_loss"] == "No epoch has been recorded yet."
 
 
-def test_a_figure_is_found_by_its_name_and_a_wrong_name_suggests_one(finished: Path) -> None:
-    study = load_study(finished)
+def test_a_figure_is_found_by_its_name_and_a_wrong_name_suggests_one(finished_study: Study) -> None:
+    study = finished_study
     assert list(study.figures()) == list(FIGURES)
     for name in study.figures():
         assert study.figure(name).data or name in NOT_HERE
@@ -49,8 +48,8 @@ def test_a_study_with_one_arm_has_every_figure(run_directory: Callable[..., Any]
         assert figure.figure.layout.height
 
 
-def test_an_arm_has_one_colour_in_every_figure(finished: Path) -> None:
-    study = load_study(finished)
+def test_an_arm_has_one_colour_in_every_figure(finished_study: Study) -> None:
+    study = finished_study
     colours = setting_colours(study)
     for name in ("fraction_curve", "comparison_dots", "with_without_curves", "worker_timeline"):
         for trace in study.figure(name).data:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from analysis import load_study
+from analysis import Study, load_study
 from analysis.figures.learning_curves import learning_curves, learning_curves_table
 
 
-def test_table_marks_the_winner_of_each_arm(finished: Path) -> None:
-    table = learning_curves_table(load_study(finished))
+def test_table_marks_the_winner_of_each_arm(finished_study: Study) -> None:
+    table = learning_curves_table(finished_study)
     assert len(table) == 4 * (6 + 6 + 2)
     winners = table[table["winner"]].drop_duplicates("trial_id")
     assert winners["trial_id"].tolist() == ["0.01-off-1", "0.01-sum-1", "1.0-off-1", "1.0-sum-1"]
@@ -27,8 +26,8 @@ def test_many_trials_are_thinned_evenly_and_the_winner_stays(run_directory: Call
     assert table.loc[table["winner"], "trial_id"].tolist() == ["t29"]
 
 
-def test_each_arm_has_a_panel_and_the_winner_a_star(finished: Path) -> None:
-    figure = learning_curves(load_study(finished), "loss")
+def test_each_arm_has_a_panel_and_the_winner_a_star(finished_study: Study) -> None:
+    figure = learning_curves(finished_study, "loss")
     stars = [trace for trace in figure.data if trace.marker.symbol == "star" and trace.x[0] is not None]
     assert [list(star.x) for star in stars] == [[3]] * 4
     assert len({star.xaxis for star in stars}) == 4

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from analysis import load_study
+from analysis import Study, load_study
 from analysis.figures.paired_difference import paired_difference, paired_difference_table
 
 
-def test_runs_of_one_seed_are_subtracted(finished: Path) -> None:
-    table = paired_difference_table(load_study(finished))
+def test_runs_of_one_seed_are_subtracted(finished_study: Study) -> None:
+    table = paired_difference_table(finished_study)
     assert table["difference"].tolist() == pytest.approx([3 / 40] * 4)
     assert table["seed"].tolist() == [101, 102, 101, 102]
     assert set(table["n"]) == {2}
@@ -39,8 +38,8 @@ def test_winners_of_a_search_are_not_paired(
     assert "No two confirmed runs" in paired_difference(study).layout.annotations[0].text
 
 
-def test_intervals_are_those_of_the_verdicts(finished: Path) -> None:
-    study = load_study(finished)
+def test_intervals_are_those_of_the_verdicts(finished_study: Study) -> None:
+    study = finished_study
     verdicts = study.verdicts()
     verdicts = verdicts[(verdicts["metric"] == "macro_f1") & (verdicts["kind"] == "transfer")].set_index("arm")
     table = paired_difference_table(study, "macro_f1").drop_duplicates("arm").set_index("arm")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from analysis import load_study
+from analysis import Study, load_study
 from analysis.figures.parallel_coordinates import parallel_coordinates, parallel_coordinates_table
 
 
-def test_every_search_trial_is_a_line_coloured_by_setting(finished: Path) -> None:
-    figure = parallel_coordinates(load_study(finished))
+def test_every_search_trial_is_a_line_coloured_by_setting(finished_study: Study) -> None:
+    figure = parallel_coordinates(finished_study)
     lines = figure.data[0]
     assert sorted(lines.line.color) == [0] * 6 + [1] * 6
     axes = {axis.label: axis for axis in lines.dimensions}

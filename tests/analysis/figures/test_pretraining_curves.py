@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from analysis import load_study
+from analysis import Study
 from analysis.figures.pretraining_curves import pretraining_curves, pretraining_curves_table
 
 
-def test_an_autoencoder_has_no_accuracy(finished: Path) -> None:
-    study = load_study(finished)
+def test_an_autoencoder_has_no_accuracy(finished_study: Study) -> None:
+    study = finished_study
     table = pretraining_curves_table(study)
     assert table[table["quantity"] == "accuracy"]["encoder"].unique().tolist() == ["cam16"]
     assert table[(table["encoder"] == "prcc") & (table["split"] == "val")]["value"].tolist() == [0.03, 0.011]

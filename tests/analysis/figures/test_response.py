@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import load_study
+from analysis import Study, load_study
 from analysis.figures.response import fit_surface, response, response_table
 
 
-def test_points_are_below_the_best_full_length_trial_and_the_winner_is_marked(finished: Path) -> None:
-    table = response_table(load_study(finished)).set_index("trial_id")
+def test_points_are_below_the_best_full_length_trial_and_the_winner_is_marked(finished_study: Study) -> None:
+    table = response_table(finished_study).set_index("trial_id")
     assert table.loc["0.01-off-1", "winner"]
     assert table.loc["0.01-off-1", "below_best"] == 0
     # 22 of 40 right, the winner 24; the stopped trial reached 19.

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from analysis import load_study
+from analysis import Study, load_study
 from analysis.figures.rungs import rungs, rungs_table
 
 
-def test_every_trial_of_the_search_ends_once(finished: Path) -> None:
-    table = rungs_table(load_study(finished))
+def test_every_trial_of_the_search_ends_once(finished_study: Study) -> None:
+    table = rungs_table(finished_study)
     assert table["trials"].sum() == 12
     row = table[(table["arm"] == "WBC_1/off") & (table["ending"] == "stopped at epoch 2")].iloc[0]
     assert (row["trials"], row["epochs"], row["gradient_steps"], row["ids"]) == (1, 2, 20, "0.01-off-2")

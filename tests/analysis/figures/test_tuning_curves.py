@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from analysis import load_study
+from analysis import Study, load_study
 from analysis.figures.tuning_curves import tuning_curves
 
 
-def test_a_search_that_allows_none_says_why(finished: Path) -> None:
-    assert "No tuning curves" in tuning_curves(load_study(finished)).layout.annotations[0].text
+def test_a_search_that_allows_none_says_why(finished_study: Study) -> None:
+    assert "No tuning curves" in tuning_curves(finished_study).layout.annotations[0].text
 
 
 def test_a_random_search_has_a_curve_and_a_band_for_each_arm(run_directory: Callable[..., Any]) -> None:
