@@ -84,7 +84,7 @@ class SegmentationTask:
             raise RuntimeError("the segmentation loss is asked for before the classifier has seen a training batch")
         if not len(rows):
             return maps.new_zeros(())
-        logits = self.head(maps[rows])
+        logits = self.head(maps[rows].float())  # the trunk may run in reduced precision
         # Shares sum to one up to rounding of the resampling.
         each = -(shares.permute(0, 2, 3, 1) * logits.log_softmax(dim=3)).sum(dim=3)
         loss: Tensor = each.mean(dim=(1, 2)).sum() / len(maps)

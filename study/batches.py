@@ -12,6 +12,7 @@ from torch import Tensor
 from data_utils.augmentation import draw_crops, draw_flips, resample, whole_images
 from data_utils.cache import ImageArrays
 from data_utils.config import DataConfig
+from study.acceleration import to_device
 
 _KEEP_BYTES = 128 * 2**20
 """Whole images of a split are resized once and kept in memory when they take no more than this; else at every pass."""
@@ -29,10 +30,22 @@ MASK_VALUES = (0, 128, 255)
 class ImageBatches:
     """Images of one domain as float batches in [0, 1] on one device."""
 
-    def __init__(self, arrays: ImageArrays, config: DataConfig, device: torch.device):
+    def __init__(self, arrays: ImageArrays, config: DataConfig, device: torch.device, room: int = 0):
+        """Open batches; nothing is read yet.
+
+        Args:
+            arrays: Of the domain.
+            config: Sizes and augmentation.
+            device: Where batches are made.
+            room: Bytes of the device's memory that the images may take. When they fit, they are copied there at first use and
+                batches are cut from them; else each batch is copied.
+        """
         self.arrays = arrays
         self._config = config
         self._device = device
+        frame = int(arrays.heights.max() * arrays.widths.max()) if len(arrays) else 0
+        self._fits = 0 < 3 * frame * len(arrays) <= room
+        self._resident: Tensor | None = None
         self._kept: dict[bytes, list[tuple[NDArray[np.int64], Tensor]]] = {}
 
     def crops(self, rows: NDArray[np.int64], generator: torch.Generator) -> Tensor:
@@ -87,7 +100,7 @@ class ImageBatches:
         for plane, mask in zip(planes, masks, strict=True):
             if mask is not None:
                 plane[: mask.shape[0], : mask.shape[1]] = 255 * (mask[:, :, None] == np.array(MASK_VALUES))
-        return torch.from_numpy(planes).to(self._device)
+        return to_device(torch.from_numpy(planes), self._device)
 
     def whole(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """Whole images at `data.validation_size`, in batches of one size.
@@ -128,15 +141,16 @@ class ImageBatches:
         return resample(pixels, whole_images(sizes), None, size)
 
     def _pixels(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        pixels, sizes = self.arrays.batch(rows)
-        return torch.from_numpy(pixels).to(self._device), torch.from_numpy(sizes)
+        """Frames uint8 (B, H, W, 3) on the device, padded at the bottom and right, and sizes int64 (B, 2) on the CPU."""
+        if not self._fits:
+            pixels, sizes = self.arrays.batch(rows)
+            return to_device(torch.from_numpy(pixels), self._device), torch.from_numpy(sizes)
+        if self._resident is None:
+            self._resident = torch.from_numpy(self.arrays.batch(np.arange(len(self.arrays)))[0]).to(self._device)
+        sizes = np.stack([self.arrays.heights[rows], self.arrays.widths[rows]], axis=1)
+        return self._resident[to_device(torch.from_numpy(rows), self._device)], torch.from_numpy(sizes)
 
 
 def scored_at_once(height: int, width: int) -> int:
     """Images of a batch without gradient, for images of this size in px."""
     return max(1, min(_SCORED_AT_ONCE, _PIXELS_AT_ONCE // (height * width)))
-
-
-def choose_device() -> torch.device:
-    """The accelerator that this process was given, else the CPU, whatever was reserved."""
-    return torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")

@@ -254,6 +254,13 @@ class TrainingConfig(Settings):
         " out.",
     )
 
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="Of convolutions and matrix products, in training and when scoring. `auto`: bfloat16 on accelerators that"
+        " compute in it, float32 elsewhere. Weights, statistics and losses are float32 throughout. Not measured on an accelerator"
+        " yet.",
+    )
+
     def with_searched(self, values: Mapping[str, Any]) -> Self:
         """These settings with some replaced by what the search chose, by names such as ``training.sampling``."""
         if not values:
@@ -495,6 +502,11 @@ class ResourcesConfig(Settings):
     gpu: float | Literal["auto"] = Field(
         default="auto",
         description="GPUs of a trial, may be a part of one. `auto`: 1 where the cluster has GPUs, else 0.",
+    )
+    compile: bool = Field(
+        default=False,
+        description="Whether networks are compiled (torch.compile), once in each worker process and for each size of image. That"
+        " takes about a minute and pays where a worker trains for much longer. Not measured on an accelerator yet.",
     )
     workers: int | Literal["auto"] = Field(
         default="auto", description="Trials that run at once. `auto`: as many as the cluster's resources allow."

@@ -146,7 +146,8 @@ def seconds_per_image_step(config: StudyConfig, arrays: ImageArrays, batches: in
     from torch.nn.functional import cross_entropy
 
     from models.classifier import ResidualClassifier
-    from study.batches import ImageBatches, choose_device
+    from study.acceleration import choose_device
+    from study.batches import ImageBatches
 
     torch.set_num_threads(config.resources.cpu)
     device = choose_device()

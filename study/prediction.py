@@ -15,7 +15,7 @@ import torch
 from analysis import load_study
 from analysis.calibration import ensemble_temperature, temper
 from models.gradcam import grad_cam
-from study.batches import choose_device
+from study.acceleration import choose_device
 from study.configuration import check_config
 from study.confirmed import ConfirmedModels, load_arm
 from study.errors import UsageError

@@ -25,8 +25,9 @@ from models.errors import WeightsError
 from models.initialisation import initialise, stream
 from models.optimiser import Adam
 from models.segmentation import DOWNSAMPLING, SegmentationTask
+from study.acceleration import choose_device, room_for_images
 from study.arms import RANDOM_SUFFIX, Arm
-from study.batches import ImageBatches, choose_device
+from study.batches import ImageBatches
 from study.config import StudyConfig
 from study.errors import StudyFailed
 from study.features import has_latents, write_latents
@@ -176,7 +177,7 @@ class _Pretraining:
         # Validation at the crop's size: the original size is a question about blood cells.
         data = config.data.model_copy(update={"validation_size": "crop"})
         self._arrays = prepare(config.data, encoder)
-        self._batches = ImageBatches(self._arrays, data, self._device)
+        self._batches = ImageBatches(self._arrays, data, self._device, room_for_images(self._device, 1.0))
         self._labels = torch.from_numpy(np.asarray(self._arrays.labels)).to(self._device)
         generator = stream(config.seed, "pretrain", encoder)
         network: nn.Module

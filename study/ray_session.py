@@ -148,6 +148,12 @@ def gpus_per_trial(resources: ResourcesConfig) -> float:
     return 1.0 if ray.cluster_resources().get("GPU", 0) > 0 else 0.0
 
 
+def trials_on_gpus(gpus: float, share: float) -> int:
+    """Trials that a node's GPUs can run at once, each taking `share` of one, or several whole ones."""
+    # A part of one GPU and a part of another are no share: two GPUs hold four trials of 0.4, not five.
+    return int(gpus) * int(1 / share + 1e-9) if share < 1 else int(gpus / share + 1e-9)
+
+
 def count_slots(resources: ResourcesConfig) -> int:
     """Trials that the cluster can run at once.
 
@@ -161,7 +167,7 @@ def count_slots(resources: ResourcesConfig) -> int:
     slots = 0
     for node in nodes:
         by_cpu = int(node.get("CPU", 0) // resources.cpu)
-        slots += by_cpu if gpu == 0 else min(by_cpu, int(node.get("GPU", 0) / gpu + 1e-9))
+        slots += by_cpu if gpu == 0 else min(by_cpu, trials_on_gpus(node.get("GPU", 0), gpu))
     if slots == 0:
         has = "; ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
         raise UsageError(

@@ -114,7 +114,8 @@ def open_inputs(config: StudyConfig, folder: Path) -> tuple[ImageBatches, StudyF
     Builds the image cache on a node that has none yet; opens it where it exists.
     """
     from data_utils.cache import prepare
-    from study.batches import ImageBatches, choose_device
+    from study.acceleration import choose_device, room_for_images
+    from study.batches import ImageBatches
     from study.features import open_latents
     from study.pretraining import load_classifier, load_encoder
     from study.trial_latents import StudyFeatures
@@ -132,4 +133,5 @@ def open_inputs(config: StudyConfig, folder: Path) -> tuple[ImageBatches, StudyF
             for network in networks_of(arm for arm in arms if arm.fusion == "finetune")
         },
     )
-    return ImageBatches(arrays, config.data, device), features, device
+    share = config.resources.gpu if isinstance(config.resources.gpu, float) else 1.0
+    return ImageBatches(arrays, config.data, device, room_for_images(device, share)), features, device

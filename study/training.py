@@ -22,6 +22,7 @@ from models.fusion import FusedClassifier
 from models.initialisation import stream
 from models.optimiser import Adam
 from models.segmentation import DOWNSAMPLING, SegmentationTask
+from study.acceleration import Forward, to_device
 from study.batches import ImageBatches
 from study.config import StudyConfig
 from study.imbalance import balanced_order, natural_order, subset_weights
@@ -72,6 +73,7 @@ class TrainingRun:
             if spec.arm.control == "published"
             else None
         )
+        self._forward = Forward(config, device)
         model = self._build_model(features)
         if self._latents.sizes:
             # Of whole images, also where crops are encoded: statistics of the crops would need a pass over them first.
@@ -234,9 +236,9 @@ class TrainingRun:
             if self._colours.is_on:
                 inputs = recolour(inputs, draw_colours(len(rows), colours), self._colours)
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-            at = torch.from_numpy(rows).to(self._device)
+            at = to_device(torch.from_numpy(rows), self._device)
             target = self._labels[at]
-            logits = self._model(inputs, self._latents.of_crops(rows, at, inputs, before + steps))
+            logits = self._forward(self._model, inputs, self._latents.of_crops(rows, at, inputs, before + steps))
             if self._noise is not None:
                 logits = logits + self._noise.logits(before + steps, len(rows), self._classes).to(self._device)
             loss = unweighted = cross_entropy(logits, target)
@@ -280,7 +282,7 @@ class TrainingRun:
         counts = torch.zeros(self._classes**2, dtype=torch.int64, device=self._device)
         loss_sum = torch.zeros((), device=self._device, dtype=torch.float64)
         for chunk, logits in self._score(rows):
-            target = self._labels[torch.from_numpy(rows[chunk]).to(self._device)]
+            target = self._labels[to_device(torch.from_numpy(rows[chunk]), self._device)]
             loss_sum += cross_entropy(logits, target, reduction="sum").double()
             counts += torch.bincount(target * self._classes + logits.argmax(dim=1), minlength=self._classes**2)
         confusion = counts.cpu().numpy().reshape(self._classes, self._classes)
@@ -292,9 +294,9 @@ class TrainingRun:
         self._model.eval()
         scored = []
         for chunk, inputs in self._batches.whole(rows):
-            at = torch.from_numpy(rows[chunk]).to(self._device)
+            at = to_device(torch.from_numpy(rows[chunk]), self._device)
             ordered = inputs.contiguous(memory_format=torch.channels_last)
-            scored.append((chunk, self._model(ordered, self._latents.of_images(at))))
+            scored.append((chunk, self._forward(self._model, ordered, self._latents.of_images(at))))
         return scored
 
     def _keep_best(self, confusion: NDArray[np.int64], val_loss: float) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from analysis import load_study
-from study.batches import choose_device
+from study.acceleration import choose_device
 from study.configuration import check_config
 from study.confirmed import choose_arm, load_confirmed
 from study.image_files import FileBatches, find_images

@@ -15,11 +15,11 @@ import time
 from pathlib import Path
 
 import torch
-from study.acceleration import choose_device
 
 from analysis.schema import TABLES
 from analysis.segments import read_segments
 from data_utils.cache import prepare
+from study.acceleration import choose_device
 from study.arms import Arm
 from study.batches import ImageBatches
 from study.configuration import load_config

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from study.acceleration import choose_device
 from torch.nn.functional import cross_entropy
 
 from data_utils.cache import prepare
 from models.classifier import ResidualClassifier
 from models.optimiser import Adam
+from study.acceleration import choose_device
 from study.arms import Arm
 from study.batches import ImageBatches
 from study.config import StudyConfig

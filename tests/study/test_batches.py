@@ -109,6 +109,29 @@ def test_a_batch_without_masks_has_none(open_batches):
     assert (len(masked), shares.shape) == (0, (0, 3, 4, 4))
 
 
+@pytest.mark.parametrize("settings", [{}, {"stored_size": 18}, {"validation_size": "original"}])
+def test_images_that_lie_on_the_device_give_the_same_batches(open_batches, settings):
+    mapped = open_batches(**settings)
+    resident = ImageBatches(mapped.arrays, mapped._config, torch.device("cpu"), room=10**9)
+    rows = mapped.arrays.indices("train")[::-1].copy()
+    # Frames of several sizes are padded to the largest of all, not of the batch: sums are added in another order.
+    crops = [batches.crops(rows, stream(0, "crops", 1)) for batches in (mapped, resident)]
+    torch.testing.assert_close(*crops, rtol=0, atol=1e-6)
+    rows = mapped.arrays.indices("val")
+    for (chunk, images), (other, same) in zip(mapped.whole(rows), resident.whole(rows), strict=True):
+        assert chunk.tolist() == other.tolist()
+        torch.testing.assert_close(images, same, rtol=0, atol=1e-6)
+    assert resident._resident is not None and mapped._resident is None
+
+
+def test_images_that_do_not_fit_on_the_device_are_copied_batch_by_batch(open_batches):
+    mapped = open_batches()
+    cramped = ImageBatches(mapped.arrays, mapped._config, torch.device("cpu"), room=1000)
+    rows = mapped.arrays.indices("train")
+    assert torch.equal(*(batches.crops(rows, stream(0, "crops", 1)) for batches in (mapped, cramped)))
+    assert cramped._resident is None
+
+
 def test_crops_follow_the_generator_alone(open_batches):
     batches = open_batches()
     rows = batches.arrays.indices("train")

@@ -96,6 +96,7 @@ def weights(run: TrainingRun) -> dict[str, torch.Tensor]:
         (OFF, {"training": {"steps_per_epoch": None, "plateau_patience": 0}}),
         (SUM, {"training": {"steps_per_epoch": None, "plateau_patience": 0}}),
         (SUM, {"training": {"schedule": "cosine"}}),
+        (MASKS, {"training": {"precision": "bfloat16"}}),
         # Interrupted while the trunk is frozen, and after.
         (FINETUNE, {"training": {"frozen_epochs": 2}}),
         (SUM, LIVE),
