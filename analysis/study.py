@@ -501,9 +501,9 @@ class Study:
             for split in ("val", "test")
         ]
         settings = ["seed", "learning_rate", "weight_decay", "settings", "best_epoch", "val_loss"]
-        metrics, size = [*values[0], *values[1]], ["train_images", "parameters"]
+        scores, size = [*values[0], *values[1]], ["train_images", "parameters"]
         return trials[
-            ["trial_id", "phase", *ARM_COLUMNS, "status", *settings, *metrics, *size, *self.searched_settings]
+            ["trial_id", "phase", *ARM_COLUMNS, "status", *settings, *scores, *size, *self.searched_settings]
         ]
 
 
