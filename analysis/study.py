@@ -502,9 +502,7 @@ class Study:
         ]
         settings = ["seed", "learning_rate", "weight_decay", "settings", "best_epoch", "val_loss"]
         scores, size = [*values[0], *values[1]], ["train_images", "parameters"]
-        return trials[
-            ["trial_id", "phase", *ARM_COLUMNS, "status", *settings, *scores, *size, *self.searched_settings]
-        ]
+        return trials[["trial_id", "phase", *ARM_COLUMNS, "status", *settings, *scores, *size, *self.searched_settings]]
 
 
 def _stack(lists: pd.Series[Any], shape: tuple[int, ...], column: str, place: Path) -> np.ndarray[Any, np.dtype[Any]]:
