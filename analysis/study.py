@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from analysis.errors import StudyError
 from analysis.metrics import confusion_metrics, count_confusion
+from analysis.object_store import is_remote, pull_study
 from analysis.published import CLASSES
 from analysis.schema import (
     CURVE_COLUMNS,
@@ -43,7 +44,8 @@ def load_study(path: str | Path) -> Study:
     """Open a run directory. Its tables are read when they are first asked for, each once.
 
     Args:
-        path: ``ray_results/<study>``; the study may still be running.
+        path: ``ray_results/<study>``, or ``s3://bucket/prefix/<study>``, of which a copy is kept on this machine; the study may
+            still be running.
 
     Raises:
         StudyError: There is no study, or its records are newer than this program.
@@ -52,6 +54,10 @@ def load_study(path: str | Path) -> Study:
         >>> load_study(study.path).name
         'tiny'
     """
+    if isinstance(path, str) and is_remote(path):
+        url, path = path, pull_study(path)
+        if not (path / "study.yaml").is_file():
+            raise StudyError(f"{url}: no study here, study.yaml is missing")
     path = Path(path)
     if not (path / "study.yaml").is_file():
         raise StudyError(_no_study(path))

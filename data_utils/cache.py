@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -38,10 +40,10 @@ __all__ = ["ImageArrays", "Progress", "cache_root", "open_arrays", "prepare"]
 def prepare(config: DataConfig, domain: str, progress: Progress | None = None) -> ImageArrays:
     """Decode the images of a domain once, settle their splits and return them memory-mapped.
 
-    A cache of the same images and settings is opened instead; two processes may build it at once, the first to finish
-    wins. Where val is missing, and for wbc where test is missing, a fifth of train is set aside. Identical images in
-    several splits are dropped from all but the last of train, val, test; in the unlabelled domain also when
-    `data.leaks` is fatal, since empty tiles look alike without being a mistake. What is stored does not depend on
+    A cache of the same images and settings is opened instead; of several processes one builds it and the others wait.
+    Where val is missing, and for wbc where test is missing, a fifth of train is set aside. Identical images in several
+    splits are dropped from all but the last of train, val, test; in the unlabelled domain also when `data.leaks` is
+    fatal, since empty tiles look alike without being a mistake. What is stored does not depend on
     `data.unreadable` and `data.leaks`: they are applied when a cache is opened, and the first also ends a build early.
 
     Args:
@@ -62,23 +64,58 @@ def prepare(config: DataConfig, domain: str, progress: Progress | None = None) -
         return opened
     try:
         root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(root, error) from error
+    with _one_at_a_time(root / f".{final.name}.lock"):
+        # Another process may have built it while this one waited.
+        opened = _open_or_none(final)
+        if opened is None or not _is_current(config, source, opened):
+            opened = _build_and_publish(config, source, final, opened, progress)
+    # The one that built it may have had another policy.
+    _is_current(config, source, opened)
+    _check_leaks(config, opened)
+    return opened
+
+
+def _unwritable(root: Path, error: OSError) -> DataError:
+    return DataError(
+        f"data.cache_dir: {root} cannot be written ({error.strerror}). Set data.cache_dir or WBC_STUDY_CACHE."
+    )
+
+
+@contextmanager
+def _one_at_a_time(lock: Path) -> Iterator[None]:
+    """Let one process of this machine build: the others would only decode the same images beside it."""
+    descriptor = None
+    # Without locks (some shared folders have none) the first to finish wins.
+    with suppress(OSError):
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            # Whoever waits for the deleted file finds the finished cache; should it have failed, the first to finish wins.
+            lock.unlink(missing_ok=True)
+            os.close(descriptor)
+
+
+def _build_and_publish(
+    config: DataConfig, source: Source, final: Path, outdated: ImageArrays | None, progress: Progress | None
+) -> ImageArrays:
+    root = final.parent
+    try:
         _remove_abandoned(root)
         building = Path(tempfile.mkdtemp(prefix=f".{final.name}{_BUILDING}", dir=root))
     except OSError as error:
-        raise DataError(
-            f"data.cache_dir: {root} cannot be written ({error.strerror}). Set data.cache_dir or WBC_STUDY_CACHE."
-        ) from error
+        raise _unwritable(root, error) from error
     try:
         _build(config, source, building, progress)
-        if opened is not None:
-            _remove(final)  # out of date
-        published = _publish(building, final)
+        if outdated is not None:
+            _remove(final)
+        return _publish(building, final)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    # Another process may have published first, under another policy.
-    _is_current(config, source, published)
-    _check_leaks(config, published)
-    return published
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -76,8 +76,10 @@ class DataConfig(BaseModel):
     )
     bloodmnist: BloodMnistConfig = Field(default=BloodMnistConfig(), description="Settings of bloodmnist.")
     pcam: PcamConfig = Field(default=PcamConfig(), description="Settings of pcam.")
-    root: Path | None = Field(
-        default=None, description="Folder that holds the data sets (wbc or WBC_100, cam16*, prcc*); folder source only."
+    root: Path | Annotated[str, Field(pattern=r"^s3://")] | None = Field(
+        default=None,
+        description="Folder that holds the data sets (wbc or WBC_100, cam16*, prcc*); folder source only. Or its address"
+        " s3://bucket/prefix in an object store, of which each node keeps a copy on its own disk.",
     )
     image_size: int = Field(default=32, ge=8, description="Side of the training crops, px.")
     validation_size: int | Literal["crop", "original"] = Field(

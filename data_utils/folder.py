@@ -48,6 +48,10 @@ class FolderSource:
             raise DataError("data.root is missing: set it to the folder that holds the data sets.")
         self.domain = domain
         self.classes = CLASSES[domain]
+        if isinstance(config.root, str):
+            raise DataError(
+                f"data.root is the address {config.root}; expected a folder of this machine: copy it first."
+            )
         self.root = config.root.expanduser()
         with _readable(self.root):
             self.folder = _find_domain(self.root, domain)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import sys
 import traceback
@@ -43,16 +42,23 @@ ConfigArgument = Annotated[
     str, typer.Argument(metavar="PRESET_OR_YAML", help="quick, local, published, or a YAML file.")
 ]
 RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="Name of a study below --root, or the path of its folder.")
+    str, typer.Argument(metavar="RUN", help="Name of a study below --root, or the path or address of its folder.")
 ]
-RootOption = Annotated[Path, typer.Option("--root", help="Folder that holds the run directories.")]
+RootOption = Annotated[
+    str,
+    typer.Option(
+        "--root",
+        envvar="WBC_STUDY_ROOT",
+        help="Folder that holds the run directories, or s3://bucket/prefix in an object store.",
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. search.trials_per_arm=8. Repeatable."),
 ]
 NameOption = Annotated[str | None, typer.Option("--name", help="Name of the study; the preset's or file's without it.")]
 
-_ROOT = Path("ray_results")
+_ROOT = "ray_results"
 
 
 @app.command()
@@ -72,6 +78,7 @@ def run(
     ] = False,
 ) -> None:
     """Run a study, or continue one that was interrupted. A finished one prints its tables."""
+    from analysis.object_store import join_location
     from study.configuration import load_config
 
     settings = load_config(config, overrides or (), name)
@@ -84,7 +91,7 @@ def run(
 
     if not is_supervised():
         if restart:
-            _set_aside(root / settings.name, settings)
+            _set_aside(join_location(root, settings.name), settings)
         arguments = [argument for argument in sys.argv[1:] if argument != "--restart"]
         final = {DONE: DONE, FAILED_KNOWINGLY: FAILED, USAGE: USAGE, INTERRUPTED: INTERRUPTED}
         raise typer.Exit(supervise(arguments, typer.echo, final))
@@ -93,7 +100,7 @@ def run(
     from study.progress import Progress
 
     progress = Progress()
-    _say_what_happens(progress.say, root / settings.name, settings)
+    _say_what_happens(progress.say, join_location(root, settings.name), settings)
     try:
         study = run_study(settings, root, address=address, progress=progress)
     except KeyboardInterrupt:
@@ -120,7 +127,7 @@ def status(run_: RunArgument, root: RootOption = _ROOT) -> None:
     from study.status import arm_progress, describe_phases
 
     directory = _find_run(run_, root)
-    study = load_study(directory.folder)
+    study = load_study(directory.location)
     console = Console(highlight=False)
     console.print(f"{study.name}: {describe_phases(directory)}", markup=False, soft_wrap=True)
     for phase in ("search", "confirm"):
@@ -138,23 +145,23 @@ def list_runs(root: RootOption = _ROOT) -> None:
     from rich.text import Text
 
     from study.errors import UsageError
-    from study.run_directory import RunDirectory
+    from study.run_directory import find_runs
     from study.status import describe_phases
 
-    folders = sorted(path.parent for path in root.glob("*/study.yaml")) if root.is_dir() else []
-    if not folders:
+    found = find_runs(root)
+    if not found:
         typer.echo(f"No studies in {root}. `wbc-study run quick` makes one.")
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("study")
     table.add_column("state")
-    for folder in folders:
+    for directory in found:
         try:
-            state = describe_phases(RunDirectory(folder))
+            state = describe_phases(directory)
         except UsageError:
             # One damaged study does not hide the others; `status` says more of it.
             state = "damaged: manifest.json is not readable"
-        table.add_row(Text(folder.name), Text(state))
+        table.add_row(Text(directory.folder.name), Text(state))
     Console(highlight=False).print(table)
 
 
@@ -164,10 +171,13 @@ def doctor(
     quick: Annotated[bool, typer.Option("--quick", help="Do not measure what the presets would take.")] = False,
 ) -> None:
     """What this machine offers (CPU, memory, disk, GPU, Ray, browser) and what a study on it would take."""
+    from analysis.object_store import is_remote
     from data_utils.config import DataConfig, cache_root
     from study.doctor import BAD, estimate_presets, examine, print_examination
 
-    findings = examine(root, cache_root(DataConfig()))
+    cache = cache_root(DataConfig())
+    # Of a study in an object store this machine's disk holds a copy.
+    findings = examine(cache if is_remote(root) else Path(root), cache)
     print_examination(findings, [] if quick else estimate_presets())
     if any(finding.state == BAD for finding in findings):
         raise typer.Exit(FAILED)
@@ -195,8 +205,11 @@ def report(
     from analysis import load_study
     from analysis.report import write_report, zip_report
 
-    study = load_study(_find_run(run_, root).folder)
+    directory = _find_run(run_, root)
+    study = load_study(directory.location)
     index = write_report(study, out, images=not no_images, static=static_images)
+    if out is None:
+        directory.publish_below(index.parent)
     _print_results(study, index)
     if archive:
         typer.echo(f"Archive: {zip_report(index.parent)}")
@@ -215,8 +228,11 @@ def explore(
 ) -> None:
     """Look at one or several studies in the browser, also while they run. Ctrl-C ends it."""
     from analysis.explorer.application import LOOPBACK, make_application, serve
+    from analysis.object_store import is_remote, pull_study
 
-    application = make_application([_find_run(run_, root).folder for run_ in runs], data)
+    locations = [_find_run(run_, root).location for run_ in runs]
+    # Of a study in an object store, what it has at this moment.
+    application = make_application([pull_study(str(at)) if is_remote(at) else Path(at) for at in locations], data)
     typer.echo(f"http://{LOOPBACK}:{port}/ shows {', '.join(runs)}; Ctrl-C ends it.")
     try:
         serve(application, port)
@@ -254,6 +270,7 @@ def predict(
     from study.predict_command import run_predict
 
     directory = _find_run(run_, root)
+    directory.pull(checkpoints=True)
     if not run_predict(directory, images, arm=arm, seed=seed, out=out, overlays=overlays, device=device):
         raise typer.Exit(FAILED)
 
@@ -279,12 +296,15 @@ def evaluate(
     from study.progress import Progress
 
     directory = _find_run(run_, root)
+    directory.pull(checkpoints=True)
     done: list[tuple[int, int]] = [(0, 0)]
     with Progress().phase("evaluate", lambda: "{:,}/{:,} images".format(*done[-1])) as say:
         stored = evaluate_on(directory, data, name=name, device=device, tell=lambda *counts: done.append(counts))
         say(f"{done[-1][1]:,} images")
     study = load_study(directory.folder)
     index = write_report(study)
+    directory.publish_below(directory.folder / "evaluations")
+    directory.publish_below(directory.report)
     print_tables(table for table in evaluation_tables(study) if table.title.startswith(f"Out of domain: {stored}"))
     typer.echo(f"Stored: {directory.folder / 'evaluations' / stored}\nReport: {index}")
 
@@ -314,9 +334,12 @@ def export(
     from study.progress import Progress
 
     directory = _find_run(run_, root)
+    directory.pull(checkpoints=True)
     images = find_images(check) if check else []
     with Progress().phase("export") as say:
         written = export_model(directory, arm=arm, seed=seed, out=out, images=images)
+        if out is None:
+            directory.publish_below(directory.folder / "exports")
         say(f"differs from PyTorch by at most {written.difference:.1g} in a probability on {written.images:,} images")
     typer.echo(f"Written: {written.model} ({written.model.stat().st_size / 2**20:.1f} MiB)\nWritten: {written.card}")
 
@@ -334,7 +357,7 @@ def export_tracking(
     from analysis import load_study
     from analysis.tracking.export import export_tracking as export
 
-    typer.echo(f"Written: {export(load_study(_find_run(run_, root).folder), to, out)}")
+    typer.echo(f"Written: {export(load_study(_find_run(run_, root).location), to, out)}")
 
 
 @app.command()
@@ -378,21 +401,45 @@ def clean(
     directory = _find_run(run_, root)
     if directory.is_running():
         raise UsageError(f"{directory.folder}: the study is running; stop it first")
-    targets = [directory.folder] if everything else [directory.folder / "checkpoints", directory.folder / ".scratch"]
-    targets = [target for target in targets if target.exists()]
-    if not targets:
-        typer.echo(f"Nothing to remove in {directory.folder}.")
+    targets = [directory.folder] if everything else [directory.checkpoints, directory.folder / ".scratch"]
+    files = {name: size for target in targets for name, size in directory.sizes(target).items()}
+    if not files:
+        typer.echo(f"Nothing to remove in {directory.location}.")
         return
-    size = sum(path.stat().st_size for target in targets for path in target.rglob("*") if path.is_file())
-    question = f"Remove {', '.join(str(target) for target in targets)} ({size / 2**20:.1f} MiB)?"
+    size = sum(files.values())
+    what = directory.location if everything else f"the checkpoints of {directory.location}"
+    question = f"Remove {what} ({len(files)} files, {size / 2**20:.1f} MiB)?"
     if not everything and not directory.is_complete("confirm"):
         question = "This study is not finished: interrupted trials would start again. " + question
     if not yes and not typer.confirm(question):
         raise typer.Exit(FAILED)
     with directory.lock():
         for target in targets:
-            shutil.rmtree(target)
+            directory.remove_folder(target)
     typer.echo(f"Removed {size / 2**20:.1f} MiB.")
+
+
+@app.command()
+def fetch(
+    run_: RunArgument,
+    root: RootOption = _ROOT,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A new folder; the study's name in this folder without it.")
+    ] = None,
+    checkpoints: Annotated[bool, typer.Option("--checkpoints", help="Also the weights of trials.")] = False,
+) -> None:
+    """Copy a study from an object store: records, report, encoders."""
+    from study.errors import UsageError
+
+    directory = _find_run(run_, root)
+    if directory.store is None:
+        raise UsageError(f"{directory.location} is a folder already: copy it, or give --root s3://bucket/prefix")
+    target = out or Path(directory.folder.name)
+    if target.exists() and any(target.iterdir()):
+        raise UsageError(f"{target}: found files there. Choose another folder with --out")
+    hidden = (".",) if checkpoints else (".", "checkpoints/")
+    directory.store.mirror(target, leave=lambda key: key.startswith(hidden))
+    typer.echo(f"Written: {target}")
 
 
 @data_app.command("audit")
@@ -422,11 +469,12 @@ def data_preview(
     from data_utils.sources import open_source
     from study.arms import trained_encoders
     from study.configuration import load_config
+    from study.images import with_local_data
 
     settings = load_config(config, overrides or ())
     out.mkdir(parents=True, exist_ok=True)
     for domain in ("wbc", *trained_encoders(settings)):
-        typer.echo(preview(open_source(settings.data, domain), out / f"{domain}.png"))
+        typer.echo(preview(open_source(with_local_data(settings.data), domain), out / f"{domain}.png"))
 
 
 @config_app.command("show")
@@ -495,59 +543,60 @@ def _interrupt(*_: Any) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _find_run(run_: str, root: Path) -> RunDirectory:
+def _find_run(run_: str, root: str) -> RunDirectory:
+    from analysis.object_store import is_remote, join_location
     from study.errors import UsageError
-    from study.run_directory import RunDirectory
+    from study.run_directory import RunDirectory, find_runs
 
-    for folder in (root / run_, Path(run_)):
-        directory = RunDirectory(folder)
+    for location in (run_,) if is_remote(run_) else (join_location(root, run_), Path(run_)):
+        directory = RunDirectory.to_read(location)
         if directory.exists:
             return directory
-    known = sorted(path.parent.name for path in root.glob("*/study.yaml")) if root.is_dir() else []
+    known = [directory.folder.name for directory in find_runs(root)]
     raise UsageError(f"{run_!r}: no such study in {root}. Found there: {', '.join(known) or 'none'}")
 
 
 def _prepare_images(settings: StudyConfig) -> dict[str, ImageArrays]:
     """Decode the images of a study, or open them where they are decoded already, by domain."""
-    from data_utils.cache import prepare
     from study.arms import trained_encoders
+    from study.images import open_images
     from study.progress import ImageProgress, Progress
 
     progress = ImageProgress()
     with Progress().phase("images", progress.describe) as tell:
         domains = ("wbc", *trained_encoders(settings))
-        arrays = {domain: prepare(settings.data, domain, progress.of(domain)) for domain in domains}
+        arrays = {domain: open_images(settings.data, domain, progress.of(domain)) for domain in domains}
         tell(", ".join(f"{len(images):,} {domain}" for domain, images in arrays.items()))
     return arrays
 
 
-def _set_aside(folder: Path, settings: StudyConfig) -> None:
+def _set_aside(location: Path | str, settings: StudyConfig) -> None:
     from study.run_directory import RunDirectory
     from study.status import describe_phases
 
-    directory = RunDirectory(folder)
+    directory = RunDirectory.to_read(location)
     if not directory.exists:
         return
     # Images that cannot be used must not cost the old study its name.
     _prepare_images(settings)
     state = describe_phases(directory)
-    epochs = len(list((directory.records / "epochs").glob("*")))
-    typer.echo(f"{folder} holds a study ({state}, {epochs} segments of epochs).")
+    epochs = len(directory.sizes(directory.records / "epochs"))
+    typer.echo(f"{directory.location} holds a study ({state}, {epochs} segments of epochs).")
     typer.echo(f"It is set aside as {directory.set_aside()}; nothing of it is used or deleted.")
 
 
-def _say_what_happens(say: Callable[[str], None], folder: Path, settings: StudyConfig) -> None:
+def _say_what_happens(say: Callable[[str], None], location: Path | str, settings: StudyConfig) -> None:
     from study.pipeline import check_same_study
     from study.run_directory import RunDirectory
 
-    directory = RunDirectory(folder)
+    directory = RunDirectory.to_read(location)
     grown = check_same_study(directory, settings.with_absolute_paths())
     if grown:
-        say(f"Extending {folder}: {'; '.join(grown)}")
+        say(f"Extending {location}: {'; '.join(grown)}")
     elif directory.is_complete("report"):
-        say(f"{folder} is a finished study; these are its tables.")
+        say(f"{location} is a finished study; these are its tables.")
     else:
-        say(f"{'Continuing' if directory.exists else 'Writing to'} {folder}")
+        say(f"{'Continuing' if directory.exists else 'Writing to'} {location}")
 
 
 def _print_results(study: Any, index: Path | None = None) -> None:

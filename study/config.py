@@ -626,8 +626,8 @@ class StudyConfig(Settings):
     def with_absolute_paths(self) -> Self:
         """The same configuration for processes with another working directory."""
 
-        def absolute(path: Path | None) -> Path | None:
-            return None if path is None else path.expanduser().absolute()
+        def absolute(path: Path | str | None) -> Path | str | None:
+            return path.expanduser().absolute() if isinstance(path, Path) else path
 
         data = self.data.model_copy(
             update={name: absolute(getattr(self.data, name)) for name in ("root", "groups", "cache_dir", "downloads")}

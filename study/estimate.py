@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from analysis.object_store import join_location
 from study.arms import list_arms, pretrained_encoders, trained_encoders
 from study.masks import check_masks
 from study.plans import grace_epochs
@@ -169,12 +170,14 @@ def seconds_per_image_step(config: StudyConfig, arrays: ImageArrays, batches: in
     return float(np.median(seconds[1:])) / len(rows)
 
 
-def print_estimate(config: StudyConfig, root: Path, console: Console | None = None, *, restart: bool = False) -> None:
+def print_estimate(
+    config: StudyConfig, root: Path | str, console: Console | None = None, *, restart: bool = False
+) -> None:
     """Print arms, trials, and estimated time and memory on this machine.
 
     Args:
         config: Of the study.
-        root: Folder of run directories.
+        root: Folder of run directories, or an address in an object store.
         console: Where to print.
         restart: Whether a study of that name would be set aside: then it may have any configuration.
 
@@ -183,7 +186,7 @@ def print_estimate(config: StudyConfig, root: Path, console: Console | None = No
         DataError: the images are not as expected.
         WeightsError: given encoder weights cannot be used.
     """
-    from data_utils.cache import prepare
+    from study.images import open_images
     from study.pipeline import check_same_study
     from study.pretraining import check_given
     from study.run_directory import RunDirectory
@@ -191,11 +194,11 @@ def print_estimate(config: StudyConfig, root: Path, console: Console | None = No
 
     console = console or Console(highlight=False)
     config = config.with_absolute_paths()
-    directory = RunDirectory(root / config.name)
+    directory = RunDirectory.to_read(join_location(root, config.name))
     set_aside = restart and directory.exists
     if not set_aside:
         check_same_study(directory, config)
-    arrays = {domain: prepare(config.data, domain) for domain in ("wbc", *trained_encoders(config))}
+    arrays = {domain: open_images(config.data, domain) for domain in ("wbc", *trained_encoders(config))}
     notes = check_masks(config, arrays)
     if set_aside:
         notes.append(f"--restart would first set aside the study that is there, {describe_phases(directory)}")
@@ -218,7 +221,7 @@ def print_estimate(config: StudyConfig, root: Path, console: Console | None = No
             str(config.confirm.seeds),
             f"{arm.image_steps:,}",
         )
-    console.print(f"Study {config.name} in {directory.folder} (nothing is run)", markup=False, soft_wrap=True)
+    console.print(f"Study {config.name} in {directory.location} (nothing is run)", markup=False, soft_wrap=True)
     console.print(table)
     pretraining = pretraining_image_steps(config, arrays)
     image_steps = sum(arm.image_steps for arm in arms) + pretraining

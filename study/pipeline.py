@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 import uuid
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.object_store import join_location
 from analysis.schema import IMAGE_COLUMNS, SCHEMA_VERSION, TABLES
 from study.arms import encoded_networks, list_arms, networks_of, pretrained_encoders, trained_encoders
 from study.config import StudyConfig
 from study.configuration import check_config, compare_configs, grown_settings, read_yaml
-from study.durable import write_durably
 from study.errors import StudyFailed, UsageError
 from study.masks import check_masks
 from study.progress import ImageProgress, Progress
@@ -47,7 +46,8 @@ def run_study(
 
     Args:
         config: What to do.
-        root: Folder of run directories; the study's is ``<root>/<config.name>``.
+        root: Folder of run directories, which on a cluster all nodes must share, or an address ``s3://bucket/prefix`` in an
+            object store; the study's is ``<root>/<config.name>``.
         address: Of a Ray cluster; None starts Ray on this machine.
         progress: Where to print; the terminal when None.
 
@@ -63,7 +63,7 @@ def run_study(
     from analysis import load_study
 
     config = config.with_absolute_paths()
-    directory = RunDirectory(Path(root) / config.name)
+    directory = RunDirectory(join_location(root, config.name))
     with directory.lock():
         grown = check_same_study(directory, config)
         if grown:
@@ -181,7 +181,7 @@ class _Run:
             self._describe(arrays, weights)
             self._directory.write_config(self._config)
             self._audit(arrays)
-            records = RecordWriter(self._directory.records)
+            records = RecordWriter(self._directory.records, self._directory.publish, self._directory.remove)
             if not self._directory.is_complete("confirm"):
                 self._pretrain()
                 self._compute_features()
@@ -191,13 +191,15 @@ class _Run:
 
     def _open_images(self) -> dict[str, ImageArrays]:
         """Decode every image that the study uses, once, and check that every fraction can be drawn."""
-        from data_utils.cache import prepare
         from data_utils.fractions import select_fraction
+        from study.images import open_images
 
         trained = trained_encoders(self._config)
         progress = ImageProgress()
         with self._progress.phase("images", progress.describe) as tell:
-            arrays = {domain: prepare(self._config.data, domain, progress.of(domain)) for domain in ("wbc", *trained)}
+            arrays = {
+                domain: open_images(self._config.data, domain, progress.of(domain)) for domain in ("wbc", *trained)
+            }
             for seed in (self._config.seed, *self._config.confirm_seeds()):
                 for fraction in self._config.arms.fractions:
                     select_fraction(arrays["wbc"], fraction, seed)
@@ -262,7 +264,7 @@ class _Run:
 
         with self._directory.phase("audit"), self._progress.phase("audit") as tell:
             findings = audit(arrays, self._config.arms.fractions, self._config.seed)
-            write_durably(self._directory.audit_file, (json.dumps(findings, indent=2) + "\n").encode())
+            self._directory.write(self._directory.audit_file, (json.dumps(findings, indent=2) + "\n").encode())
             cells = arrays["wbc"]
             write_table(
                 self._directory.images_file,
@@ -278,16 +280,18 @@ class _Run:
                 ],
                 IMAGE_COLUMNS,
             )
+            self._directory.publish(self._directory.images_file)
             tell(_summarise_audit(findings))
 
     def _pretrain(self) -> None:
         networks = networks_of(self._arms)
         if not networks or self._directory.is_complete("pretrain"):
             return
-        from study.pretraining import WEIGHTS, pretrain
+        from study.pretraining import WEIGHTS
 
         with self._directory.phase("pretrain"), self._progress.phase("pretrain", self._pretraining_epochs) as tell:
-            self._as_tasks(pretrain, networks)
+            self._as_tasks("pretraining", _pretrain_there, networks)
+            self._directory.fetch_below(self._directory.pretrained)
             manifest = self._directory.read_manifest()
             origins = {network: self._origin(network) for network in networks}
             manifest["networks"] = {
@@ -320,13 +324,11 @@ class _Run:
         networks = encoded_networks(self._arms)
         if not networks or self._directory.is_complete("features"):
             return
-        from study.pretraining import compute_latents
-
         with self._directory.phase("features"), self._progress.phase("features") as tell:
-            self._as_tasks(compute_latents, networks)
+            self._as_tasks("computing features", _compute_latents_there, networks)
             tell("latent vectors of all blood cells from " + " and ".join(networks))
 
-    def _as_tasks(self, function: Any, networks: Sequence[str]) -> None:
+    def _as_tasks(self, what: str, function: Any, networks: Sequence[str]) -> None:
         """Run a function for every network at once as Ray tasks."""
         import ray
 
@@ -334,17 +336,18 @@ class _Run:
 
         resources = self._config.resources
         remote = ray.remote(num_cpus=resources.cpu, num_gpus=gpus_per_trial(resources), max_retries=2)(function)
-        folder = self._directory.folder.resolve()
-        tasks = [remote.remote(self._config, network, folder / "pretrain" / network) for network in networks]
+        location = self._directory.portable_location
+        tasks = [remote.remote(self._config, network, location) for network in networks]
         try:
             ray.get(tasks)
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, StudyFailed | ValueError | OSError):
                 # One of our own messages, or a full disk: not a stack of Ray frames.
                 raise error.cause from error
-            raise StudyFailed(f"{function.__name__} failed:\n{error.cause!r}") from error
+            raise StudyFailed(f"{what} failed:\n{error.cause!r}") from error
 
     def _search(self, records: RecordWriter, arrays: ImageArrays) -> None:
+        from study.optuna_projection import JOURNAL
         from study.plans import search_plans
 
         with ExitStack() as stack:
@@ -360,6 +363,9 @@ class _Run:
             if projection is not None and not projection.is_current:
                 # Its storage was lost on the way; perhaps it is back.
                 self._rebuild(projection)
+        journal = self._directory.folder / JOURNAL
+        if journal.is_file():
+            self._directory.publish(journal)
 
     def _open_projection(self) -> OptunaProjection | None:
         if self._storage == "memory":
@@ -439,9 +445,11 @@ class _Run:
         predicted = tables["predictions"].groupby("trial_id").size()
         images = len(arrays.indices("val")) + len(arrays.indices("test"))
         queue.replay(tables["trials"], tables["epochs"], frozenset(predicted.index[predicted >= images]))
+        kept = {key.split("/")[1] for key in self._directory.sizes(self._directory.checkpoints)}
         for spec in queue.ended():
             # Those of an earlier process that ended before it could.
-            self._tidy(spec.trial_id, spec.phase)
+            if spec.trial_id in kept:
+                self._tidy(spec.trial_id, spec.phase)
         with self._progress.watch(
             phase, queue.progress, count_slots(self._config.resources), self._config.search.metric
         ):
@@ -456,9 +464,11 @@ class _Run:
         if phase == "confirm":
             from study.trainable import CHECKPOINT
 
-            (folder / CHECKPOINT).unlink(missing_ok=True)
+            self._directory.remove(folder / CHECKPOINT)
         else:
-            shutil.rmtree(folder, ignore_errors=True)
+            # A worker may still be writing there.
+            with suppress(OSError):
+                self._directory.remove_folder(folder)
 
     def _trackers(self) -> list[str]:
         return [name for name, wanted in self._config.tracking.model_dump().items() if wanted]
@@ -473,12 +483,37 @@ class _Run:
             study = load_study(self._directory.folder)
             # The manifest is part of the report: with it the study is complete, and it says so.
             study.manifest["phases"]["report"] |= {"state": "complete", "ended_at": time.time()}
-            tell(str(write_report(study)))
+            write_report(study)
+            tell(f"{self._directory.location}/report/index.html")
             for tracker in self._trackers():
                 from analysis.tracking.export import export_tracking
 
                 tell(str(export_tracking(study, tracker)))
+                self._directory.publish_below(study.path / "tracking")
+            self._directory.publish_below(self._directory.report)
         return study
+
+
+def _pretrain_there(config: StudyConfig, network: str, location: str) -> None:
+    """Pretrain one encoder on the node where this runs, from where another node may have left off."""
+    from study.pretraining import pretrain
+
+    directory = RunDirectory(location)
+    folder = directory.encoder(network)
+    directory.fetch_below(folder)
+    pretrain(config, network, folder, directory.publish)
+    directory.publish_below(folder)  # the checkpoint is gone
+
+
+def _compute_latents_there(config: StudyConfig, network: str, location: str) -> None:
+    """Compute the latent vectors of one encoder on the node where this runs."""
+    from study.pretraining import compute_latents
+
+    directory = RunDirectory(location)
+    folder = directory.encoder(network)
+    directory.fetch_below(folder)
+    compute_latents(config, network, folder)
+    directory.publish_below(folder)
 
 
 def _fingerprint(file: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from analysis.schema import CURVE_COLUMNS
-from data_utils.cache import prepare
 from models.autoencoder import Autoencoder
 from models.checkpoints import load_published, load_state, save_state, save_tensors
 from models.classifier import ResidualClassifier
@@ -31,6 +30,7 @@ from study.batches import ImageBatches
 from study.config import StudyConfig
 from study.errors import StudyFailed
 from study.features import has_latents, write_latents
+from study.images import open_images
 from study.records import write_table
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ _PATIENCE, _FACTOR, _SMALLEST_RATE = 3, 0.1, 1e-5
 """The published autoencoder's plateau schedule (on validation loss)."""
 
 
-def pretrain(config: StudyConfig, network: str, folder: Path) -> None:
+def pretrain(config: StudyConfig, network: str, folder: Path, publish: Callable[[Path], None] = lambda _: None) -> None:
     """Train one encoder, or take its weights from where the configuration says, or draw them for a control.
 
     Leaves `WEIGHTS` and, when trained, `CURVE` in the folder (and `RECONSTRUCTIONS` for the autoencoder). Continues from its own
@@ -54,6 +54,7 @@ def pretrain(config: StudyConfig, network: str, folder: Path) -> None:
         config: The study's.
         network: ``prcc`` or ``cam16``; with ``-random`` a network of the same architecture and width with random weights.
         folder: The network's folder in the run directory.
+        publish: Told each file that was written, so that another machine may go on from it.
 
     Raises:
         DataError: the pretraining images are not as expected.
@@ -72,7 +73,8 @@ def pretrain(config: StudyConfig, network: str, folder: Path) -> None:
         loaded = load_given(given, encoder)
         save_tensors(folder / WEIGHTS, loaded.state_dict(), {"encoder": encoder, "origin": given.name})
     else:
-        _Pretraining(config, encoder, folder).run()
+        _Pretraining(config, encoder, folder, publish).run()
+    publish(folder / WEIGHTS)
 
 
 def _draw_weights(config: StudyConfig, encoder: str) -> Autoencoder | ResidualClassifier:
@@ -143,7 +145,7 @@ def compute_latents(config: StudyConfig, network: str, folder: Path) -> None:
 
     Does nothing where they are: latents of a study that is extended stay as they are.
     """
-    arrays = prepare(config.data, "wbc")
+    arrays = open_images(config.data, "wbc")
     if has_latents(folder, arrays):
         return
     torch.set_num_threads(config.resources.cpu)
@@ -170,13 +172,14 @@ def load_classifier(folder: Path) -> ResidualClassifier:
 class _Pretraining:
     """One encoder in training."""
 
-    def __init__(self, config: StudyConfig, encoder: str, folder: Path):
+    def __init__(self, config: StudyConfig, encoder: str, folder: Path, publish: Callable[[Path], None]):
+        self._publish = publish
         self._settings = config.pretrain.of(encoder)
         self._encoder, self._folder, self._seed = encoder, folder, config.seed
         self._device = choose_device()
         # Validation at the crop's size: the original size is a question about blood cells.
         data = config.data.model_copy(update={"validation_size": "crop"})
-        self._arrays = prepare(config.data, encoder)
+        self._arrays = open_images(config.data, encoder)
         self._batches = ImageBatches(self._arrays, data, self._device, room_for_images(self._device, 1.0))
         self._labels = torch.from_numpy(np.asarray(self._arrays.labels)).to(self._device)
         generator = stream(config.seed, "pretrain", encoder)
@@ -220,6 +223,7 @@ class _Pretraining:
         if self._encoder == "prcc":
             self._network.load_state_dict(self._best)
             self._draw_reconstructions()
+            self._publish(self._folder / RECONSTRUCTIONS)
         # Written last: it says that this encoder is complete.
         save_tensors(
             self._folder / WEIGHTS, self._best, {"encoder": self._encoder, "origin": "pretrained by this study"}
@@ -297,6 +301,8 @@ class _Pretraining:
             },
         )
         write_table(self._folder / CURVE, self._curve, CURVE_COLUMNS)
+        self._publish(self._folder / CURVE)
+        self._publish(checkpoint)
 
     def _restore(self, checkpoint: Path) -> None:
         state, _ = load_state(checkpoint)

@@ -14,7 +14,7 @@ from study.durable import write_durably
 from study.errors import StudyFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -46,15 +46,28 @@ def _nothing_lost(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StudyFailed(
-            f"{folder}: cannot be written ({error.strerror}). Nothing recorded is lost; mend this and run the same command again"
+            f"{folder}: cannot be written ({error.strerror or error}). Nothing recorded is lost; mend this and run the same"
+            " command again"
         ) from error
 
 
 class RecordWriter:
     """Appends rows to the tables of one run directory. One writer at a time: the run directory's lock sees to that."""
 
-    def __init__(self, folder: Path):
-        self._folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        publish: Callable[[Path], None] = lambda _: None,
+        remove: Callable[[Path], None] = lambda path: path.unlink(),
+    ):
+        """Continue after what is there.
+
+        Args:
+            folder: ``records`` of a run directory.
+            publish: Makes a file that was written durable where the study lies.
+            remove: Removes a file there.
+        """
+        self._folder, self._publish, self._remove = folder, publish, remove
         self._pending: dict[str, int] = {}
         last = 0
         for table in TABLES:
@@ -81,6 +94,7 @@ class RecordWriter:
         self._next += len(rows)
         with _nothing_lost(self._folder / table):
             write_durably(self._folder / table / name, content.encode())
+            self._publish(self._folder / table / name)
         self._pending[table] += 1
         if self._pending[table] >= _COMPACT_AFTER:
             self._compact(table, row_segments_only=True)
@@ -108,7 +122,8 @@ class RecordWriter:
         merged = folder / f"{rows['sequence'].min():010d}-{rows['sequence'].max():010d}.parquet"
         with _nothing_lost(folder):
             write_table(merged, rows, TABLES[table])
+            self._publish(merged)
         # Readers count a row once by its sequence number, so a kill between these two steps loses and repeats nothing.
         for path in merged_away:
             if path != merged:
-                path.unlink()
+                self._remove(path)

@@ -10,7 +10,7 @@ from analysis.schema import TABLES
 from analysis.segments import read_segments
 from study.arms import list_arms
 from study.config import StudyConfig
-from study.errors import StudyFailed, UsageError
+from study.errors import UsageError
 from study.trial import TrialSpec
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def replay(directory: RunDirectory, trial_id: str) -> Iterator[ReplayedEpoch]:
     from study.trainable import open_inputs
     from study.training import TrainingRun
 
+    directory.fetch_below(directory.pretrained)
     config = check_config(read_yaml(directory.config_file), str(directory.config_file))
     spec = find_trial(directory, config, trial_id)
     epochs = read_segments(directory.records / "epochs", TABLES["epochs"])
@@ -80,13 +81,8 @@ def replay(directory: RunDirectory, trial_id: str) -> Iterator[ReplayedEpoch]:
     if not recorded:
         raise UsageError(f"trial {spec.trial_id} of {directory.folder} has no recorded epoch to compare with")
     torch.set_num_threads(config.resources.cpu)
-    batches, features, device = open_inputs(config, directory.folder)
     began_with = directory.read_manifest()["fingerprints"]["wbc"]
-    if batches.arrays.fingerprint != began_with:
-        raise StudyFailed(
-            f"the images have fingerprint {batches.arrays.fingerprint}, but {directory.folder} was made with {began_with}."
-            " Restore them; a trial on other images says nothing about the recorded one"
-        )
+    batches, features, device = open_inputs(config, directory.folder, began_with)
     run = TrainingRun(config, spec, batches, features, device)
     for row in recorded:
         replayed = run.train_epoch().row()

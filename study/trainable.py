@@ -5,17 +5,22 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import socket
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
+from analysis.object_store import StoreUnreachable
 from study.arms import Arm, encoded_networks, list_arms, networks_of
 from study.config import StudyConfig
+from study.errors import StudyFailed
+from study.run_directory import RunDirectory
 from study.trial import EpochReport, TrialSpec
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
     from study.batches import ImageBatches
@@ -43,17 +48,19 @@ class TrialTrainable(tune.Trainable):
     """
 
     def setup(  # type: ignore[override]  # what `tune.with_parameters` adds
-        self, config: dict[str, Any], settings: str, run_folder: str
+        self, config: dict[str, Any], settings: str, location: str, fingerprint: str
     ) -> None:
         """Open the images and start the first trial of this process.
 
         Args:
             config: See `trial_config`.
             settings: The study's configuration as JSON.
-            run_folder: The study's.
+            location: Of its run directory.
+            fingerprint: Of the blood-cell images that the study began with.
         """
-        self._study, self._run_folder = StudyConfig.model_validate_json(settings), Path(run_folder)
-        self._batches, self._features, self._device = open_inputs(self._study, self._run_folder)
+        self._study, self._directory = StudyConfig.model_validate_json(settings), RunDirectory(location)
+        self._directory.fetch_below(self._directory.pretrained)
+        self._batches, self._features, self._device = open_inputs(self._study, self._directory.folder, fingerprint)
         self._start(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -65,6 +72,8 @@ class TrialTrainable(tune.Trainable):
         """Train one epoch, or repeat the report of one that was trained and saved but never recorded."""
         try:
             return {REPORT: [self._next_report()]}
+        except StoreUnreachable as error:
+            return {NO_ROOM: str(error)}
         except OSError as error:
             if error.errno not in _FULL:
                 raise
@@ -76,8 +85,10 @@ class TrialTrainable(tune.Trainable):
         else:
             report = self._run.train_epoch()
             self._run.save(self._folder / CHECKPOINT)
+            self._directory.publish(self._folder / CHECKPOINT, keep=False)
         if self._run.spec.phase == "confirm" and report.epoch == self._run.epoch and self._run.done:
             self._run.save_weights(self._folder / WEIGHTS)
+            self._directory.publish(self._folder / WEIGHTS, keep=False)
             report = replace(report, predictions=self._run.predictions())
         return report
 
@@ -89,8 +100,9 @@ class TrialTrainable(tune.Trainable):
         spec, recorded_epochs = _read_trial(config["trial"])
         # Threads are part of what makes a trial reproducible.
         torch.set_num_threads(self._study.resources.cpu)
-        self._folder = self._run_folder / "checkpoints" / spec.trial_id
+        self._folder = self._directory.checkpoint(spec.trial_id)
         self._run: TrainingRun = TrainingRun(self._study, spec, self._batches, self._features, self._device)
+        self._directory.fetch(self._folder / CHECKPOINT)
         self._unrecorded: list[EpochReport] = load_or_start(
             self._run, self._folder / CHECKPOINT, recorded_epochs, warn=logger.warning
         )
@@ -108,20 +120,35 @@ def _read_trial(text: str) -> tuple[TrialSpec, int]:
     return TrialSpec(arm=Arm(**{**arm, "encoders": tuple(arm["encoders"])}), **fields), recorded_epochs
 
 
-def open_inputs(config: StudyConfig, folder: Path) -> tuple[ImageBatches, StudyFeatures, torch.device]:
+def open_inputs(
+    config: StudyConfig, folder: Path, fingerprint: str
+) -> tuple[ImageBatches, StudyFeatures, torch.device]:
     """Everything that all trials of a process share: images, what the pretrained networks give, and the device.
 
     Builds the image cache on a node that has none yet; opens it where it exists.
+
+    Args:
+        config: The study's.
+        folder: The run directory or its working copy.
+        fingerprint: Of the blood-cell images that the study began with.
+
+    Raises:
+        StudyFailed: the images of this machine are others.
     """
-    from data_utils.cache import prepare
     from study.acceleration import choose_device, room_for_images
     from study.batches import ImageBatches
     from study.features import open_latents
+    from study.images import open_images
     from study.pretraining import load_classifier, load_encoder
     from study.trial_latents import StudyFeatures
 
     device = choose_device()
-    arrays = prepare(config.data, "wbc")
+    arrays = open_images(config.data, "wbc")
+    if arrays.fingerprint != fingerprint:
+        raise StudyFailed(
+            f"the images of {socket.gethostname()} have fingerprint {arrays.fingerprint}, but the study began with {fingerprint}."
+            " Restore them; results on other images say nothing about the study's"
+        )
     arms = list_arms(config)
     encoded, pretrained = encoded_networks(arms), folder / "pretrain"
     live = encoded if config.arms.features == "live" else ()

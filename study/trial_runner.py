@@ -50,7 +50,10 @@ def run_trials(
     shutil.rmtree(scratch, ignore_errors=True)
     # Told once to each process, and not part of what Tune keeps, copies and writes of every trial.
     told = tune.with_parameters(
-        trainable or TrialTrainable, settings=config.model_dump_json(), run_folder=str(directory.folder.resolve())
+        trainable or TrialTrainable,
+        settings=config.model_dump_json(),
+        location=directory.portable_location,
+        fingerprint=directory.read_manifest()["fingerprints"]["wbc"],
     )
     tuner = tune.Tuner(
         tune.with_resources(told, {"cpu": config.resources.cpu, "gpu": gpus_per_trial(config.resources)}),

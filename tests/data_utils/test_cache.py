@@ -1,3 +1,4 @@
+import errno
 import json
 import multiprocessing
 import os
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from data_utils import cache
-from data_utils.cache import cache_root, prepare
+from data_utils.cache import ImageArrays, cache_root, prepare
 from data_utils.config import DataConfig, SyntheticConfig
 from data_utils.errors import DataError, UnreadableImage
 from data_utils.sources import Source, open_source
@@ -363,27 +364,44 @@ def test_what_a_killed_build_left_is_never_opened_and_later_removed(config: Data
     assert recent.exists()  # perhaps another process is at work in it
 
 
-def build(settings: str, barrier: "multiprocessing.synchronize.Barrier", results: "multiprocessing.Queue[str]") -> None:
+def build(
+    settings: str, barrier: "multiprocessing.synchronize.Barrier", results: "multiprocessing.Queue[tuple[str, int]]"
+) -> None:
     config = DataConfig.model_validate_json(settings)
-    # Both processes have decoded everything before either publishes.
-    results.put(
-        prepare(config, "wbc", lambda done, total: barrier.wait(60) and None if done == total else None).fingerprint
-    )
+    decoded: list[int] = []
+    barrier.wait(60)
+    results.put((prepare(config, "wbc", lambda done, total: decoded.append(done)).fingerprint, len(decoded)))
 
 
-def test_two_processes_that_build_at_once_end_with_one_cache(config: DataConfig) -> None:
+def test_of_two_processes_that_need_a_cache_at_once_one_builds_it(config: DataConfig) -> None:
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(2), context.Queue()
     processes = [context.Process(target=build, args=(config.model_dump_json(), barrier, results)) for _ in range(2)]
     for process in processes:
         process.start()
-    fingerprints = {results.get(timeout=60) for _ in processes}
+    found = [results.get(timeout=60) for _ in processes]
     for process in processes:
         process.join(60)
         assert process.exitcode == 0
     folders = list(cache_root(config).iterdir())
     assert [folder.name[0] for folder in folders] == ["w"]
-    assert fingerprints == {prepare(config, "wbc").fingerprint}
+    assert {fingerprint for fingerprint, _ in found} == {prepare(config, "wbc").fingerprint}
+    assert sorted(decoded for _, decoded in found) == [0, 60]
+
+
+def test_where_there_are_no_locks_the_first_to_finish_wins(config: DataConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("data_utils.cache.fcntl.flock", refuse)
+    first: list[ImageArrays] = []
+
+    def build_meanwhile(done: int, total: int) -> None:
+        if done == total and not first:
+            first.append(prepare(config, "wbc"))
+
+    assert prepare(config, "wbc", build_meanwhile).folder == first[0].folder
+    assert [folder.name[0] for folder in cache_root(config).iterdir()] == ["w"]
 
 
 def test_a_cache_dir_that_cannot_be_made_is_named(config: DataConfig, tmp_path: Path) -> None:

@@ -17,11 +17,13 @@ import pytest
 import yaml
 
 from analysis import load_study
+from analysis.object_store import ObjectStore
 from analysis.schema import TABLES
 from analysis.segments import read_segments
 from study.configuration import load_config
 from study.errors import UsageError
 from study.pipeline import lost_trials, run_study, shortfalls
+from tests.study.object_storage import BUCKET, KEY, SECRET
 from tests.study.record_content import content, report_tables
 from tests.study.tiny import command, write_tiny
 
@@ -382,3 +384,56 @@ def test_what_a_study_lacks_is_said(calm, tmp_path):
     lines = shortfalls(poorer)
     assert [line.partition(":")[0] for line in lines] == ["WBC_10/sum", "WBC_100/off"]
     assert "1 of 2 confirmations" in lines[1]
+
+
+@pytest.mark.cluster
+def test_a_study_in_an_object_store_survives_its_faults_and_the_loss_of_the_machine(calm, s3, tmp_path, monkeypatch):
+    """Errors, slow answers, cut connections, a killed machine: the records are those of a calm study on a disk."""
+    url = f"s3://{BUCKET}/{tmp_path.name}"
+    config = calm.parent.parent / "tiny.yaml"
+    s3.shares = {"error": 0.03, "slow": 0.03, "cut": 0.02, "lost": 0.02}
+    monkeypatch.setenv("WBC_STUDY_CACHE", str(tmp_path / "first machine"))
+    with (tmp_path / "output.txt").open("a") as output:
+        process = subprocess.Popen(command("run", config, "--root", url), stdout=output, stderr=output)
+        store = ObjectStore(f"{url}/tiny")
+        while len(store.listing("records/epochs")) < 7:
+            assert process.poll() is None, (tmp_path / "output.txt").read_text()
+        below = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        process.wait()
+        psutil.wait_procs(below, timeout=60)
+    assert store.listing("checkpoints"), "the trials that were interrupted can go on"
+
+    monkeypatch.setenv("WBC_STUDY_CACHE", str(tmp_path / "second machine"))
+    looked = subprocess.run(command("status", "tiny", "--root", url), capture_output=True, text=True, check=True)
+    assert "tiny: interrupted in search" in looked.stdout or "tiny: running in search" in looked.stdout
+    done = subprocess.run(command("run", config, "--root", url), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"Continuing {url}/tiny" in done.stdout
+    assert sum(s3.injected.values()) > 20 and set(s3.injected) >= {"error", "slow", "cut", "lost"}
+    s3.shares = {}
+
+    monkeypatch.setenv("WBC_STUDY_CACHE", str(tmp_path / "a third machine"))
+    listed = subprocess.run(command("list", "--root", url), capture_output=True, text=True, check=True)
+    assert listed.stdout.split() == ["study", "state", "tiny", "finished"]
+    subprocess.run(command("fetch", "tiny", "--root", url, "--out", tmp_path / "tiny", "--checkpoints"), check=True)
+    for name, table in content(calm).items():
+        pd.testing.assert_frame_equal(content(tmp_path / "tiny")[name], table)
+    assert report_tables(tmp_path / "tiny") == report_tables(calm)
+    assert load_study(f"{url}/tiny").accuracy_table().equals(load_study(calm).accuracy_table())
+    assert [path.name for path in (tmp_path / "tiny" / "checkpoints").rglob("*") if path.is_file()] == [
+        "weights.safetensors"
+    ] * 8
+    assert store.listing(".lease") == {}
+
+    assert _files_with(SECRET, tmp_path) == [] and SECRET not in done.stdout + done.stderr
+    assert _files_with(KEY, tmp_path) == []
+    assert [key for key in store.listing() if SECRET.encode() in store.read(key)] == []
+
+
+def _files_with(text: str, *folders: Path) -> list[Path]:
+    """Files below folders, and of the Ray sessions of this test, whose content has a text."""
+    sessions = [path for path in Path("/tmp/ray").glob("session_*") if not path.is_symlink()]
+    files = [path for folder in (*folders, *sessions) for path in folder.rglob("*") if path.is_file()]
+    assert files
+    return [path for path in files if text.encode() in path.read_bytes()]
