@@ -501,7 +501,18 @@ class ResourcesConfig(Settings):
     cpu: int = Field(default=1, ge=1, description="CPU cores of a trial, and its number of threads.")
     gpu: float | Literal["auto"] = Field(
         default="auto",
-        description="GPUs of a trial, may be a part of one. `auto`: 1 where the cluster has GPUs, else 0.",
+        description="GPUs of a trial, may be a part of one. `auto`: none where the cluster has no GPU, else so large a part that"
+        " as many trials share a GPU as its memory holds, measured by training a few steps before the search begins.",
+    )
+    accelerator: str | None = Field(
+        default=None,
+        description="Kind of GPU for trials, in Ray's words, such as `A100` or `H100`. Empty: any; where kinds differ, the"
+        " smallest memory decides how many trials share a GPU.",
+    )
+    pretraining_gpu: float | Literal["auto"] = Field(
+        default="auto",
+        description="GPUs for pretraining an encoder and computing its features. `auto`: as a trial, where a node has it; 0"
+        " leaves this work to any node, also one without GPUs.",
     )
     compile: bool = Field(
         default=False,
@@ -512,7 +523,14 @@ class ResourcesConfig(Settings):
         default="auto", description="Trials that run at once. `auto`: as many as the cluster's resources allow."
     )
 
-    @field_validator("gpu", "workers")
+    @field_validator("gpu", "pretraining_gpu")
+    @classmethod
+    def _whole_above_one(cls, value: float | str) -> float | str:
+        if not isinstance(value, str) and value > 1 and value != int(value):
+            raise ValueError(f"found {value}, expected a part of one GPU or a whole number of them")
+        return value
+
+    @field_validator("gpu", "pretraining_gpu", "workers")
     @classmethod
     def _enough(cls, value: float | str, info: ValidationInfo) -> float | str:
         least = 1 if info.field_name == "workers" else 0

@@ -106,6 +106,8 @@ def compare_configs(old: StudyConfig, new: StudyConfig) -> list[str]:
         "about",
         "resources.workers",
         "resources.gpu",
+        "resources.accelerator",
+        "resources.pretraining_gpu",
         "data.cache_dir",
         "data.downloads",
         "search.storage",

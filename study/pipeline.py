@@ -171,10 +171,11 @@ class _Run:
         weights = self._check_weights()
         with ExitStack() as stack:
             if not self._directory.is_complete("confirm"):
-                from study.ray_session import count_slots, ray_session
+                from study.capacity import check_satisfiable, nodes_now, trial_reservation
+                from study.ray_session import ray_session
 
                 stack.enter_context(ray_session(self._address))
-                count_slots(self._config.resources)
+                check_satisfiable(trial_reservation(self._config.resources, nodes_now()), nodes_now())
             if not self._directory.exists:
                 # First of all: a folder with this file is a study, whatever else is missing when the power fails.
                 self._directory.write_config(self._config)
@@ -329,17 +330,32 @@ class _Run:
             tell("latent vectors of all blood cells from " + " and ".join(networks))
 
     def _as_tasks(self, what: str, function: Any, networks: Sequence[str]) -> None:
-        """Run a function for every network at once as Ray tasks."""
+        """Run a function for every network at once as Ray tasks; nodes may be lost meanwhile."""
         import ray
 
-        from study.ray_session import gpus_per_trial
+        from study.capacity import encoder_reservation, nodes_now
 
-        resources = self._config.resources
-        remote = ray.remote(num_cpus=resources.cpu, num_gpus=gpus_per_trial(resources), max_retries=2)(function)
-        location = self._directory.portable_location
-        tasks = [remote.remote(self._config, network, location) for network in networks]
+        resources, location = self._config.resources, self._directory.portable_location
+
+        def submit(network: str) -> Any:
+            remote = ray.remote(max_retries=5, **reservation.as_task())(function)
+            return remote.remote(self._config, network, location)
+
+        reservation = encoder_reservation(resources, nodes_now())
+        tasks = {submit(network): network for network in networks}
         try:
-            ray.get(tasks)
+            while tasks:
+                done, _ = ray.wait(list(tasks), timeout=5)
+                for task in done:
+                    ray.get(task)
+                    del tasks[task]
+                nodes = nodes_now()
+                if reservation.gpu and not any(reservation.slots_on(node) for node in nodes):
+                    # The last GPU has gone: nothing waits for what may never come back.
+                    reservation = encoder_reservation(resources, nodes)
+                    for task in tasks:
+                        ray.cancel(task, force=True)
+                    tasks = {submit(network): network for network in tasks.values()}
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, StudyFailed | ValueError | OSError):
                 # One of our own messages, or a full disk: not a stack of Ray frames.
@@ -414,7 +430,7 @@ class _Run:
         mirror: TrialMirror | None = None,
     ) -> None:
         from analysis.segments import read_segments
-        from study.ray_session import count_slots
+        from study.capacity import ElasticSlots, nodes_now, trial_reservation
         from study.trial_queue import TrialQueue
         from study.trial_runner import run_trials
 
@@ -450,11 +466,36 @@ class _Run:
             # Those of an earlier process that ended before it could.
             if spec.trial_id in kept:
                 self._tidy(spec.trial_id, spec.phase)
-        with self._progress.watch(
-            phase, queue.progress, count_slots(self._config.resources), self._config.search.metric
-        ):
-            run_trials(self._config, self._directory, queue)
+        resources = self._config.resources
+        reservation = trial_reservation(resources, nodes_now(), self._measured_share())
+        slots = ElasticSlots(reservation, resources.workers, self._progress.say)
+        with self._progress.watch(phase, queue.progress, slots, self._config.search.metric):
+            run_trials(self._config, self._directory, queue, reservation, slots)
         _check_finished(queue)
+
+    def _measured_share(self) -> float | None:
+        """Part of a GPU that a trial needs, measured when the study first met GPUs; None where it is configured or unknown."""
+        from study.capacity import accelerators, nodes_now
+        from study.gpu_memory import measure_share
+
+        kinds = accelerators(nodes_now())
+        if self._config.resources.gpu != "auto" or not kinds:
+            return None
+        manifest = self._directory.read_manifest()
+        known = manifest.get("gpu_share", {"kinds": []})
+        if set(map(str, kinds)) <= set(known["kinds"]):
+            return float(known["share"]) if known["share"] else None
+        with self._progress.phase("memory") as tell:
+            location, fingerprint = self._directory.portable_location, manifest["fingerprints"]["wbc"]
+            share = measure_share(self._config, location, fingerprint, nodes_now())
+            tell(
+                f"{round(1 / share)} trials share a GPU"
+                if share
+                else "not measured (torch sees no GPU): 1 GPU for each trial"
+            )
+        manifest["gpu_share"] = {"kinds": sorted(map(str, kinds)), "share": share}
+        self._directory.write_manifest(manifest)
+        return share
 
     def _tidy(self, trial_id: str, phase: str) -> None:
         """Free the disk of an ended trial's checkpoint; a confirmed trial keeps the weights that it is scored with."""

@@ -132,13 +132,15 @@ class Progress:
             thread.join()
 
     @contextmanager
-    def watch(self, name: str, arms: Callable[[], Sequence[ArmProgress]], slots: int, metric: str) -> Iterator[None]:
+    def watch(
+        self, name: str, arms: Callable[[], Sequence[ArmProgress]], slots: Callable[[], int], metric: str
+    ) -> Iterator[None]:
         """Show the arms while their trials run: a table that is redrawn on a terminal, now and then a line elsewhere."""
         began = time.monotonic()
 
         def headline(current: Sequence[ArmProgress]) -> str:
             ended, planned = sum(arm.ended for arm in current), sum(arm.planned for arm in current)
-            left = time_left(current, slots)
+            left = time_left(current, slots())
             estimate = "" if ended == planned or left is None else f" | about {format_duration(left)} left"
             running = sum(arm.running for arm in current)
             since = format_duration(time.monotonic() - began)
@@ -146,7 +148,7 @@ class Progress:
 
         def screen() -> Group:
             current = arms()
-            return Group(Text(headline(current)), arm_table(current, metric, slots))
+            return Group(Text(headline(current)), arm_table(current, metric, max(1, slots())))
 
         with self._shown(screen, lambda: headline(arms())):
             yield
@@ -156,4 +158,4 @@ class Progress:
             f"{name:<9} {completed} trials completed, {stopped} stopped early,"
             f" {sum(arm.failed for arm in current)} failed or diverged ({format_duration(time.monotonic() - began)})"
         )
-        self.console.print(arm_table(current, metric, slots))
+        self.console.print(arm_table(current, metric, max(1, slots())))

@@ -18,8 +18,6 @@ from study.supervisor import is_supervised, kill_descendants
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from study.config import ResourcesConfig
-
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Ray starts workers at nice 15: with anything else busy on the machine they would starve.
@@ -137,40 +135,3 @@ def _watch_daemons() -> Iterator[None]:
         yield
     finally:
         done.set()
-
-
-def gpus_per_trial(resources: ResourcesConfig) -> float:
-    """GPUs that a trial reserves: as configured, or one where the cluster has any."""
-    import ray
-
-    if isinstance(resources.gpu, float | int):
-        return float(resources.gpu)
-    return 1.0 if ray.cluster_resources().get("GPU", 0) > 0 else 0.0
-
-
-def trials_on_gpus(gpus: float, share: float) -> int:
-    """Trials that a node's GPUs can run at once, each taking `share` of one, or several whole ones."""
-    # A part of one GPU and a part of another are no share: two GPUs hold four trials of 0.4, not five.
-    return int(gpus) * int(1 / share + 1e-9) if share < 1 else int(gpus / share + 1e-9)
-
-
-def count_slots(resources: ResourcesConfig) -> int:
-    """Trials that the cluster can run at once.
-
-    Raises:
-        UsageError: no node can ever run one.
-    """
-    import ray
-
-    gpu = gpus_per_trial(resources)
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    slots = 0
-    for node in nodes:
-        by_cpu = int(node.get("CPU", 0) // resources.cpu)
-        slots += by_cpu if gpu == 0 else min(by_cpu, trials_on_gpus(node.get("GPU", 0), gpu))
-    if slots == 0:
-        has = "; ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
-        raise UsageError(
-            f"a trial reserves {resources.cpu} CPU and {gpu:g} GPU (resources.cpu, resources.gpu), nodes have {has}. Lower them"
-        )
-    return min(slots, resources.workers) if isinstance(resources.workers, int) else slots

@@ -6,18 +6,28 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from study.ray_session import count_slots, gpus_per_trial
-
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ray import tune
 
+    from study.capacity import Reservation
     from study.config import StudyConfig
     from study.run_directory import RunDirectory
     from study.trial_queue import TrialQueue
 
 
+_ANY_NUMBER = "10000"
+"""Of pending trials. How many there are is the searcher's decision."""
+
+
 def run_trials(
-    config: StudyConfig, directory: RunDirectory, queue: TrialQueue, trainable: type[tune.Trainable] | None = None
+    config: StudyConfig,
+    directory: RunDirectory,
+    queue: TrialQueue,
+    reservation: Reservation,
+    slots: Callable[[], int],
+    trainable: type[tune.Trainable] | None = None,
 ) -> None:
     """Train every trial that the queue still has.
 
@@ -27,6 +37,8 @@ def run_trials(
         config: Of the study.
         directory: Its run directory.
         queue: The trials.
+        reservation: Of each trial.
+        slots: How many can run at once, at this moment.
         trainable: What trains them; `TrialTrainable` when None.
 
     Raises:
@@ -34,10 +46,9 @@ def run_trials(
     """
     if queue.exhausted:
         return
-    slots = count_slots(config.resources)
     # With a searcher of one's own Tune keeps one trial pending: a cluster would fill one by one, and where starting a process
     # takes longer than a trial, one process would serve all trials in turn.
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = _ANY_NUMBER
 
     from ray import tune
     from ray.tune.error import TuneError
@@ -56,13 +67,11 @@ def run_trials(
         fingerprint=directory.read_manifest()["fingerprints"]["wbc"],
     )
     tuner = tune.Tuner(
-        tune.with_resources(told, {"cpu": config.resources.cpu, "gpu": gpus_per_trial(config.resources)}),
+        tune.with_resources(told, reservation.as_tune()),
         tune_config=tune.TuneConfig(
-            search_alg=ArmSearch(book),
+            search_alg=ArmSearch(book, slots),
             scheduler=ArmScheduler(book),
             num_samples=-1,
-            # Points are suggested when a worker is free, not earlier: the searcher then knows all that can be known.
-            max_concurrent_trials=slots,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),
         ),

@@ -15,6 +15,8 @@ from study.trainable import NO_ROOM, REPORT, trial_config
 from study.trial_queue import CONTINUE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from study.trial_queue import TrialQueue
 
 
@@ -44,14 +46,21 @@ class _KeptInMemory:
 class ArmSearch(_KeptInMemory, Searcher):
     """Hands out the trials that the queue names."""
 
-    def __init__(self, book: TrialBook):
+    def __init__(self, book: TrialBook, slots: Callable[[], int]):
         super().__init__(metric="score", mode="max")
-        self._book = book
+        self._book, self._slots = book, slots
+        self._at_work: set[str] = set()
 
     def suggest(  # type: ignore[override]  # Ray documents FINISHED, a string, and does not declare it
         self, trial_id: str
     ) -> dict[str, Any] | str | None:
-        """The next trial's configuration; None while a running trial may yet have to be handed out again; then FINISHED."""
+        """The next trial's configuration; None while there is no room, or a running trial may come back; then FINISHED.
+
+        Points are suggested when a worker is free, not earlier: the searcher then knows all that can be known. Room is counted
+        anew each time: nodes join and leave.
+        """
+        if len(self._at_work) >= self._slots() and not self._book.queue.finished:
+            return None
         try:
             handed_out = self._book.queue.hand_out(trial_id)
         except (StudyFailed, OSError) as refused:
@@ -61,6 +70,7 @@ class ArmSearch(_KeptInMemory, Searcher):
             return str(Searcher.FINISHED) if self._book.queue.finished else None
         spec, recorded_epochs = handed_out
         self._book.trial_ids[trial_id] = spec.trial_id
+        self._at_work.add(trial_id)
         return trial_config(spec, recorded_epochs)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -68,6 +78,7 @@ class ArmSearch(_KeptInMemory, Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the queue of an attempt that failed; any other end it knows from its own decision."""
+        self._at_work.discard(trial_id)
         if error:
             text = self._book.failures.get(trial_id, "the worker process was lost")
             try:

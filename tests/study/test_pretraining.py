@@ -44,9 +44,11 @@ def configure(cache: str, **changes) -> StudyConfig:
 def test_interrupted_pretraining_equals_uninterrupted(cache, tmp_path, encoder, weight):
     config = configure(cache, pretrain={encoder: {"epochs": 3, "segmentation_weight": weight}})
     pretrain(config, encoder, tmp_path / "calm")
-    interrupted = _Pretraining(config, encoder, tmp_path / "again")
+    published = []
+    interrupted = _Pretraining(config, encoder, tmp_path / "again", published.append)
     interrupted._epoch()
     interrupted._save(tmp_path / "again" / "checkpoint.safetensors")
+    assert [path.name for path in published] == ["curve.parquet", "checkpoint.safetensors"]
     pretrain(config, encoder, tmp_path / "again")
     calm, again = (load_tensors(tmp_path / name / WEIGHTS)[0] for name in ("calm", "again"))
     assert all(torch.equal(calm[name], again[name]) for name in calm)

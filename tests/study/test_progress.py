@@ -128,7 +128,7 @@ def test_long_lines_are_not_broken() -> None:
 def test_the_end_of_the_trials_is_summed_up() -> None:
     console = recorder()
     arms = [arm(running=0), arm("WBC_1/sum", running=0, failed=2)]
-    with Progress(console).watch("search", lambda: arms, slots=2, metric="val_accuracy"):
+    with Progress(console).watch("search", lambda: arms, slots=lambda: 2, metric="val_accuracy"):
         pass
     lines = printed(console).splitlines()
     assert lines[0] == "search    2 trials completed, 2 stopped early, 2 failed or diverged (0 s)"
@@ -145,7 +145,7 @@ def test_without_a_terminal_a_line_is_printed_now_and_then(monkeypatch: pytest.M
         said.set()
 
     monkeypatch.setattr(Progress, "say", say_and_tell)
-    with Progress(console).watch("search", lambda: asked, slots=2, metric="val_accuracy"):
+    with Progress(console).watch("search", lambda: asked, slots=lambda: 2, metric="val_accuracy"):
         assert said.wait(30)
     assert "search    2/4 trials, 2 running | 0 s | about 5 min 00 s left" in printed(console).splitlines()[0]
 
@@ -155,7 +155,7 @@ def test_an_interruption_passes_through_and_ends_the_display(terminal: bool) -> 
     console, before = recorder(terminal), set(threading.enumerate())
     with (
         pytest.raises(KeyboardInterrupt),
-        Progress(console).watch("search", lambda: [WAITING], slots=1, metric="val_accuracy"),
+        Progress(console).watch("search", lambda: [WAITING], slots=lambda: 1, metric="val_accuracy"),
     ):
         raise KeyboardInterrupt
     for thread in set(threading.enumerate()) - before:
@@ -166,7 +166,7 @@ def test_an_interruption_passes_through_and_ends_the_display(terminal: bool) -> 
 
 def test_on_a_terminal_the_table_is_live() -> None:
     console = recorder(terminal=True)
-    with Progress(console).watch("search", lambda: [arm(), WAITING], slots=1, metric="val_accuracy"):
+    with Progress(console).watch("search", lambda: [arm(), WAITING], slots=lambda: 1, metric="val_accuracy"):
         pass
     assert "search    2/8 trials, 1 running" in printed(console)
     assert "time left unknown" not in printed(console)

@@ -43,7 +43,7 @@ class Queue:
 
 def adapters(decision: str = CONTINUE):
     book = TrialBook(Queue(decision))  # type: ignore[arg-type]  # only what the adapters call
-    return book, ArmSearch(book), ArmScheduler(book)
+    return book, ArmSearch(book, lambda: 100), ArmScheduler(book)
 
 
 def test_search_hands_out_the_queues_trial_and_has_finished_when_no_trial_can_come_back():
@@ -110,3 +110,19 @@ def test_reports_do_not_stay_in_tunes_memory():
     result = {REPORT: [object()], "time": 1}
     scheduler.on_trial_result(None, SimpleNamespace(trial_id="t1"), result)
     assert result == {REPORT: [], "time": 1}
+
+
+def test_as_many_trials_are_at_work_as_there_are_slots_at_that_moment():
+    book = TrialBook(Queue())  # type: ignore[arg-type]  # only what the adapters call
+    book.queue.waiting = [(SPEC, 0)] * 5
+    slots = [1]
+    search = ArmSearch(book, lambda: slots[0])
+    handed_out = [search.suggest(name) is not None for name in ("t1", "t2")]
+    slots[0] = 3  # a node joins
+    handed_out += [search.suggest(name) is not None for name in ("t3", "t4", "t5")]
+    search.on_trial_complete("t1", {})
+    handed_out += [search.suggest("t6") is not None]
+    slots[0] = 2  # a node leaves with its trials
+    search.on_trial_complete("t3", error=True)
+    handed_out += [search.suggest("t7") is not None]
+    assert handed_out == [True, False, True, True, False, True, False]
