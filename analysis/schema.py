@@ -44,7 +44,7 @@ TRIAL_COLUMNS = {
     "parameters": "int64",  # trainable ones; 0 until the trial has started
     "error": "string",  # traceback of a failed trial, else empty
     "tune_id": "string",  # volatile
-    "host": "string",  # volatile
+    "host": "string",  # volatile: of the node that trained its last epoch; of the driver while it has reported nothing
     "time": "float64",  # volatile: seconds since 1970 when the row was written
 }
 """Table ``trials``: a row when a trial is handed out, one when it ends; the one with the highest sequence holds."""

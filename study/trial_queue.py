@@ -73,6 +73,8 @@ class _Trial:
     train_images: int = 0
     parameters: int = 0
     tune_id: str = ""
+    host: str = ""
+    """Name of the node that reported last."""
     has_predictions: bool = False
     failures: int = 0
     """In a row, without an epoch between them."""
@@ -263,7 +265,7 @@ class TrialQueue:
         self._handed_out[plan.arm.name] += 1
         return spec, 0
 
-    def report(self, trial_id: str, report: EpochReport) -> str:
+    def report(self, trial_id: str, report: EpochReport, host: str = "") -> str:
         """Record an epoch, then decide about the trial.
 
         An epoch that was reported before (a trial taken up again from its checkpoint) counts once and gets the decision that
@@ -289,6 +291,7 @@ class TrialQueue:
                 f"trial {trial_id} reported epoch {report.epoch} after epoch {trial.epochs}: its checkpoint is not its own"
             )
         trial.train_images, trial.parameters = report.train_images, report.parameters
+        trial.host = host
         score = max(self._score(report), trial.best if trial.best is not None else 0.0)
         rung, stop = None, False
         if report.diverged:
@@ -431,7 +434,7 @@ class TrialQueue:
                     "parameters": trial.parameters,
                     "error": error,
                     "tune_id": trial.tune_id,
-                    "host": socket.gethostname(),
+                    "host": trial.host or socket.gethostname(),
                     "time": time.time(),
                 }
             ],

@@ -113,7 +113,9 @@ class ArmScheduler(_KeptInMemory, FIFOScheduler):
                     f"a checkpoint cannot be written: {result[NO_ROOM]}. Nothing recorded is lost; make room and run the same"
                     " command again"
                 )
-            decision = self._book.queue.report(self._book.trial_ids[trial.trial_id], result[REPORT].pop())
+            decision = self._book.queue.report(
+                self._book.trial_ids[trial.trial_id], result[REPORT].pop(), str(result.get("hostname", ""))
+            )
         except (StudyFailed, OSError) as error:
             self._book.error = error
             raise

@@ -18,7 +18,9 @@ from study import run_directory
 from study.config import StudyConfig
 from study.configuration import load_config
 from study.errors import UsageError
-from study.run_directory import RunDirectory
+from study.records import RecordWriter
+from study.run_directory import RunDirectory, find_runs
+from tests.study.object_storage import BUCKET
 
 _HOLD = """
 import sys
@@ -232,3 +234,79 @@ def test_a_running_study_is_not_set_aside(tmp_path, monkeypatch):
     with directory.lock(), pytest.raises(UsageError, match="is running"):
         RunDirectory(tmp_path / "pilot").set_aside()
     assert directory.exists
+
+
+@pytest.fixture
+def stored(s3, tmp_path):
+    """A study's address and its run directory as the driver opens it."""
+    url = f"s3://{BUCKET}/{tmp_path.name}/pilot"
+    return url, RunDirectory(url)
+
+
+def test_what_is_written_at_an_address_is_seen_by_another_machine(stored, tmp_path, monkeypatch):
+    url, directory = stored
+    with directory.lock():
+        directory.write_config(StudyConfig(name="pilot"))
+        with directory.phase("audit"):
+            pass
+        directory.write(directory.checkpoint("a") / "checkpoint.safetensors", b"weights")
+    monkeypatch.setenv("WBC_STUDY_CACHE", str(tmp_path / "other machine"))
+    other = RunDirectory.to_read(url)
+    assert other.exists and other.is_complete("audit") and other.location == url
+    assert [found.folder.name for found in find_runs(url.rpartition("/")[0])] == ["pilot"]
+    worker = RunDirectory(other.portable_location)
+    assert worker.fetch(worker.checkpoint("a") / "checkpoint.safetensors")
+    assert not worker.fetch(worker.checkpoint("b") / "checkpoint.safetensors")
+
+
+def test_the_store_overrules_what_a_lost_driver_left_on_the_disk(stored):
+    url, directory = stored
+    with directory.lock():
+        directory.write_config(StudyConfig(name="pilot"))
+        directory.write(directory.records / "epochs" / "0000000001-0000000001.jsonl", b"{}\n")
+    unpublished = directory.records / "epochs" / "0000000002-0000000002.jsonl"
+    unpublished.write_bytes(b"{}\n")
+    with RunDirectory(url).lock():
+        assert [path.name for path in (directory.records / "epochs").iterdir()] == ["0000000001-0000000001.jsonl"]
+
+
+def test_records_at_an_address_are_durable_when_append_returns_and_compacted_there(stored):
+    _, directory = stored
+    row = {"trial_id": "t", "epoch": 1, "steps": 1, "confusion": [1], "decision": "continue"}
+    with directory.lock():
+        writer = RecordWriter(directory.records, directory.publish, directory.remove)
+        for number in range(3):
+            writer.append("epochs", [{**row, "epoch": number}])
+            assert len(directory.sizes(directory.records / "epochs")) == number + 1
+        writer.compact()
+        assert list(directory.sizes(directory.records)) == ["records/epochs/0000000001-0000000003.parquet"]
+
+
+def test_a_worker_keeps_no_copy_of_what_the_store_has(stored):
+    _, directory = stored
+    file = directory.checkpoint("a") / "checkpoint.safetensors"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"weights")
+    directory.publish(file, keep=False)
+    assert not file.exists()
+    assert directory.sizes(directory.checkpoints) == {"checkpoints/a/checkpoint.safetensors": 7}
+    directory.remove_folder(directory.checkpoint("a"))
+    assert directory.sizes(directory.checkpoints) == {}
+
+
+def test_a_study_at_an_address_is_set_aside_whole(stored):
+    url, directory = stored
+    with directory.lock():
+        directory.write_config(StudyConfig(name="pilot"))
+    aside = directory.set_aside()
+    assert str(aside).startswith(f"{url}.set-aside-")
+    assert RunDirectory.to_read(aside).exists and not RunDirectory.to_read(url).exists
+
+
+def test_a_second_driver_of_an_address_is_refused_on_the_same_machine_at_once(stored):
+    url, directory = stored
+    with directory.lock():
+        assert directory.is_running()
+        with pytest.raises(UsageError, match="is running this study"), RunDirectory(url).lock():
+            pass
+    assert not directory.is_running()

@@ -31,7 +31,7 @@ class Queue:
     def hand_out(self, tune_id):
         return self.waiting.pop() if self.waiting else None
 
-    def report(self, trial_id, report):
+    def report(self, trial_id, report, host):
         assert trial_id == SPEC.trial_id
         if report is None:
             raise StudyFailed("refused")
