@@ -470,7 +470,7 @@ class _Run:
         reservation = trial_reservation(resources, nodes_now(), self._measured_share())
         slots = ElasticSlots(reservation, resources.workers, self._progress.say)
         with self._progress.watch(phase, queue.progress, slots, self._config.search.metric):
-            run_trials(self._config, self._directory, queue, reservation, slots)
+            run_trials(self._config, self._directory, queue, reservation, slots, arrays.fingerprint)
         _check_finished(queue)
 
     def _measured_share(self) -> float | None:

@@ -27,6 +27,7 @@ def run_trials(
     queue: TrialQueue,
     reservation: Reservation,
     slots: Callable[[], int],
+    fingerprint: str,
     trainable: type[tune.Trainable] | None = None,
 ) -> None:
     """Train every trial that the queue still has.
@@ -39,6 +40,7 @@ def run_trials(
         queue: The trials.
         reservation: Of each trial.
         slots: How many can run at once, at this moment.
+        fingerprint: Of the blood-cell images.
         trainable: What trains them; `TrialTrainable` when None.
 
     Raises:
@@ -64,7 +66,7 @@ def run_trials(
         trainable or TrialTrainable,
         settings=config.model_dump_json(),
         location=directory.portable_location,
-        fingerprint=directory.read_manifest()["fingerprints"]["wbc"],
+        fingerprint=fingerprint,
     )
     tuner = tune.Tuner(
         tune.with_resources(told, reservation.as_tune()),

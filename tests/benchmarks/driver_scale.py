@@ -24,6 +24,7 @@ import psutil
 from analysis.schema import TABLES
 from analysis.segments import read_segments
 from study.arms import list_arms
+from study.capacity import ElasticSlots, Reservation
 from study.config import StudyConfig
 from study.configuration import load_config
 from study.optuna_projection import OptunaProjection, search_space
@@ -99,6 +100,13 @@ class Spent:
         self.cpu, self.wall, self.memory = (float(b - a) for a, b in zip(self._from, now, strict=True))
 
 
+def run_waiting(config: StudyConfig, directory: RunDirectory, queue: TrialQueue) -> None:
+    """Let the trials of a queue wait, as many at once as the cores allow."""
+    reservation = Reservation(config.resources.cpu)
+    slots = ElasticSlots(reservation, config.resources.workers, print)
+    run_trials(config, directory, queue, reservation, slots, "no images", WaitingTrainable)
+
+
 def run_many(count: int) -> Spent:
     """A search of so many trials of two epochs, each of which ends at once, with two workers."""
     overrides = [f"search.trials_per_arm={count // ARMS}", "training.epochs=2", "search.grace_epochs=1"]
@@ -107,7 +115,7 @@ def run_many(count: int) -> Spent:
     with tempfile.TemporaryDirectory() as scratch, ray_session(None):
         directory = RunDirectory(Path(scratch) / "many")
         queue = make_queue(config, directory, lambda trial_id, phase: None if spent.begun else spent.mark())
-        run_trials(config, directory, queue, WaitingTrainable)
+        run_waiting(config, directory, queue)
         spent.mark()
         assert queue.finished
     return spent
@@ -148,7 +156,7 @@ def measure_workers(quick: bool) -> Figure:
         config = load_config("quick", overrides)
         directory = RunDirectory(Path(scratch) / "workers")
         began = time.time()
-        run_trials(config, directory, make_queue(config, directory), WaitingTrainable)
+        run_waiting(config, directory, make_queue(config, directory))
         epochs = read_segments(directory.records / "epochs", TABLES["epochs"])
     assert len(epochs) == trials
     value, ramp_up = utilisation((epochs["time"] - epochs["seconds"] - began).tolist(), seconds, slots)

@@ -19,7 +19,7 @@ SECONDS = "WBC_STUDY_BENCHMARK_WAIT"
 class WaitingTrainable(tune.Trainable):
     """Waits, and reports an epoch whose accuracy follows from the trial alone."""
 
-    def setup(self, config: dict[str, Any], settings: str, run_folder: str) -> None:
+    def setup(self, config: dict[str, Any], settings: str, location: str, fingerprint: str) -> None:
         """Begin with the first trial."""
         self.reset_config(config)
 
