@@ -153,8 +153,8 @@ STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
 _DARKEST = 1 / 255
 """Brightness that a pixel is raised to before its logarithm is taken."""
 
-_LUMA = (0.299, 0.587, 0.114)
-"""Grey of a colour (ITU-R BT.601), as in torchvision."""
+_LUMA = (0.2989, 0.587, 0.114)
+"""Grey of a colour (ITU-R BT.601), with torchvision's digits."""
 
 
 @dataclass(frozen=True)
@@ -226,8 +226,9 @@ def _restain(images: Tensor, factors: Tensor, shifts: Tensor) -> Tensor:
     stains = stains / stains.norm(dim=1, keepdim=True)
     matrix = torch.linalg.inv(stains) @ (factors[:, :, None] * stains)
     density = -images.clamp(min=_DARKEST).log()
-    moved: Tensor = torch.einsum("bcd,bchw->bdhw", matrix, density) + (shifts @ stains)[:, :, None, None]
-    return (-moved).exp().clamp_(0, 1)
+    moved = torch.einsum("bcd,bchw->bdhw", matrix, density) + (shifts @ stains)[:, :, None, None]
+    restained: Tensor = (-moved).exp().clamp_(0, 1)
+    return restained
 
 
 def _turn(share: Tensor) -> Tensor:
@@ -236,4 +237,5 @@ def _turn(share: Tensor) -> Tensor:
     one = torch.full((3, 3), 1 / 3, device=share.device)
     side = 1 / math.sqrt(3)
     cross = torch.tensor([[0.0, -side, side], [side, 0.0, -side], [-side, side, 0.0]], device=share.device)
-    return angle.cos() * torch.eye(3, device=share.device) + angle.sin() * cross + (1 - angle.cos()) * one
+    turn: Tensor = angle.cos() * torch.eye(3, device=share.device) + angle.sin() * cross + (1 - angle.cos()) * one
+    return turn

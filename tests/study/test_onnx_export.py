@@ -76,8 +76,10 @@ def models_of(arm: Arm) -> ConfirmedModels:
     return ConfirmedModels(made, encoders, ("a", "b", "c", "d", "e"))
 
 
-@pytest.mark.parametrize("fusion", ["off", "sum", "concat", "gated", "finetune"])
-@pytest.mark.parametrize("size", ["crop", "original"])
+@pytest.mark.parametrize(
+    ("fusion", "size"),
+    [("off", "original"), ("sum", "crop"), ("concat", "crop"), ("gated", "original"), ("finetune", "crop")],
+)
 def test_every_fusion_agrees_with_pytorch_encoders_included(tmp_path: Path, fusion: str, size: str) -> None:
     arm = Arm(1.0, fusion, () if fusion == "off" else ("cam16",) if fusion == "finetune" else ("prcc",))  # type: ignore[arg-type]  # one of the modes
     models = models_of(arm)
