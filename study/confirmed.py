@@ -18,14 +18,13 @@ from study.arms import Arm, list_arms
 from study.errors import UsageError
 from study.networks import build_network
 from study.pretraining import load_encoder
-from study.trainable import WEIGHTS
+from study.run_directory import WEIGHTS, RunDirectory
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.study import Study
     from study.config import StudyConfig
-    from study.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)

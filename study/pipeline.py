@@ -19,7 +19,7 @@ from study.errors import StudyFailed, UsageError
 from study.masks import check_masks
 from study.progress import ImageProgress, Progress
 from study.records import RecordWriter, write_table
-from study.run_directory import RunDirectory
+from study.run_directory import WEIGHTS, RunDirectory
 from study.storage_urls import mask_password, resolve_storage
 
 if TYPE_CHECKING:
@@ -235,6 +235,12 @@ class _Run:
         # New names: a new study, or one that is extended by fusion and now has encoders.
         known |= {name: fingerprint for name, fingerprint in fingerprints.items() if name not in known}
         changed = [name for name in sorted({*known, *fingerprints}) if known.get(name) != fingerprints.get(name)]
+        if "networks" in manifest:
+            self._directory.fetch_below(self._directory.pretrained)
+        for network, kept in manifest.get("networks", {}).items():
+            file = self._directory.encoder(network) / WEIGHTS
+            if not file.is_file() or _fingerprint(file) != kept["sha256"]:
+                changed.append(str(file))
         if changed:
             raise UsageError(
                 f"{self._directory.folder}: {', '.join(changed)} are not what the study began with (other fingerprint)."
@@ -288,8 +294,6 @@ class _Run:
         networks = networks_of(self._arms)
         if not networks or self._directory.is_complete("pretrain"):
             return
-        from study.pretraining import WEIGHTS
-
         with self._directory.phase("pretrain"), self._progress.phase("pretrain", self._pretraining_epochs) as tell:
             self._as_tasks("pretraining", _pretrain_there, networks)
             self._directory.fetch_below(self._directory.pretrained)

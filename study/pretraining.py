@@ -32,10 +32,10 @@ from study.errors import StudyFailed
 from study.features import has_latents, write_latents
 from study.images import open_images
 from study.records import write_table
+from study.run_directory import WEIGHTS
 
 logger = logging.getLogger(__name__)
 
-WEIGHTS = "weights.safetensors"
 CURVE = "curve.parquet"
 RECONSTRUCTIONS = "reconstructions.png"
 _CHECKPOINT = "checkpoint.safetensors"

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from study.config import StudyConfig
 
 
+WEIGHTS = "weights.safetensors"
+"""What an encoder's folder and a confirmed trial's hold of their network."""
+
 _SET_ASIDE = ".set-aside-"
 """Between the name and the time in the name of a run directory that was set aside."""
 

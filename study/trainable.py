@@ -15,7 +15,7 @@ from analysis.object_store import StoreUnreachable
 from study.arms import Arm, encoded_networks, list_arms, networks_of
 from study.config import StudyConfig
 from study.errors import StudyFailed
-from study.run_directory import RunDirectory
+from study.run_directory import WEIGHTS, RunDirectory
 from study.trial import EpochReport, TrialSpec
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.safetensors"
-WEIGHTS = "weights.safetensors"
 
 REPORT = "report"
 """Key of a list with the `EpochReport` in a result. Who reads it takes it out: Tune keeps each trial's last result for ever."""

@@ -111,6 +111,17 @@ def test_changed_images_are_refused(calm, tmp_path):
         run_study(load_config(str(calm.parent.parent / "tiny.yaml")), tmp_path)
 
 
+def test_changed_encoders_are_refused(calm, tmp_path):
+    shutil.copytree(calm, tmp_path / "tiny")
+    manifest = json.loads((tmp_path / "tiny" / "manifest.json").read_text())
+    manifest["phases"]["report"]["state"] = "running"
+    (tmp_path / "tiny" / "manifest.json").write_text(json.dumps(manifest))
+    weights = tmp_path / "tiny" / "pretrain" / "prcc" / "weights.safetensors"
+    weights.write_bytes((tmp_path / "tiny" / "pretrain" / "cam16" / "weights.safetensors").read_bytes())
+    with pytest.raises(UsageError, match=r"prcc/weights\.safetensors are not what the study began with"):
+        run_study(load_config(str(calm.parent.parent / "tiny.yaml")), tmp_path)
+
+
 def _descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
     try:
         return psutil.Process(process.pid).children(recursive=True)
