@@ -36,4 +36,4 @@ def test_one_seed_without_other_data_says_what_is_missing(run_directory: Make, f
     card = model_card(study, "WBC_1/off", [101], 1.0)
     assert "One network (seed 101)" in card and "Pretraining: none" in card
     assert "expect less on another microscope" in card and "optimistic" in card
-    assert not re.search(r"\b(nan|None)\b", card)
+    assert not re.search(r"\b(nan|None)\b", card.replace("session.run(None", ""))
