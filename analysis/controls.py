@@ -21,6 +21,10 @@ CONTROL_PURPOSES = {
         "off under another name, tuned and confirmed on its own, with the same labelled images of a seed and its own initial"
         " weights, order and crops. There is no difference: what it shows is how far two arms differ by search and chance."
     ),
+    "classical": (
+        "logistic regression on colour and texture features that nobody learned, tuned with the same budget: a floor. Networks"
+        " that do not beat it have learned nothing that needs a network."
+    ),
 }
 """Control, as in the records -> what an arm of it does and what its result would mean."""
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 LATENT_FUSIONS = ("sum", "concat", "gated")
 """Fusions that join latent vectors with the classifier, as `models.fusion` defines them."""
 
+HANDCRAFTED = "handcrafted"
+"""Folder below ``pretrain/`` of the features that the control `classical` looks at: colours and textures, no network."""
+
 RANDOM_SUFFIX = "-random"
 """What distinguishes an encoder with random weights from the pretrained one of the same architecture: ``cam16-random``."""
 
@@ -49,6 +52,13 @@ class Arm:
         return {encoder: encoder + suffix for encoder in self.encoders}
 
     @property
+    def latents(self) -> dict[str, str]:
+        """Encoder -> folder below ``pretrain/`` of the latent vectors that the arm's network takes; empty where it takes none."""
+        if self.control == "classical":
+            return {HANDCRAFTED: HANDCRAFTED}
+        return self.networks if self.fuses_latents else {}
+
+    @property
     def fuses_latents(self) -> bool:
         """Whether validation and test go through latent vectors. Not those of the published behaviour: they went without."""
         return self.fusion in LATENT_FUSIONS and self.control != "published"
@@ -58,7 +68,8 @@ def list_arms(config: StudyConfig) -> tuple[Arm, ...]:
     """Every fraction with every fusion mode and set of encoders, without and with masks, then its controls.
 
     Fractions ascend, the others keep the configured order. `random` and `shuffled` stand beside every arm whose encoders
-    they replace; `twin` is another ``off``; `published` is one arm, with the study's first set of encoders.
+    they replace; `twin` is another ``off``; `classical` stands beside ``off``; `published` is one arm, with the
+    study's first set of encoders.
     """
     arms = []
     for fraction in sorted(config.arms.fractions):
@@ -76,8 +87,10 @@ def networks_of(arms: Iterable[Arm]) -> tuple[str, ...]:
 
 
 def encoded_networks(arms: Iterable[Arm]) -> tuple[str, ...]:
-    """Those of `networks_of` whose latent vectors the arms use."""
-    return networks_of(arm for arm in arms if arm.fusion in LATENT_FUSIONS)
+    """Folders below ``pretrain/`` whose latent vectors the arms use."""
+    known = tuple(arms)
+    encoded = networks_of(arm for arm in known if arm.fusion in LATENT_FUSIONS)
+    return (*encoded, *([HANDCRAFTED] if any(arm.control == "classical" for arm in known) else []))
 
 
 def pretrained_encoders(arms: Iterable[Arm]) -> tuple[str, ...]:
@@ -104,8 +117,8 @@ def _arms_of_mode(config: StudyConfig, fraction: float, mode: FusionMode) -> lis
 
 def _controls_of(config: StudyConfig, arm: Arm) -> list[Arm]:
     if arm.fusion == "off":
-        # One twin is enough: of what everything is compared with.
-        possible: tuple[str, ...] = ("twin",) if arm.segmentation == min(config.arms.segmentation) else ()
+        # One of each is enough: beside what everything is compared with.
+        possible: tuple[str, ...] = ("twin", "classical") if arm.segmentation == min(config.arms.segmentation) else ()
     else:
         possible = ("random", "shuffled") if arm.fuses_latents else ("random",)
     return [replace(arm, control=control) for control in possible if config.has_control(control, arm.fraction)]

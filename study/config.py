@@ -27,7 +27,7 @@ from study.storage_urls import mask_password
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 EncoderName = Literal["prcc", "cam16"]
 FusionMode = Literal["off", "sum", "concat", "gated", "finetune"]
-ControlName = Literal["random", "shuffled", "published", "twin"]
+ControlName = Literal["random", "shuffled", "published", "twin", "classical"]
 LossWeights = Literal["none", "inverse", "effective"]
 Sampling = Literal["natural", "balanced"]
 
@@ -564,7 +564,9 @@ class StudyConfig(Settings):
         description="Control arms, as a list such as [random, twin] or with fractions such as {random: [0.01, 0.1], twin: all}."
         " `random`: the same encoders with random weights, which transfer has to beat. `shuffled`: features of another image of"
         " the same split. `published`: what the published code did, noise from one fixed batch added in training and left out"
-        " when scoring. `twin`: `off` once more, tuned and confirmed on its own. Each has the budget of a compared arm.",
+        " when scoring. `twin`: `off` once more, tuned and confirmed on its own."
+        " `classical`: logistic regression on colours and textures, a floor that a network has to beat. Each has the"
+        " budget of a compared arm.",
     )
     pretrain: PretrainConfig = Field(default=PretrainConfig(), description="Encoders.")
     training: TrainingConfig = Field(default=TrainingConfig(), description="One trial.")
@@ -625,6 +627,7 @@ class StudyConfig(Settings):
                 )
             needed = {
                 "twin": ("off",),
+                "classical": ("off",),
                 "random": ("sum", "concat", "gated", "finetune"),
                 "shuffled": ("sum", "concat", "gated"),
                 "published": ("off",),

@@ -13,6 +13,7 @@ from models.checkpoints import load_state
 from models.encoders import Encoder
 from models.errors import WeightsError
 from models.fusion import FusedClassifier
+from models.handcrafted import HandcraftedFeatures, LinearClassifier
 from models.initialisation import stream
 from study.arms import Arm, list_arms
 from study.errors import UsageError
@@ -34,7 +35,7 @@ class ConfirmedModel:
     trial_id: str
     arm: Arm
     seed: int
-    network: FusedClassifier
+    network: FusedClassifier | LinearClassifier
 
 
 class ConfirmedModels(nn.Module):
@@ -51,7 +52,10 @@ class ConfirmedModels(nn.Module):
     """
 
     def __init__(
-        self, models: Sequence[ConfirmedModel], encoders: Mapping[str, Encoder], classes: Sequence[str]
+        self,
+        models: Sequence[ConfirmedModel],
+        encoders: Mapping[str, Encoder | HandcraftedFeatures],
+        classes: Sequence[str],
     ) -> None:
         super().__init__()
         self.models = tuple(models)
@@ -68,8 +72,7 @@ class ConfirmedModels(nn.Module):
     @staticmethod
     def latents_of(model: ConfirmedModel, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What one model takes of all `latents`, by the names of its encoders."""
-        networks = model.arm.networks if model.arm.fuses_latents else {}
-        return {encoder: latents[network] for encoder, network in networks.items()}
+        return {encoder: latents[network] for encoder, network in model.arm.latents.items()}
 
     def forward(self, images: Tensor) -> Tensor:
         """Class probabilities of every model: float (B, 3, H, W) in [0, 1] to (M, B, C)."""
@@ -125,7 +128,7 @@ def load_confirmed(
             f"{shuffled} is a control that looks at the features of another image of its study; it cannot be used on new images."
             " Choose another arm"
         )
-    needed = [network for _, arm, _ in chosen if arm.fuses_latents for network in arm.networks.values()]
+    needed = [network for _, arm, _ in chosen for network in arm.latents.values()]
     encoders = {name: load_encoder(directory.encoder(name), name) for name in dict.fromkeys(needed)}
     models = [
         ConfirmedModel(trial_id, arm, seed, _load_network(directory, config, trial_id, arm, encoders, len(classes)))
@@ -163,19 +166,20 @@ def load_arm(
 
 
 def _load_network(
-    directory: RunDirectory, config: StudyConfig, trial_id: str, arm: Arm, encoders: Mapping[str, Encoder], classes: int
-) -> FusedClassifier:
+    directory: RunDirectory,
+    config: StudyConfig,
+    trial_id: str,
+    arm: Arm,
+    encoders: Mapping[str, Encoder | HandcraftedFeatures],
+    classes: int,
+) -> FusedClassifier | LinearClassifier:
     path = directory.checkpoint(trial_id) / WEIGHTS
     if not path.is_file():
         raise WeightsError(
             f"{path} is missing: the weights of this confirmed run ({arm.name}) were removed (`wbc-study clean`?) or never copied"
             " here. Copy the checkpoints folder of the study, or run the study again under another --name"
         )
-    sizes = (
-        {encoder: encoders[network].latent_size for encoder, network in arm.networks.items()}
-        if arm.fuses_latents
-        else {}
-    )
+    sizes = {encoder: encoders[network].latent_size for encoder, network in arm.latents.items()}
     network = build_network(config, arm, classes, sizes, lambda purpose: stream(0, purpose))
     state, metadata = load_state(path)
     if metadata.get("trial_id") != trial_id:

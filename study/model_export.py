@@ -20,6 +20,7 @@ from data_utils.sources import open_source
 from study.configuration import check_config
 from study.confirmed import load_arm
 from study.durable import write_durably
+from study.errors import UsageError
 from study.onnx_export import check_onnx, export_onnx
 from study.prediction import predict
 
@@ -63,6 +64,10 @@ def export_model(
     study = load_study(directory.folder)
     config = check_config(study.config, str(directory.config_file))
     models = load_arm(directory, study, config, arm, seed)
+    if models.models[0].arm.control == "classical":
+        raise UsageError(
+            "the control `classical` describes images with scikit-image and cannot be exported. Choose another --arm"
+        )
     name, seeds = models.models[0].arm.name, [model.seed for model in models.models]
     temperature = ensemble_temperature(study, [model.trial_id for model in models.models])
     folder = out or directory.folder / "exports" / re.sub(r"[^\w.()+-]", "_", name)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from models.classifier import ResidualClassifier
 from models.encoders import CAM16_MEAN, CAM16_STD
 from models.fusion import FusedClassifier
+from models.handcrafted import LinearClassifier
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +23,7 @@ def build_network(
     classes: int,
     latent_sizes: Mapping[str, int],
     stream: Callable[[str], torch.Generator],
-) -> FusedClassifier:
+) -> FusedClassifier | LinearClassifier:
     """The classifier of an arm with what joins it, with initial weights.
 
     Args:
@@ -32,6 +33,8 @@ def build_network(
         latent_sizes: Length of the latent vector of each encoder that the arm looks through; empty for the others.
         stream: Name of a purpose -> generator for its initial weights.
     """
+    if arm.control == "classical":
+        return LinearClassifier(classes, latent_sizes)
     classifier = ResidualClassifier(classes, config.model.width, stream("classifier"), config.model.norm_momentum)
     if arm.fusion == "finetune":
         return FusedClassifier(classifier, {}, "off", normalisation=(CAM16_MEAN, CAM16_STD))

@@ -14,6 +14,7 @@ import torch
 
 from analysis import load_study
 from analysis.calibration import ensemble_temperature, temper
+from models.fusion import FusedClassifier
 from models.gradcam import grad_cam
 from study.acceleration import choose_device
 from study.configuration import check_config
@@ -78,6 +79,10 @@ def predict(
     models = load_arm(directory, study, config, arm, seed)
     seeds = tuple(model.seed for model in models.models)
     temperature = ensemble_temperature(study, [model.trial_id for model in models.models])
+    if overlays is not None and models.models[0].arm.control == "classical":
+        raise UsageError(
+            "--overlays: the control `classical` has no feature maps. Choose another --arm, or leave it out"
+        )
     place = find_device(device)
     models = models.to(place)
     batches = FileBatches(paths, config.data, place)
@@ -105,7 +110,11 @@ def predict(
 def activation_maps(models: ConfirmedModels, images: Tensor, classes: Tensor) -> Tensor:
     """Mean of the models' activation maps for a class of each image: float32 (B, H, W), at least 0."""
     latents = models.latents(images)
-    maps = [grad_cam(model.network, images, models.latents_of(model, latents), classes) for model in models.models]
+    maps = [
+        grad_cam(model.network, images, models.latents_of(model, latents), classes)
+        for model in models.models
+        if isinstance(model.network, FusedClassifier)
+    ]
     return torch.stack(maps).mean(dim=0)
 
 

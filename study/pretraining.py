@@ -21,11 +21,12 @@ from models.checkpoints import load_published, load_state, save_state, save_tens
 from models.classifier import ResidualClassifier
 from models.encoders import CAM16_MEAN, CAM16_STD, Encoder
 from models.errors import WeightsError
+from models.handcrafted import HandcraftedFeatures
 from models.initialisation import initialise, stream
 from models.optimiser import Adam
 from models.segmentation import DOWNSAMPLING, SegmentationTask
 from study.acceleration import choose_device, room_for_images
-from study.arms import RANDOM_SUFFIX, Arm
+from study.arms import HANDCRAFTED, RANDOM_SUFFIX, Arm
 from study.batches import ImageBatches
 from study.config import StudyConfig
 from study.errors import StudyFailed
@@ -154,11 +155,14 @@ def compute_latents(config: StudyConfig, network: str, folder: Path) -> None:
     latents = np.empty((len(arrays), encoder.latent_size), dtype=np.float32)
     for chunk, images in ImageBatches(arrays, config.data, device).whole(np.arange(len(arrays))):
         latents[chunk] = encoder(images).cpu().numpy()
+    folder.mkdir(parents=True, exist_ok=True)
     write_latents(folder, latents, arrays)
 
 
-def load_encoder(folder: Path, network: str) -> Encoder:
-    """A frozen encoder of a study: pretrained, or with random weights."""
+def load_encoder(folder: Path, network: str) -> Encoder | HandcraftedFeatures:
+    """A frozen encoder of a study: pretrained, with random weights, or none that anybody learned."""
+    if network == HANDCRAFTED:
+        return HandcraftedFeatures()
     if network.removesuffix(RANDOM_SUFFIX) == "prcc":
         return Encoder.from_autoencoder(load_published(folder / WEIGHTS, "autoencoder"), network)
     return Encoder.from_classifier(load_classifier(folder), network)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 
 from analysis.object_store import StoreUnreachable
-from study.arms import Arm, encoded_networks, list_arms, networks_of
+from study.arms import HANDCRAFTED, Arm, encoded_networks, list_arms, networks_of
 from study.config import StudyConfig
 from study.errors import StudyFailed
 from study.run_directory import WEIGHTS, RunDirectory
@@ -150,7 +150,8 @@ def open_inputs(
         )
     arms = list_arms(config)
     encoded, pretrained = encoded_networks(arms), folder / "pretrain"
-    live = encoded if config.arms.features == "live" else ()
+    # Nothing is learned from crops by what was never learned.
+    live = [name for name in encoded if name != HANDCRAFTED] if config.arms.features == "live" else []
     features = StudyFeatures(
         latents=open_latents(folder, encoded, arrays),
         encoders={network: load_encoder(pretrained / network, network).to(device) for network in live},

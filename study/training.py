@@ -19,6 +19,7 @@ from data_utils.fractions import select_fraction
 from models.checkpoints import load_state, save_state
 from models.errors import WeightsError
 from models.fusion import FusedClassifier
+from models.handcrafted import LinearClassifier
 from models.initialisation import stream
 from models.optimiser import Adam
 from models.segmentation import DOWNSAMPLING, SegmentationTask
@@ -79,7 +80,8 @@ class TrainingRun:
             # Of whole images, also where crops are encoded: statistics of the crops would need a pass over them first.
             model.set_statistics(self._latents.of_images(torch.from_numpy(self._train).to(device)))
         self._segmentation = None
-        if spec.arm.segmentation and config.training.segmentation_weight > 0:
+        masks = spec.arm.segmentation and config.training.segmentation_weight > 0
+        if masks and isinstance(model, FusedClassifier):
             self._segmentation = SegmentationTask(model.classifier, self._stream("segmentation"))
             self._segmentation.head.to(device).to(memory_format=torch.channels_last)
         # Channels last: the convolutions run a tenth faster on the CPU, and tensor cores want it. Not for networks with
@@ -108,10 +110,10 @@ class TrainingRun:
         own = ("twin",) if self.spec.arm.control == "twin" else ()
         return stream(self.spec.seed, *own, *names)
 
-    def _build_model(self, features: StudyFeatures) -> FusedClassifier:
+    def _build_model(self, features: StudyFeatures) -> FusedClassifier | LinearClassifier:
         arm = self.spec.arm
         model = build_network(self._config, arm, self._classes, self._latents.sizes, self._stream)
-        if arm.fusion == "finetune":
+        if arm.fusion == "finetune" and isinstance(model, FusedClassifier):
             (network,) = arm.networks.values()
             model.classifier.start_from(features.classifiers[network])
         return model
@@ -216,7 +218,7 @@ class TrainingRun:
     def _train_steps(self, epoch: int) -> tuple[int, float, int, int]:
         """One epoch of gradient steps; returns images, summed unweighted loss, correct answers, steps."""
         self._model.train()
-        if self.spec.arm.fusion == "finetune":
+        if self.spec.arm.fusion == "finetune" and isinstance(self._model, FusedClassifier):
             self._model.classifier.freeze_trunk(epoch <= self._config.training.frozen_epochs)
         crops, colours = self._stream("crops", epoch), self._stream("colours", epoch)
         before = self.reports[-1].steps if self.reports else 0

@@ -14,6 +14,7 @@ from torch import Tensor
 from models.classifier import ResidualClassifier
 from models.encoders import Encoder
 from models.fusion import Standardisation
+from models.handcrafted import HandcraftedFeatures
 from models.initialisation import stream
 from study.arms import Arm
 from study.batches import ImageBatches
@@ -25,7 +26,7 @@ class StudyFeatures:
 
     latents: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     """Network (a folder below ``pretrain/``, such as ``cam16`` or ``cam16-random``) -> (N, L) of every whole image."""
-    encoders: Mapping[str, Encoder] = field(default_factory=dict)
+    encoders: Mapping[str, Encoder | HandcraftedFeatures] = field(default_factory=dict)
     """Network -> the encoder itself, on the trials' device; only with live features."""
     classifiers: Mapping[str, ResidualClassifier] = field(default_factory=dict)
     """Network -> the classifier that arms with ``finetune`` start from."""
@@ -50,7 +51,7 @@ class TrialLatents:
             device: Where to put the latent vectors.
         """
         self._seed, self._batches = seed, batches
-        networks = arm.networks if arm.fuses_latents else {}
+        networks = arm.latents
         self.partners = shuffled_rows(batches.arrays.splits, seed) if arm.control == "shuffled" else None
         order = slice(None) if self.partners is None else self.partners
         self.stored = {

@@ -25,7 +25,7 @@ GREY = "#808080"
 WINE, TEAL, INDIGO, OLIVE = "#882255", "#44AA99", "#6F64B5", "#999933"
 
 _KNOWN = {OFF: BLUE, "sum": VERMILLION, "concat": GREEN, "gated": PURPLE, "finetune": ORANGE}
-_CONTROLS = {"random": SKY, "shuffled": WINE, "published": OLIVE, "twin": TEAL}
+_CONTROLS = {"random": SKY, "shuffled": WINE, "published": OLIVE, "twin": TEAL, "classical": INDIGO}
 _OTHERS = (INDIGO, TEAL, OLIVE, SKY, WINE, ORANGE, PURPLE, GREEN)
 
 _AXIS = {

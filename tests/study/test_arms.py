@@ -127,3 +127,12 @@ def test_the_published_control_is_scored_without_latents() -> None:
 def test_an_arm_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         Arm(0.1, "off").fraction = 1.0  # type: ignore[misc]  # what the test is about
+
+
+def test_the_classical_floor_stands_beside_off_and_needs_no_network() -> None:
+    config = configured({"classical": [0.01], "twin": [0.01]}, fractions=(0.01, 1.0), fusion=("off",))
+    assert names(config) == ["WBC_1/off", "WBC_1/off-twin", "WBC_1/off-classical", "WBC_100/off"]
+    arms = list_arms(config)
+    assert networks_of(arms) == () and pretrained_encoders(arms) == ()
+    assert encoded_networks(arms) == ("handcrafted",)
+    assert [arm.latents for arm in arms] == [{}, {}, {"handcrafted": "handcrafted"}, {}]

@@ -12,7 +12,7 @@ from data_utils.cache import prepare
 from models.checkpoints import load_tensors, save_tensors
 from models.classifier import ResidualClassifier
 from models.errors import WeightsError
-from study.arms import list_arms
+from study.arms import HANDCRAFTED, list_arms
 from study.config import StudyConfig
 from study.errors import StudyFailed
 from study.features import LATENTS, open_latents
@@ -152,6 +152,18 @@ def test_finetune_asks_for_a_network_of_the_classifiers_width(cache, tmp_path):
     # For latent vectors any width will do.
     fused = config.model_copy(update={"arms": config.arms.model_copy(update={"fusion": ("off", "sum")})})
     check_given(fused, "cam16", list_arms(fused))
+
+
+def test_features_that_nobody_learned_are_stored_like_latents_and_need_no_pretraining(cache, tmp_path):
+    pytest.importorskip("skimage", reason="needs the extra classical")
+    config = configure(cache, controls=["classical"])
+    compute_latents(config, HANDCRAFTED, tmp_path / "pretrain" / HANDCRAFTED)
+    arrays = prepare(config.data, "wbc")
+    stored = open_latents(tmp_path, (HANDCRAFTED,), arrays)[HANDCRAFTED]
+    assert stored.shape[0] == len(arrays) and np.isfinite(stored).all()
+    # Classes of drawn cells differ in colour and texture: no two of them have the same mean.
+    means = np.stack([stored[arrays.labels == label].mean(axis=0) for label in range(5)])
+    assert len(np.unique(means.round(6), axis=0)) == 5
 
 
 def test_latents_of_other_images_are_refused(cache, tmp_path):

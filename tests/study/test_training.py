@@ -16,7 +16,7 @@ from models.classifier import ResidualClassifier
 from models.encoders import Encoder
 from models.initialisation import stream
 from study import training
-from study.arms import Arm
+from study.arms import HANDCRAFTED, Arm
 from study.batches import ImageBatches
 from study.config import StudyConfig
 from study.training import TrainingRun, load_or_start
@@ -31,6 +31,7 @@ SUM = Arm(1.0, "sum", BOTH)
 MASKS = Arm(1.0, "sum", BOTH, segmentation=True)
 FINETUNE = Arm(1.0, "finetune", ("cam16",))
 TWIN = Arm(1.0, "off", control="twin")
+CLASSICAL = Arm(1.0, "off", control="classical")
 PUBLISHED = Arm(1.0, "sum", BOTH, "published")
 EVERY_KIND = [
     OFF,
@@ -43,6 +44,7 @@ EVERY_KIND = [
     Arm(1.0, "sum", BOTH, "random"),
     Arm(1.0, "sum", BOTH, "shuffled"),
     Arm(1.0, "finetune", ("cam16",), "random"),
+    CLASSICAL,
 ]
 LIVE = {"arms": {"features": "live"}}
 
@@ -67,7 +69,7 @@ def start(cache):
         arrays = prepare(config.data, "wbc")
         rng = np.random.default_rng(5)
         networks = [f"{name}{kind}" for kind in ("", "-random") for name in BOTH]
-        latents = {name: rng.normal(size=(len(arrays), 64)).astype(np.float32) for name in networks}
+        latents = {name: rng.normal(size=(len(arrays), 64)).astype(np.float32) for name in (*networks, HANDCRAFTED)}
         tissue = {name: ResidualClassifier(2, 8, stream(1, name)) for name in ("cam16", "cam16-random")}
         encoders = {name: Encoder.from_classifier(network, name) for name, network in tissue.items()}
         encoders |= {
@@ -77,7 +79,7 @@ def start(cache):
         batches = ImageBatches(arrays, config.data, CPU)
         if live:
             ((_, whole),) = batches.whole(np.arange(len(arrays)))
-            latents = {name: encoder(whole).numpy() for name, encoder in encoders.items()}
+            latents |= {name: encoder(whole).numpy() for name, encoder in encoders.items()}
         spec = TrialSpec(phase, arm, 0, seed, learning_rate, 1e-4, settings)
         features = StudyFeatures(latents, encoders if live else {}, tissue)
         return TrainingRun(config, spec, batches, features, CPU)
@@ -354,6 +356,15 @@ def test_a_weight_of_zero_is_the_arm_without_masks_bit_for_bit(start, tmp_path):
     assert (tmp_path / "plain").stat().st_size == (tmp_path / "zero").stat().st_size
     one = start(MASKS, settings='{"training.segmentation_weight": 1.0}', **also)
     assert one.train_epoch().row() != plain.reports[0].row()
+
+
+def test_the_classical_floor_learns_from_its_features_alone(start):
+    run = start(CLASSICAL)
+    assert run.train_epoch().parameters == 5 * 64 + 5
+    shuffled = start(CLASSICAL)
+    shuffled._batches.crops = lambda rows, generator: torch.zeros(len(rows), 3, 16, 16)
+    assert shuffled.train_epoch().row() == run.reports[0].row()
+    assert start(OFF).train_epoch().row() != run.reports[0].row()
 
 
 def test_what_the_search_chose_for_a_trial_is_what_it_is_trained_with(start):
