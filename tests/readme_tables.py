@@ -1,0 +1,77 @@
+"""README's tables and its picture, from the reference study that is committed beside it.
+
+    python -m tests.readme_tables            # says what differs
+    python -m tests.readme_tables --write    # writes tables and picture anew
+
+README marks each place with a comment that names a table of the study (``python -m tests.readme_tables --list``), and its end:
+
+    <!-- table: test_metrics -->
+    <!-- /table -->
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from analysis import load_study
+from analysis.export import to_markdown
+from analysis.figures.gallery import captioned
+from analysis.static_images import write_static_images
+from analysis.study import Study
+from analysis.tables import tables
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+REFERENCE = ROOT / "ray_results" / "reference"
+PICTURE = "fraction_curve"
+"""The figure that README shows, ``ray_results/reference/fraction_curve.svg``."""
+
+_PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
+
+
+def filled(text: str, study: Study) -> str:
+    """README with every marked table as the study has it now: the table, and its caption below.
+
+    Raises:
+        KeyError: README names a table that the study does not have.
+    """
+    made = {table.name: table for table in tables(study)}
+
+    def fill(place: re.Match[str]) -> str:
+        if place[2] not in made:
+            raise KeyError(f"README names the table {place[2]!r}; {study.path} has {', '.join(made)}")
+        _, _, body = to_markdown(made[place[2]]).partition("\n\n")
+        return f"{place[1]}{body}{place[3]}"
+
+    return _PLACE.sub(fill, text)
+
+
+def marked(text: str) -> list[str]:
+    """Names of the tables that README has a place for."""
+    return [place[2] for place in _PLACE.finditer(text)]
+
+
+def main(arguments: list[str]) -> int:
+    """Run as the module says; 1 where README differs from the study."""
+    study = load_study(REFERENCE)
+    if "--list" in arguments:
+        print("\n".join(f"{table.name:28} {table.title}" for table in tables(study)))
+        return 0
+    before = README.read_text(encoding="utf-8")
+    after = filled(before, study)
+    if "--write" in arguments:
+        README.write_text(after, encoding="utf-8")
+        write_static_images([captioned(study, PICTURE)], REFERENCE, "svg")
+        print(f"Written: {README} ({', '.join(marked(after)) or 'no table'}) and {REFERENCE / PICTURE}.svg")
+        return 0
+    if before != after:
+        print(f"{README} differs from {REFERENCE}: python -m tests.readme_tables --write")
+        return 1
+    print("README and the reference study agree.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
