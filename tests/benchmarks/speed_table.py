@@ -70,7 +70,7 @@ class Figure:
     """None: it could not be measured; the note says why."""
     low: float | None = None
     high: float | None = None
-    """The smallest and largest of the repetitions; None where there was one."""
+    """The quartiles of the repetitions; None where there was one."""
     repetitions: int = 1
     also: bool = True
     """Whether the second condition of the goal holds, where it has one."""
@@ -85,8 +85,11 @@ class Figure:
 
 
 def figure_of(id_: str, values: Sequence[float], *, also: bool = True, note: str = "") -> Figure:
-    """The median of repeated measurements, with their range."""
-    return Figure(id_, statistics.median(values), min(values), max(values), len(values), also, note)
+    """The median of repeated measurements, with the quartiles: what else a machine does now and then moves neither."""
+    if len(values) == 1:
+        return Figure(id_, values[0], also=also, note=note)
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return Figure(id_, middle, low, high, len(values), also, note)
 
 
 def write_json(path: Path, figures: Sequence[Figure]) -> None:
@@ -110,13 +113,13 @@ def print_table(figures: Sequence[Figure], machine: str, console: Console | None
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title=f"Speed on {machine}", title_justify="left")
     table.add_column("id", no_wrap=True)
     table.add_column("measure", overflow="fold")
-    for heading in ("figure", "spread", "goal", "reached"):
+    for heading in ("median", "quartiles (n)", "goal", "reached"):
         table.add_column(heading, justify="right", overflow="fold", no_wrap=heading != "goal")
     for figure in figures:
         goal = GOALS[figure.id]
         spread = (
-            f"{_number(figure.low)} to {_number(figure.high)} (n = {figure.repetitions})"
-            if figure.low is not None and figure.high is not None and figure.repetitions > 1
+            f"{_number(figure.low)} to {_number(figure.high)} ({figure.repetitions})"
+            if figure.low is not None and figure.high is not None
             else "-"
         )
         shown = "not measured" if figure.value is None else f"{_number(figure.value)}{goal.unit and ' ' + goal.unit}"

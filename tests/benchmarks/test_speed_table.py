@@ -57,7 +57,7 @@ def test_the_json_is_a_list_of_the_promised_fields(tmp_path: Path) -> None:
 
 def test_the_table_shows_figures_with_spread_beside_goals_and_says_what_is_missing() -> None:
     figures = [
-        figure_of("step", [1.0, 1.02, 1.05], note="40 steps"),
+        figure_of("step", [1.0, 1.01, 1.02, 1.04, 9.0], note="40 steps"),
         figure_of("overhead", [0.2, 0.3, 0.4], also=False),
         Figure("study_real", None, note="needs the real cells"),
     ]
@@ -65,7 +65,7 @@ def test_the_table_shows_figures_with_spread_beside_goals_and_says_what_is_missi
     print_table(figures, "a machine", console)
     printed = console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
     lines = {line.split()[0]: line for line in printed.splitlines() if line.split()}
-    assert "1.020" in lines["step"] and "1.000 to 1.050 (n = 3)" in lines["step"]
+    assert "1.020" in lines["step"] and "1.010 to 1.040 (5)" in lines["step"]
     assert "<= 1.03" in lines["step"] and "yes" in lines["step"]
     assert "0.300 s" in lines["overhead"] and " no" in lines["overhead"]
     assert "not measured" in lines["study_real"]
