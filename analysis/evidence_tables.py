@@ -131,11 +131,11 @@ def _intervals(answers: Answers, metric: str) -> Table:
         setting if control else setting_title(setting)
         for setting, control in zip(frame["setting"], frame["control"], strict=True)
     ]
-    form = "percent" if metric == METRICS[0] else "score"
+    form, word = "percent" if metric == METRICS[0] else "score", METRIC_TITLES[metric]
     columns = (
         Column("Subset", "subset"),
         Column("Pretraining", "title"),
-        Column(f"{METRIC_TITLES[metric].capitalize()}{' %' if form == 'percent' else ''}", "value", form=form),
+        Column(f"{word[0].upper()}{word[1:]}{' %' if form == 'percent' else ''}", "value", form=form),
         Column("95 % interval", "low", "high", f"{form}_range"),
         Column("SD over seeds", "seed_sd", form="percent_points" if form == "percent" else form),
         Column("n", "seeds", form="count"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -172,6 +173,7 @@ def render_page(
     for section, title in SECTIONS.items():
         shown = [figure for figure in figures if figure.section == section]
         listed = [table for table in made if _section_of(table) == section]
+        listed.sort(key=lambda table: table.detail)  # what is folded up comes after what is to be seen
         if shown or listed:
             sections.append(
                 (section, title, [(table, table.display()) for table in listed], [(f, _figure_json(f)) for f in shown])
@@ -191,7 +193,7 @@ def render_page(
         related=_related(titles),
         reconstructions=reconstructions,
         images=images,
-        provenance=[(name, _readable_time(name, value)) for name, value in _flatten(study.manifest)],
+        provenance=list(_provenance(study.manifest)),
         settings=list(_flatten(study.config)),
     )
 
@@ -265,6 +267,16 @@ def _copy_reconstructions(study: Study, folder: Path) -> dict[str, str]:
         shutil.copyfile(path, folder / name)
         copied[path.parent.name] = quote(name)
     return copied
+
+
+def _provenance(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The manifest as rows, its times to be read and its command to be typed again."""
+    for name, value in _flatten(manifest):
+        if name == "command" and isinstance(manifest["command"], list):
+            # The first word is the file that Python ran: the same command has several.
+            yield name, shlex.join(["wbc-study", *map(str, manifest["command"][1:])])
+        else:
+            yield name, _readable_time(name, value)
 
 
 def _readable_time(name: str, value: str) -> str:

@@ -53,7 +53,10 @@ def summary(study: Study) -> list[str]:
         words = f"Data: {len(images):,} images ({', '.join(splits)}) of {len(study.classes)} classes"
         words += f", source {source!r}." if source else "."
         if floor:
-            words += f" The most frequent validation class is {floor['class']}: always answering it is the floor."
+            words += (
+                f" Always answering {floor['class']} is right for {100 * float(floor['accuracy']):.2f} % of the validation "
+                "images: the floor."
+            )
         if "test" not in counts:
             words += " There is no test split: every value is one of validation, and optimistic."
         absent = _classes_without_images(study)
@@ -175,7 +178,7 @@ def _methods_model(config: Mapping[str, Any]) -> str:
     words += f" ({width}, {2 * width} and {4 * width} channels)" if isinstance(width, int) else ""
     length = f"{training['epochs']} epochs"
     if training.get("steps_per_epoch"):
-        length += f" of {training['steps_per_epoch']} gradient steps each, whatever the fraction"
+        length += f" of {training['steps_per_epoch']} gradient steps each (whatever the fraction)"
     words += f", trained for {length} with Adam in batches of {training.get('batch_size', MISSING)}"
     words += f" (schedule: {training['schedule']})" if training.get("schedule") else ""
     words += ", minimising cross-entropy."

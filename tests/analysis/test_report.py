@@ -51,6 +51,13 @@ def test_provenance_has_times_that_can_be_read(run_directory: Make) -> None:
     assert "1e+300" in page  # no time of this calendar: shown as it is
 
 
+def test_the_command_can_be_typed_again(run_directory: Make) -> None:
+    directory = run_directory()
+    directory.manifest["command"] = ["__main__.py", "run", "local", "--set", "controls={twin: all}"]
+    page = write_report(load_study(directory.save())).read_text(encoding="utf-8")
+    assert "wbc-study run local --set &#39;controls={twin: all}&#39;" in page
+
+
 def test_the_same_records_give_the_same_bytes(finished: Path, report_once: Path) -> None:
     assert tree(write_report(load_study(finished)).parent) == tree(report_once)
 

@@ -235,6 +235,6 @@ def test_the_table_of_controls_says_what_they_control_for(run_directory: Make) -
     directory = run_directory()
     directory.trial("a", correct=[30])
     directory.trial("b", control="twin", correct=[31])
-    caption = named(directory.save())["controls"].caption
-    assert "twin: off under another name, tuned and confirmed on its own" in caption
-    assert "random:" not in caption
+    ((name, purpose),) = named(directory.save())["controls"].notes
+    assert name == "twin"
+    assert "off under another name, tuned and confirmed on its own" in purpose
