@@ -39,7 +39,6 @@ from analysis.summary import state as study_state
 
 LOOPBACK = "127.0.0.1"
 _HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
-_LABEL = {"display": "flex", "gap": "0.4rem", "alignItems": "baseline"}
 _POLL = 2.0
 """Seconds between two looks at the records of a running study."""
 
@@ -134,7 +133,7 @@ def _layout(runs: Mapping[str, LiveRun]) -> html.Div:
     several = len(runs) > 1
     filters = [
         html.Label("Run", className="title", htmlFor="run") if several else None,
-        dcc.RadioItems(id="run", options=list(runs), value=next(iter(runs)), className="options", labelStyle=_LABEL)
+        dcc.RadioItems(id="run", options=list(runs), value=next(iter(runs)), className="options")
         if several
         else dcc.RadioItems(id="run", options=list(runs), value=next(iter(runs)), style={"display": "none"}),
         html.Label("Metric of the comparison", className="title"),
@@ -143,14 +142,13 @@ def _layout(runs: Mapping[str, LiveRun]) -> html.Div:
             options=[{"label": METRIC_TITLES[name], "value": name} for name in METRICS],
             value=METRICS[0],
             className="options",
-            labelStyle=_LABEL,
         ),
         html.Label("Status", className="title"),
         dcc.Checklist(
             id="statuses", options=[{"label": name, "value": name} for name in STATUSES], className="options"
         ),
         html.Label("Arms", className="title"),
-        dcc.Checklist(id="arms", options=[], className="options", labelStyle=_LABEL),
+        dcc.Checklist(id="arms", options=[], className="options"),
         html.P("None ticked: all are shown.", className="caption"),
         html.Label("Settings of the search", className="title"),
         setting_fields(numeric_settings(run.study for run in runs.values())),

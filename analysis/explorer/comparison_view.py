@@ -140,7 +140,7 @@ def _cell(
             ends = [show_difference(verdict[name], state.metric) for name in ("difference", "low", "high")]
             lines.append(html.Span(f"{ends[0]} [{ends[1]}, {ends[2]}]: {verdict['verdict']}", className="count"))
         told += f" {verdict['sentence']}"
-    lines.append(html.Span(f"n = {row['n']}, {among} of {searched} trials", className="count"))
+    lines.append(html.Span(f"n = {row['n']}; {among} of {searched} search trials chosen", className="count"))
     return html.Button(
         lines,
         id={"kind": "arm", "value": arm},

@@ -33,9 +33,8 @@ def picture_view(study: Study, state: ViewState, folder: PictureFolder, run: str
     said = f"{len(rows):,} {where} images of {study.classes[actual]} taken for {study.classes[predicted]}"
     if len(rows) > SHOWN:
         said += f"; the {SHOWN} surest are shown"
-    children: list[Any] = [
-        html.P(f"{said}. Percent: the probability that the run gave its answer.", id="picture-count")
-    ]
+    told = " Percent: the probability that the run gave its answer." if len(rows) else ""
+    children: list[Any] = [html.P(f"{said}.{told}", id="picture-count")]
     if folder.reason:
         children.append(html.P(folder.reason, className="none"))
     tiles = []

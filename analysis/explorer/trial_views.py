@@ -148,9 +148,8 @@ def trial_view(study: Study, state: ViewState) -> list[Any]:
     epochs = study.epochs[study.epochs["trial_id"] == state.trial]
     if len(epochs):
         colour = setting_colours(study)[setting_of(str(trial["arm"]))]
-        children.append(
-            dcc.Graph(id="trial-curves", figure=draw_trial_curves(epochs, colour, trial["best_epoch"]), config=GRAPH)
-        )
+        curves = draw_trial_curves(epochs, colour, trial["best_epoch"])
+        children.append(html.Div(dcc.Graph(id="trial-curves", figure=curves, config=GRAPH), className="graph"))
     else:
         children.append(html.P("It has not reported an epoch.", className="none"))
     confirmed = bool((study.predictions["trial_id"] == state.trial).any())

@@ -15,6 +15,7 @@ from analysis.figures.style import (
     empty_figure,
     legend_title,
     line_breaks,
+    percent_name,
     safe,
     setting_colours,
 )
@@ -73,7 +74,10 @@ def draw_comparison_dots(table: pd.DataFrame, colours: dict[str, str]) -> go.Fig
             col=column,
         )
     figure.update_xaxes(
-        tickvals=list(range(len(subsets))), ticktext=[safe(name) for name in subsets], range=[-0.5, len(subsets) - 0.5]
+        tickvals=list(range(len(subsets))),
+        ticktext=[percent_name(fraction).removesuffix(" %") for fraction in sorted(set(table["fraction"]))],
+        range=[-0.5, len(subsets) - 0.5],
+        title_text="labelled training images, %",
     )
     figure.update_layout(template=TEMPLATE, height=440)
     return figure

@@ -137,9 +137,9 @@ def draw_fraction_curve(
     fractions = sorted(set(table["fraction"]))
     figure.update_xaxes(
         type="log",
-        title_text="labelled training images",
+        title_text="labelled training images, %",
         tickvals=[100 * fraction for fraction in fractions],
-        ticktext=[percent_name(fraction) for fraction in fractions],
+        ticktext=[percent_name(fraction).removesuffix(" %") for fraction in fractions],
         tickangle=0,
     )
     figure.update_layout(template=TEMPLATE, height=440)

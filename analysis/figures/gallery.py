@@ -166,8 +166,8 @@ def _tuning_caption(study: Study) -> str:
 
 def _rungs_caption(_: Study) -> str:
     return (
-        "Where the trials of the search ended: stopped by ASHA at a rung (dark: early), trained to full length, diverged or "
-        "failed; on the right the epochs that they had cost by then."
+        "Where the trials of the search ended: stopped by ASHA at a rung (early ones yellow, late ones dark), trained to full "
+        "length, diverged or failed; on the right the epochs that they had cost by then."
     )
 
 

@@ -12,6 +12,7 @@ from analysis.figures.style import (
     broken_line,
     empty_figure,
     line_breaks,
+    log_ticks,
     panel_grid,
     panel_titles,
     setting_colours,
@@ -81,8 +82,10 @@ def draw_learning_curves(table: pd.DataFrame, colours: dict[str, str], quantity:
             panel = table[(table["subset"] == subset) & (table["setting"] == setting)]
             _add_panel(figure, panel, colour=colours[setting], quantity=quantity, row=row, column=column)
     _add_legend(figure, colours[settings[0]])
-    title, form = {"accuracy": ("accuracy", ".0%"), "loss": ("cross-entropy", "~g")}[quantity]
-    figure.update_yaxes(tickformat=form, type="log" if quantity == "loss" else "linear")
+    title = {"accuracy": "accuracy", "loss": "cross-entropy"}[quantity]
+    figure.update_yaxes(
+        **(log_ticks(table[["val_loss", "train_loss"]]) if quantity == "loss" else {"tickformat": ".0%"})
+    )
     for row in range(1, len(subsets) + 1):
         figure.update_yaxes(title_text=title, row=row, col=1)
     for column in range(1, len(settings) + 1):

@@ -21,12 +21,11 @@ from analysis.figures.thinning import evenly_by_rank
 from analysis.hyperparameters import (
     LEARNING_RATE,
     WEIGHT_DECAY,
-    at_edge,
     hyperparameter_columns,
     positive_positions,
-    searched_range,
 )
 from analysis.study import Study
+from analysis.tuning import winners_at_edges
 
 TRIALS_PER_ARM = 200
 """More trials of an arm than this are thinned out evenly over their ranks."""
@@ -63,13 +62,9 @@ def response_table(study: Study, limit: int = TRIALS_PER_ARM) -> pd.DataFrame:
     best = trials["arm"].map(full).astype("float64").fillna(trials.groupby("arm")["score"].transform("max"))
     trials["below_best"] = best - trials["score"]
     trials["winner"] = trials["trial_id"].isin(study.winners()["trial_id"])
-    edges = np.zeros(len(trials), dtype=bool)
-    for name in (LEARNING_RATE, WEIGHT_DECAY):
-        bounds = searched_range(study, name)
-        if bounds is not None:
-            won = trials["winner"].to_numpy()
-            edges[won] |= np.array([at_edge(value, bounds) for value in trials.loc[won, name]], dtype=bool)
-    trials["edge"] = edges
+    edges = winners_at_edges(study)
+    edges = edges[edges["hyperparameter"].isin([LEARNING_RATE, WEIGHT_DECAY])]
+    trials["edge"] = trials["winner"] & trials["arm"].isin(edges["arm"])
     trials["x"] = np.log10(positive_positions(trials[LEARNING_RATE]))
     trials["y"] = np.log10(positive_positions(trials[WEIGHT_DECAY]))
     trials["shown"] = evenly_by_rank(trials, ["winner", "score"], "arm", limit)

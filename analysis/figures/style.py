@@ -177,6 +177,14 @@ def decade_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
     return [position for position, _ in kept], [name for _, name in kept]
 
 
+def log_ticks(values: ArrayLike) -> dict[str, object]:
+    """Ticks of a logarithmic axis that do not run into each other: 1, 2 and 5 below two decades, else powers of ten."""
+    given = np.asarray(values, dtype=np.float64)
+    given = given[np.isfinite(given) & (given > 0)]
+    narrow = len(given) == 0 or given.max() < 100 * given.min()
+    return {"type": "log", "dtick": "D2" if narrow else 1, "tickformat": "~g"}
+
+
 def numbers(values: pd.Series[float]) -> list[float | None]:
     """Values for Plotly: a missing one is a gap in the line."""
     return [None if np.isnan(value) else float(value) for value in values.astype("float64")]

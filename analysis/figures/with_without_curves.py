@@ -8,7 +8,16 @@ from plotly.subplots import make_subplots
 
 from analysis.comparison import settings_of
 from analysis.figures.hover import TRIAL_HOVER, trial_hover
-from analysis.figures.style import TEMPLATE, broken_line, empty_figure, legend_title, line_breaks, safe, setting_colours
+from analysis.figures.style import (
+    TEMPLATE,
+    broken_line,
+    empty_figure,
+    legend_title,
+    line_breaks,
+    log_ticks,
+    safe,
+    setting_colours,
+)
 from analysis.hyperparameters import hyperparameter_columns
 from analysis.study import Study
 
@@ -66,7 +75,9 @@ def draw_with_without_curves(table: pd.DataFrame, colours: dict[str, str]) -> go
                 panel = table[(table["subset"] == subset) & (table["setting"] == setting)]
                 if len(panel):
                     _add_setting(figure, panel, setting, colours[setting], quantity, row=row, column=column)
-        figure.update_yaxes(title_text="cross-entropy", type="log", tickformat="~g", row=row, col=1)
+        rows = table[table["subset"] == subset]
+        ticks = log_ticks(rows[["val_loss", "mean_val_loss", "mean_train_loss"]])
+        figure.update_yaxes(title_text="cross-entropy", row=row, col=1, **ticks)
         figure.update_yaxes(title_text="accuracy", tickformat=".0%", row=row, col=2)
     shown: set[str] = set()
     for trace in figure.data:

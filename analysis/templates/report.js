@@ -14,13 +14,22 @@
     for (const entry of entries) if (entry.isIntersecting) draw(entry.target);
   }, {rootMargin: "600px 0px"});
   plots.forEach(function (plot) { near.observe(plot); });
-  const paper = 680;  // pixels between the margins of A4
+  const paper = {width: 680, height: 900};  // pixels between the margins of A4, less a heading and a caption
   addEventListener("beforeprint", function () {
     document.querySelectorAll("main details").forEach(function (details) { details.open = true; });
-    plots.forEach(function (plot) { draw(plot); Plotly.relayout(plot, {width: paper}); });
+    plots.forEach(function (plot) {
+      draw(plot);
+      const tall = parseFloat(plot.dataset.height) > paper.height;
+      if (tall) plot.style.height = paper.height + "px";
+      Plotly.relayout(plot, tall ? paper : {width: paper.width});
+    });
   });
   addEventListener("afterprint", function () {
-    plots.forEach(function (plot) { Plotly.relayout(plot, {width: null, autosize: true}); });
+    plots.forEach(function (plot) {
+      const height = parseFloat(plot.dataset.height);
+      plot.style.height = height + "px";
+      Plotly.relayout(plot, {width: null, height: height, autosize: true});
+    });
   });
 
   // The contents mark where the reader is; on a narrow screen they are folded until they are wanted.

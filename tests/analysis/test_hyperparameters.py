@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pandas as pd
 import pytest
 
-from analysis import Study, load_study
-from analysis.hyperparameters import at_edge, hyperparameter_columns, hyperparameter_title, searched_range
+from analysis.hyperparameters import hyperparameter_columns, hyperparameter_title, is_logarithmic, positive_positions
 
 
 def test_further_settings_come_after_the_two() -> None:
@@ -21,29 +17,8 @@ def test_further_settings_come_after_the_two() -> None:
     assert hyperparameter_title(names[2]) == "loss weights"
 
 
-@pytest.mark.parametrize(
-    ("value", "bounds", "expected"),
-    [
-        (1e-4, (1e-4, 1e-2), True),
-        (1e-2, (1e-4, 1e-2), True),
-        (1e-3, (1e-4, 1e-2), False),
-        (1.05e-4, (1e-4, 1e-2), True),
-        (1e-3, (1e-3, 1e-3), False),
-        (0.0, (0.0, 1e-3), True),
-        (1e-4, (0.0, 1e-3), False),
-    ],
-)
-def test_an_edge_is_near_an_end_of_the_logarithmic_range(
-    value: float, bounds: tuple[float, float], expected: bool
-) -> None:
-    assert at_edge(value, bounds) is expected
-
-
-def test_ranges_come_from_the_configuration_or_else_the_trials(
-    finished_study: Study, run_directory: Callable[..., Any]
-) -> None:
-    assert searched_range(finished_study, "learning_rate") == (1e-3, 3e-3)
-    directory = run_directory("empty")
-    directory.config["search"]["learning_rate"] = [1e-5, 1e-1]
-    assert searched_range(load_study(directory.save()), "learning_rate") == (1e-5, 1e-1)
-    assert searched_range(load_study(directory.save()), "weight_decay") is None
+def test_zero_stands_a_decade_below_the_lowest_positive_value_of_a_logarithmic_setting() -> None:
+    assert is_logarithmic("weight_decay")
+    assert not is_logarithmic("training.segmentation_weight")
+    assert positive_positions(pd.Series([0.0, 1e-4, 1e-2])).tolist() == pytest.approx([1e-5, 1e-4, 1e-2])
+    assert positive_positions(pd.Series([0.0])).tolist() == [1e-12]

@@ -94,7 +94,7 @@ import json, resource, sys, time
 from pathlib import Path
 from analysis import load_study
 path, out, size = Path(sys.argv[1]), Path(sys.argv[2]), 0
-begun, parts = [], {}
+begun, parts = [], dict()
 interactions = json.loads(sys.argv[3])
 def start():
     begun[:] = [time.perf_counter(), time.process_time()]

@@ -135,7 +135,7 @@ def test_a_brush_and_a_field_narrow_every_view_and_what_is_ticked_is_exported(
     page.wait_for_function("document.querySelector('#trial-count')?.textContent.startsWith('12 trials')")
     page.wait_for_function("document.querySelector('#picked-count')?.textContent.startsWith('4 of 12')")
     page.wait_for_function("location.search.includes('pick.learning_rate')")
-    page.wait_for_function("document.querySelector('#comparison-table')?.innerText.includes('1 of 3 trials')")
+    page.wait_for_function("document.querySelector('#comparison-table')?.innerText.includes('1 of 3 search trials')")
     field = page.locator("#ranges input").first
     page.wait_for_function("document.querySelector('#ranges input').value === '0.002512'")
     page.get_by_text("Let go of all ranges").click()

@@ -11,6 +11,7 @@ import pytest
 
 from analysis import Study, load_study
 from analysis.figures.response import fit_surface, response, response_table
+from analysis.tuning import winners_at_edges
 
 
 def test_points_are_below_the_best_full_length_trial_and_the_winner_is_marked(finished_study: Study) -> None:
@@ -33,6 +34,8 @@ def test_a_winner_at_the_end_of_the_grid_is_marked(run_directory: Callable[..., 
     directory.trial("edge", index=1, correct=[25], learning_rate=1e-2)
     table = response_table(load_study(directory.save())).set_index("trial_id")
     assert table["edge"].to_dict() == {"inner": False, "edge": True}
+    # What the table of edges lists, the figure marks.
+    assert winners_at_edges(load_study(directory.path))["arm"].tolist() == ["WBC_1/off"]
     directory.config["search"]["grid_learning_rate"] = [1e-4, 1e-3, 1e-2, 1e-1]
     assert not response_table(load_study(directory.save()))["edge"].any()
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis import load_study
-from analysis.figures.style import BLUE, VERMILLION, broken_line, line_breaks, safe, setting_colours
+from analysis.figures.style import BLUE, VERMILLION, broken_line, line_breaks, log_ticks, safe, setting_colours
 
 
 def test_a_setting_keeps_its_colour_whatever_else_is_compared(run_directory: Callable[..., Any]) -> None:
@@ -25,6 +25,12 @@ def test_a_setting_keeps_its_colour_whatever_else_is_compared(run_directory: Cal
     assert colours["sum"] == VERMILLION
     assert len(set(colours.values())) == len(colours) == 5
     assert next(iter(colours)) == "off"
+
+
+def test_ticks_of_a_logarithmic_axis_are_few() -> None:
+    assert log_ticks([0.2, 4.0, np.nan])["dtick"] == "D2"
+    assert log_ticks([0.001, 4.0])["dtick"] == 1
+    assert log_ticks([])["dtick"] == "D2"
 
 
 def test_text_is_escaped() -> None:
