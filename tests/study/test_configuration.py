@@ -75,6 +75,12 @@ def test_the_published_preset_is_the_published_recipe() -> None:
             "sampling": "natural",
             "segmentation_weight": 0.0,
             "frozen_epochs": 0,
+            "stain_jitter": 0.0,
+            "brightness": 0.0,
+            "contrast": 0.0,
+            "saturation": 0.0,
+            "hue": 0.0,
+            "precision": "float32",
         },
         "data": {
             "image_size": 224,
