@@ -270,15 +270,19 @@ def _add_state_callbacks(application: Dash, runs: dict[str, LiveRun]) -> None:
         figure: str | None,
         _: list[int | None],
         restyle: list[Any] | None,
-        fields: list[str | None],
+        _fields: list[str | None],
         lines: dict[str, Any] | None,
     ) -> tuple[Any, ...]:
         """Everything that a reader does changes the address; the address sets the filters."""
         state, cause = read_address(search), ctx.triggered_id
+
+        def ranges_of(state: ViewState) -> list[str]:
+            return [shown_range(state, each["id"]["range"], each["id"]["end"]) for each in ctx.outputs_list[-1]]
+
         if cause is None or cause == "address":
             shown = _run_of(runs, state).key
-            ranges = [shown_range(state, each["id"]["range"], each["id"]["end"]) for each in ctx.outputs_list[-1]]
-            return no_update, shown, state.metric, list(state.statuses), list(state.arms), state.figure, ranges
+            filters = list(state.statuses), list(state.arms)
+            return no_update, shown, state.metric, *filters, state.figure, ranges_of(state)
         if isinstance(cause, dict) and "range" in cause:
             text = ctx.triggered[0]["value"]
             changed = apply_field(state, _run_of(runs, state).study, cause["range"], cause["end"], text)
@@ -303,7 +307,8 @@ def _add_state_callbacks(application: Dash, runs: dict[str, LiveRun]) -> None:
             )
         if changed == state:
             raise PreventUpdate
-        return write_address(changed), *[no_update] * 5, [no_update] * len(fields)
+        # The address that this callback has set does not call it again: a brush has to fill the fields here.
+        return write_address(changed), *[no_update] * 5, ranges_of(changed)
 
 
 def _choice(state: ViewState) -> ViewState:

@@ -181,7 +181,9 @@ def test_every_figure_draws_nothing_is_asked_of_the_network_and_paper_has_it_all
         plot.locator(".main-svg").first.wait_for()
     # The contents stay in view, and say where the reader is.
     assert page.locator("nav").bounding_box()["y"] == 0
-    assert page.locator("nav a[aria-current]").inner_text() == FIGURES["worker_timeline"].title
+    page.locator(".plot").last.evaluate("each => each.scrollIntoView({block: 'start'})")
+    title = FIGURES["worker_timeline"].title
+    page.wait_for_function(f"document.querySelector('nav a[aria-current]')?.innerText === {title!r}")
     # The page itself never scrolls sideways: wide tables and figures scroll on their own.
     for width in (1440, 420):
         page.set_viewport_size({"width": width, "height": 1000})
