@@ -180,7 +180,7 @@ def test_controls_are_a_list_or_name_their_fractions() -> None:
     ("values", "message"),
     [
         ({"controls": ["random", "random"]}, "each control once"),
-        ({"controls": ["placebo"]}, "'random', 'shuffled', 'published' or 'twin'"),
+        ({"controls": ["placebo"]}, "'random', 'shuffled', 'published', 'twin' or 'classical'"),
         (
             {"controls": {"random": [0.2]}},
             r"controls\.random: found \[0\.2\], expected `all` or some of arms\.fractions",
