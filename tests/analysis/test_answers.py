@@ -81,7 +81,7 @@ def test_groups_are_those_of_the_images(run_directory: Make, fill_directory: Mak
     np.testing.assert_array_equal(plain["difference"], mine["difference"])
     assert (plain["standard_error"] != mine["standard_error"]).all()
     assert mine["sentence"].str.contains("40 images of 6 groups").all()
-    assert mine["sentence"].str.contains("With fewer than 20 groups intervals are rough.").all()
+    assert mine["sentence"].str.contains("With fewer than 12 groups intervals are rough.").all()
 
 
 def test_runs_that_are_not_predicted_yet_are_left_out(run_directory: Make, fill_directory: Make) -> None:

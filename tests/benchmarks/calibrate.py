@@ -69,7 +69,7 @@ SEEDS = {f"ordinary, {seeds} seeds": Truth(NINE_BASOPHILS, seeds=seeds) for seed
 
 PATIENTS = {
     f"{patients} patients, {name}": replace(truth, patients=patients)
-    for patients in (12, 24)
+    for patients in (6, 12, 24)
     for name, truth in {
         "images alike": Truth(patient=0.5, arm_patient=0.3, chance_patient=0.3),
         "images much alike": Truth(image=0.5, patient=0.7, arm_patient=0.6, chance_patient=0.2),
@@ -142,7 +142,7 @@ def familywise_rows(studies: int, run: Run, nulls: dict[str, dict[tuple[str, str
 def coverage_rows(studies: int, run: Run, worlds: dict[str, Truth], grouped: bool = True) -> Iterator[Row]:
     """Coverage of nominal 95 % intervals: 93 to 97 % is promised. Four intervals (fractions) a study.
 
-    Of 24 patients less is promised, 91 % and more for arms and 93 % and more for differences; of fewer patients or seeds
+    Of twelve patients and more less is promised, 91 to 99 % for arms and 93 to 99 % for differences; of fewer patients or seeds
     nothing: what they give is shown, and the verdicts say so.
 
     Args:
