@@ -1,8 +1,10 @@
 """One driver for each study in an object store: a claim that its holder keeps renewing, and that expires with its process.
 
 Object stores have no locks. Whoever wants a study writes an object of its own below ``.lease/`` and then lists the folder: stores
-show at once what was written, so of two that claim at the same time at least one sees the other. A claim in the way makes the
-newcomer withdraw; one that is not renewed any more is nobody's. All times are the store's, so that clocks may differ.
+show at once what was written, so of two that claim at the same time at least one sees the other, and nobody holds a study who
+has seen another claim. A claim says whether its owner holds the study already or only tries: a holder that renews its claim is a
+reason to give up; of several that try, the one whose key is the least insists and the others step back and try again. A claim
+that is not renewed any more is nobody's. All times are the store's, so that clocks may differ.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import psutil
@@ -45,14 +47,6 @@ class Lease:
         """
         self._store, self._seconds = store, seconds
         self._key = f"{_FOLDER}/{uuid4().hex}.json"
-        self._claim = json.dumps(
-            {
-                "host": socket.gethostname(),
-                "process": os.getpid(),
-                "boot": _boot(),
-                "started": psutil.Process().create_time(),
-            }
-        ).encode()
         self._renewed = -float("inf")
         self._ended = threading.Event()
 
@@ -89,25 +83,51 @@ class Lease:
 
     def _take(self) -> None:
         """Claim, and look whether anybody else has: as long as a claim in the way may be that of a process that has died."""
-        first_seen: dict[str, tuple[int, float]] = {}
+        last_seen: dict[str, tuple[int, float]] = {}
         while True:
             began = time.monotonic()
-            self._store.write(self._key, self._claim)
+            self._store.write(self._key, self._claim(holds=False))
             others = self._others()
             if not others:
+                self._store.write(self._key, self._claim(holds=True))
                 self._renewed = began
                 return
-            self._withdraw()
+            if self._key > min(others):
+                self._withdraw()
             for key, written in others.items():
-                seen, since = first_seen.setdefault(key, (written, began))
+                seen, since = last_seen.setdefault(key, (written, began))
                 if written > seen:
-                    raise UsageError(
-                        f"{self._store.url}: {self._owner(key)} is running this study. Wait, stop it, or choose another --name"
-                    )
-                if began - since > self._seconds:
+                    claim = self._read(key)
+                    if claim is not None and claim["holds"]:
+                        self._withdraw()
+                        raise UsageError(
+                            f"{self._store.url}: process {claim['process']} on {claim['host']} is running this study. Wait, stop"
+                            " it, or choose another --name"
+                        )
+                    last_seen[key] = (written, began)
+                elif began - since > self._seconds:
                     # Not renewed for all of this time.
                     self._store.delete([key])
             time.sleep(self._seconds / 30 * (1 + random.random()))
+
+    def _claim(self, *, holds: bool) -> bytes:
+        """What this process writes: who it is, and whether it holds the study or only tries."""
+        return json.dumps(
+            {
+                "holds": holds,
+                "host": socket.gethostname(),
+                "process": os.getpid(),
+                "boot": _boot(),
+                "started": psutil.Process().create_time(),
+            }
+        ).encode()
+
+    def _read(self, key: str) -> dict[str, Any] | None:
+        """A claim; None when it was withdrawn meanwhile."""
+        try:
+            return dict(json.loads(self._store.read(key)))
+        except FileNotFoundError:
+            return None
 
     def _others(self) -> dict[str, int]:
         """Claims of processes that may be alive -> when they were written."""
@@ -126,9 +146,8 @@ class Lease:
 
     def _is_dead(self, key: str) -> bool:
         """Whether a claim is that of a process of this machine that is gone: nobody has to wait for it to expire."""
-        try:
-            claim = json.loads(self._store.read(key))
-        except FileNotFoundError:
+        claim = self._read(key)
+        if claim is None:
             return True
         if claim["boot"] != _boot() or claim["host"] != socket.gethostname():
             return False
@@ -137,18 +156,11 @@ class Lease:
         except psutil.NoSuchProcess:
             return True
 
-    def _owner(self, key: str) -> str:
-        try:
-            claim = json.loads(self._store.read(key))
-        except FileNotFoundError:
-            return "another process"
-        return f"process {claim['process']} on {claim['host']}"
-
     def _keep(self) -> None:
         while not self._ended.wait(self._seconds / 6):
             began = time.monotonic()
             try:
-                self._store.write(self._key, self._claim)
+                self._store.write(self._key, self._claim(holds=True))
             except (StoreUnreachable, StudyError):
                 continue  # `check` says so when it has lasted too long
             self._renewed = began

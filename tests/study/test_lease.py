@@ -35,26 +35,42 @@ def test_a_second_process_is_refused_while_the_first_is_alive(store):
     assert claims(store) == [] and not is_held(store)
 
 
-def test_of_two_that_start_together_one_runs(store):
-    entered, refused, barrier = [], [], threading.Barrier(2)
+def test_of_several_that_start_together_one_runs(store):
+    # Again and again: whether their claims meet is a matter of milliseconds.
+    for count in (2, 2, 2, 2, 3, 3):
+        entered, refused = [], []
+        barrier, all_known = threading.Barrier(count), threading.Event()
 
-    def start():
-        barrier.wait()
-        try:
-            with Lease(store, seconds=6).held():
-                entered.append(threading.get_ident())
-                both_known.wait(30)
-        except UsageError:
-            refused.append(threading.get_ident())
-            both_known.set()
+        def start(count=count, entered=entered, refused=refused, barrier=barrier, all_known=all_known):
+            barrier.wait()
+            try:
+                with Lease(store, seconds=3).held():
+                    entered.append(threading.get_ident())
+                    all_known.wait(60)
+            except UsageError:
+                refused.append(threading.get_ident())
+                if len(refused) == count - 1:
+                    all_known.set()
 
-    both_known = threading.Event()
-    threads = [threading.Thread(target=start) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(entered) == len(refused) == 1
+        threads = [threading.Thread(target=start) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (len(entered), len(refused)) == (1, count - 1)
+        assert claims(store) == []
+
+
+def test_who_only_tries_is_waited_for_and_does_not_refuse(store):
+    rival = Lease(store, seconds=3)
+    store.write(rival._key, rival._claim(holds=False))
+    again = threading.Timer(0.3, lambda: store.write(rival._key, rival._claim(holds=False)))
+    gone = threading.Timer(0.9, rival._withdraw)
+    again.start()
+    gone.start()
+    with Lease(store, seconds=3).held():
+        gone.join()
+        assert len(claims(store)) == 1
 
 
 def test_the_claim_of_a_killed_process_of_this_machine_is_in_nobodys_way(store):
@@ -67,7 +83,10 @@ def test_the_claim_of_a_killed_process_of_this_machine_is_in_nobodys_way(store):
 
 
 def test_the_claim_of_a_lost_machine_expires(store):
-    store.write(".lease/lost.json", json.dumps({"host": "gone", "process": 1, "boot": "x", "started": 0}).encode())
+    store.write(
+        ".lease/lost.json",
+        json.dumps({"host": "gone", "process": 1, "boot": "x", "started": 0, "holds": True}).encode(),
+    )
     with Lease(store, seconds=2).held():
         assert ".lease/lost.json" not in claims(store)
 
