@@ -127,6 +127,11 @@ class ArmScheduler(_KeptInMemory, FIFOScheduler):
         Ray's own answer is the same trial, found by looking through all trials of the experiment at every step of its loop.
         """
 
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Forget the statistics that Tune keeps of each number in each result: half of what it holds of a trial that ended."""
+        trial.run_metadata.metric_analysis.clear()
+        trial.run_metadata.metric_n_steps.clear()
+
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Keep the reason of a failure; Tune tells the searcher right after, without it."""
         with suppress(OSError):

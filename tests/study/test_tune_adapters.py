@@ -73,6 +73,18 @@ def test_choosing_the_next_trial_does_not_look_through_all_trials():
     assert scheduler.choose_trial_to_run(None) is None
 
 
+def test_what_tune_keeps_of_an_ended_trial_does_not_grow_with_its_results():
+    from ray.tune.experiment import Trial
+
+    trial = Trial("anything", stub=True)
+    trial.update_last_result({"seconds": 1.0, "training_iteration": 1})
+    assert trial.run_metadata.metric_n_steps
+    _, _, scheduler = adapters()
+    scheduler.on_trial_complete(None, trial, {})
+    assert not trial.run_metadata.metric_n_steps and not trial.run_metadata.metric_analysis
+    assert trial.last_result["training_iteration"] == 1
+
+
 def test_the_queue_hears_of_a_failure_with_its_traceback(tmp_path):
     book, search, scheduler = adapters()
     search.suggest("t1")
