@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from tests.benchmarks.speed_table import GOALS, Figure, load_figures, print_table, write_json
+from tests.benchmarks.speed_table import GOALS, Figure, load_figures, markdown, print_table, write_json
 
 JSON_VARIABLE = "BENCH_JSON"
 
@@ -69,6 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ids", nargs="*", choices=[*GOALS, []], metavar="ID", help="All when none is given.")
     parser.add_argument("--quick", action="store_true", help="Fewer repetitions of what fits into three minutes.")
+    parser.add_argument("--markdown", type=Path, help="Also write the table to this file, as README shows it.")
     arguments = parser.parse_args()
     wanted = set(arguments.ids or (QUICK if arguments.quick else GOALS))
     console, machine, began = Console(highlight=False), describe_machine(), time.monotonic()
@@ -84,6 +85,9 @@ def main() -> None:
     if path:
         write_json(Path(path), figures)
         console.print(f"Written: {path}", markup=False)
+    if arguments.markdown:
+        arguments.markdown.write_text(markdown(figures, machine), encoding="utf-8")
+        console.print(f"Written: {arguments.markdown}", markup=False)
 
 
 if __name__ == "__main__":

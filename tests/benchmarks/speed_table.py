@@ -107,6 +107,21 @@ def write_json(path: Path, figures: Sequence[Figure]) -> None:
     path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
 
+def markdown(figures: Sequence[Figure], machine: str) -> str:
+    """The table as README shows it."""
+    lines = [
+        f"On {machine}:",
+        "",
+        "| id | measure | median | quartiles (n) | goal | reached |",
+        "|---|---|---:|---:|---|---|",
+    ]
+    for figure in figures:
+        goal = GOALS[figure.id]
+        reached = {True: "yes", False: "no", None: "-"}[figure.reached]
+        lines.append(f"| {figure.id} | {goal.measure} | {_value(figure)} | {_spread(figure)} | {goal} | {reached} |")
+    return "\n".join(lines) + "\n"
+
+
 def print_table(figures: Sequence[Figure], machine: str, console: Console | None = None) -> None:
     """Print figures beside their goals, and below what each of them compared."""
     console = console or Console(highlight=False)
@@ -116,19 +131,24 @@ def print_table(figures: Sequence[Figure], machine: str, console: Console | None
     for heading in ("median", "quartiles (n)", "goal", "reached"):
         table.add_column(heading, justify="right", overflow="fold", no_wrap=heading != "goal")
     for figure in figures:
-        goal = GOALS[figure.id]
-        spread = (
-            f"{_number(figure.low)} to {_number(figure.high)} ({figure.repetitions})"
-            if figure.low is not None and figure.high is not None
-            else "-"
-        )
-        shown = "not measured" if figure.value is None else f"{_number(figure.value)}{goal.unit and ' ' + goal.unit}"
         reached = {True: "yes", False: "[red]no[/red]", None: "-"}[figure.reached]
-        table.add_row(figure.id, goal.measure, shown, spread, str(goal), reached)
+        goal = GOALS[figure.id]
+        table.add_row(figure.id, goal.measure, _value(figure), _spread(figure), str(goal), reached)
     console.print(table)
     for figure in figures:
         if figure.note:
             console.print(f"{figure.id}: {figure.note}", markup=False, soft_wrap=True)
+
+
+def _value(figure: Figure) -> str:
+    unit = GOALS[figure.id].unit
+    return "not measured" if figure.value is None else f"{_number(figure.value)}{unit and ' ' + unit}"
+
+
+def _spread(figure: Figure) -> str:
+    if figure.low is None or figure.high is None:
+        return "-"
+    return f"{_number(figure.low)} to {_number(figure.high)} ({figure.repetitions})"
 
 
 def _number(value: float) -> str:

@@ -18,6 +18,7 @@ from tests.benchmarks.speed_table import (
     dump_figures,
     figure_of,
     load_figures,
+    markdown,
     print_table,
     write_json,
 )
@@ -71,6 +72,14 @@ def test_the_table_shows_figures_with_spread_beside_goals_and_says_what_is_missi
     assert "not measured" in lines["study_real"]
     assert "study_real: needs the real cells" in printed and "step: 40 steps" in printed
     assert "a machine" in printed
+
+
+def test_readme_gets_the_same_table() -> None:
+    written = markdown([figure_of("overhead", [0.1, 0.1, 0.12]), Figure("study_real", None)], "a machine")
+    header, _, *rows = [line for line in written.splitlines() if line.startswith("|")]
+    assert len({row.count("|") for row in (header, *rows)}) == 1
+    assert "| 0.100 s | 0.100 to 0.110 (3) | <= 0.15 s, and" in rows[0] and rows[0].endswith("| yes |")
+    assert "| not measured | - |" in rows[1] and rows[1].endswith("| - |")
 
 
 def test_figures_pass_between_processes_unchanged() -> None:
