@@ -123,21 +123,20 @@ def markdown(figures: Sequence[Figure], machine: str) -> str:
 
 
 def print_table(figures: Sequence[Figure], machine: str, console: Console | None = None) -> None:
-    """Print figures beside their goals, and below what each of them compared."""
+    """Print figures beside their goals, and below what each of them is and compared."""
     console = console or Console(highlight=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title=f"Speed on {machine}", title_justify="left")
     table.add_column("id", no_wrap=True)
-    table.add_column("measure", overflow="fold")
     for heading in ("median", "quartiles (n)", "goal", "reached"):
         table.add_column(heading, justify="right", overflow="fold", no_wrap=heading != "goal")
     for figure in figures:
         reached = {True: "yes", False: "[red]no[/red]", None: "-"}[figure.reached]
         goal = GOALS[figure.id]
-        table.add_row(figure.id, goal.measure, _value(figure), _spread(figure), str(goal), reached)
+        table.add_row(figure.id, _value(figure), _spread(figure), str(goal), reached)
     console.print(table)
     for figure in figures:
-        if figure.note:
-            console.print(f"{figure.id}: {figure.note}", markup=False, soft_wrap=True)
+        told = f"{figure.id}: {GOALS[figure.id].measure}"
+        console.print(f"{told}. {figure.note}" if figure.note else told, markup=False, soft_wrap=True)
 
 
 def _value(figure: Figure) -> str:

@@ -66,11 +66,13 @@ def test_the_table_shows_figures_with_spread_beside_goals_and_says_what_is_missi
     print_table(figures, "a machine", console)
     printed = console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
     lines = {line.split()[0]: line for line in printed.splitlines() if line.split()}
+    told = {line.partition(":")[0]: line for line in printed.splitlines()}
     assert "1.020" in lines["step"] and "1.010 to 1.040 (5)" in lines["step"]
     assert "<= 1.03" in lines["step"] and "yes" in lines["step"]
     assert "0.300 s" in lines["overhead"] and " no" in lines["overhead"]
     assert "not measured" in lines["study_real"]
-    assert "study_real: needs the real cells" in printed and "step: 40 steps" in printed
+    assert told["study_real"].endswith("64 px. needs the real cells")
+    assert told["step"].startswith("step: training step of a trial") and told["step"].endswith("40 steps")
     assert "a machine" in printed
 
 
