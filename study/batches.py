@@ -17,11 +17,15 @@ from study.acceleration import to_device
 _KEEP_BYTES = 128 * 2**20
 """Whole images of a split are resized once and kept in memory when they take no more than this; else at every pass."""
 
-_SCORED_AT_ONCE = 128
-"""Images of a batch without gradient; of images at their original size fewer, in proportion to their area."""
+_SCORED_AT_ONCE = {"cpu": 32}
+"""Images of a batch without gradient at most; 128 on other devices."""
 
-_PIXELS_AT_ONCE = 12 * 224 * 224
-"""Pixels of such a batch at most: at width 32 one feature map of the first stage then takes 77 MB."""
+_PIXELS_AT_ONCE = {"cpu": 2**16}
+"""Pixels of such a batch at most; elsewhere 12 images of 224 px: at width 32 one feature map of the first stage takes 77 MB.
+
+On a CPU smaller batches stay in its cache. Measured on one core, ms an image: at width 16 and 64 px 9.4 for 128 images at once,
+7.4 for 16; at width 32 and 224 px 346 for 12 at once, 295 for one.
+"""
 
 MASK_VALUES = (0, 128, 255)
 """Background, cytoplasm and nucleus in stored masks, in the order of the planes."""
@@ -105,7 +109,8 @@ class ImageBatches:
     def whole(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """Whole images at `data.validation_size`, in batches of one size.
 
-        The batches depend on the rows and the configuration alone: sums over them are the same bit for bit each time.
+        The batches depend on the rows, the configuration and the kind of device alone: sums over them are the same bit for bit
+        each time.
 
         Yields:
             Positions in `rows`, int64 (B,), and images, float32 (B, 3, height, width) in [0, 1].
@@ -130,7 +135,7 @@ class ImageBatches:
         chunks = []
         for height, width in np.unique(shapes, axis=0):
             members = np.flatnonzero((shapes == (height, width)).all(axis=1))
-            count = scored_at_once(int(height), int(width))
+            count = scored_at_once(int(height), int(width), self._device)
             chunks += [
                 (members[start : start + count], (int(height), int(width))) for start in range(0, len(members), count)
             ]
@@ -151,6 +156,8 @@ class ImageBatches:
         return self._resident[to_device(torch.from_numpy(rows), self._device)], torch.from_numpy(sizes)
 
 
-def scored_at_once(height: int, width: int) -> int:
-    """Images of a batch without gradient, for images of this size in px."""
-    return max(1, min(_SCORED_AT_ONCE, _PIXELS_AT_ONCE // (height * width)))
+def scored_at_once(height: int, width: int, device: torch.device) -> int:
+    """Images of a batch without gradient, for images of this size in px on this device."""
+    images = _SCORED_AT_ONCE.get(device.type, 128)
+    pixels = _PIXELS_AT_ONCE.get(device.type, 12 * 224 * 224)
+    return max(1, min(images, pixels // (height * width)))

@@ -90,7 +90,7 @@ class FileBatches:
                 yield self._batch(waiting.pop(size), size)
                 batch = waiting.setdefault(size, [])
             batch.append(decoded)
-            if len(batch) >= scored_at_once(*size):
+            if len(batch) >= scored_at_once(*size, self.device):
                 yield self._batch(waiting.pop(size), size)
         for size, batch in waiting.items():
             if batch:

@@ -79,7 +79,7 @@ def start(cache):
         live = config.arms.features == "live"
         batches = ImageBatches(arrays, config.data, CPU)
         if live:
-            ((_, whole),) = batches.whole(np.arange(len(arrays)))
+            whole = torch.cat([images for _, images in batches.whole(np.arange(len(arrays)))])
             latents |= {name: encoder(whole).numpy() for name, encoder in encoders.items()}
         spec = TrialSpec(phase, arm, 0, seed, learning_rate, 1e-4, settings)
         features = StudyFeatures(latents, encoders if live else {}, tissue)
