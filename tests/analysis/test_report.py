@@ -191,7 +191,7 @@ def test_every_figure_draws_nothing_is_asked_of_the_network_and_paper_has_it_all
     page.emulate_media(media="print", color_scheme="dark")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     page.wait_for_function(
-        "Array.from(document.querySelectorAll('.plot .main-svg')).every(svg => svg.clientWidth <= 680)"
+        "Array.from(document.querySelectorAll('.plot .main-svg')).every(svg => svg.clientWidth <= 680 && svg.clientHeight <= 900)"
     )
     assert page.evaluate("Array.from(document.querySelectorAll('main details')).every(details => details.open)")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

@@ -196,3 +196,9 @@ def test_odd_studies_are_shown_as_they_are_and_beside_each_other(
         "document.querySelector('#matrix-test tbody tr')?.innerText.replace(/\\s+/g, ' ').trim() "
         f"=== 'Basophil (0) {' '.join([MISSING] * 5)}'"
     )
+    # In the dark everything that Dash paints is as light as the rest of the page's text.
+    page.emulate_media(color_scheme="dark")
+    text = page.evaluate("getComputedStyle(document.body).color")
+    for painted in ("#statuses label", "#arms label", "#metric label", "#figure", "#ranges input"):
+        assert page.locator(painted).first.evaluate("each => getComputedStyle(each).color") == text, painted
+    assert page.locator("#figure").evaluate("each => getComputedStyle(each).backgroundColor") != "rgb(255, 255, 255)"
