@@ -160,6 +160,8 @@ def _layout(runs: Mapping[str, LiveRun]) -> html.Div:
             dcc.Interval(id="clock", interval=1000 * _POLL),
             dcc.Store(id="version", data=_versions(runs)),
             dcc.Store(id="lines"),
+            dcc.Store(id="shown-trial"),
+            dcc.Store(id="shown-figure"),
             dcc.Download(id="download"),
             html.Header([html.H1("wbc-study", id="name"), html.Span(id="live", role="status")]),
             html.Div(
@@ -403,10 +405,16 @@ def _add_view_callbacks(application: Dash, runs: dict[str, LiveRun], folders: Ma
         run, rows = chosen_now(state)
         return trial_list(run.study, state, rows)
 
-    @application.callback(Output("trial", "children"), *drawn_from)
-    def draw_trial(search: str | None, _: Any) -> list[Any]:
+    @application.callback(
+        Output("trial", "children"), Output("shown-trial", "data"), *drawn_from, State("shown-trial", "data")
+    )
+    def draw_trial(search: str | None, _: Any, shown: list[Any] | None) -> tuple[Any, Any]:
         state = read_address(search)
-        return trial_view(_run_of(runs, state).study, state)
+        run = _run_of(runs, state)
+        wanted = [run.key, run.version, state.trial, state.cell]
+        if wanted == shown:
+            raise PreventUpdate  # the page would draw the curves again, which takes longer than all the rest
+        return trial_view(run.study, state), wanted
 
     @application.callback(Output("pictures", "children"), *drawn_from)
     def draw_pictures(search: str | None, _: Any) -> list[Any]:
@@ -420,16 +428,21 @@ def _add_view_callbacks(application: Dash, runs: dict[str, LiveRun], folders: Ma
 def _add_figure_callbacks(application: Dash, runs: dict[str, LiveRun]) -> None:
     drawn_from = [Input("address", "search"), Input("version", "data")]
 
-    @application.callback(Output("drawn", "children"), *drawn_from)
-    def draw_figure(search: str | None, _: Any) -> list[Any]:
+    @application.callback(
+        Output("drawn", "children"), Output("shown-figure", "data"), *drawn_from, State("shown-figure", "data")
+    )
+    def draw_figure(search: str | None, _: Any, shown: list[Any] | None) -> tuple[Any, Any]:
         state = read_address(search)
         run = _run_of(runs, state)
         name = state.figure if state.figure in FIGURES else ViewState().figure
+        wanted = [run.key, run.version, name, write_address(_choice(state))]
+        if wanted == shown:
+            raise PreventUpdate  # the page would draw the same again, which takes longer than all the rest
         figure, caption = _figure(run.study, _choice(state), name)
-        return [
-            dcc.Graph(figure=figure, config=GRAPH, id="chosen-figure", style={"height": f"{figure.layout.height}px"}),
-            html.P(caption, className="caption"),
-        ]
+        graph = dcc.Graph(
+            figure=figure, config=GRAPH, id="chosen-figure", style={"height": f"{figure.layout.height}px"}
+        )
+        return [graph, html.P(caption, className="caption")], wanted
 
     @application.callback(
         Output("download", "data"), Input("export", "n_clicks"), State("address", "search"), prevent_initial_call=True

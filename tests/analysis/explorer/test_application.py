@@ -77,6 +77,7 @@ def test_click_through_from_table_to_trial_to_image(
     # Every figure of the first view draws.
     page.wait_for_selector("#parallel .parcoords")
     page.wait_for_selector("#chosen-figure .main-svg")
+    page.evaluate("document.querySelector('#chosen-figure .main-svg').dataset.drawn = 'once'")
     page.get_by_title("WBC_1/sum: mean 0.65,").click()
     page.wait_for_function("document.querySelector('#trial-count')?.textContent.includes(' of WBC_1/sum')")
     page.wait_for_function("document.querySelectorAll('#trial-table tbody tr').length === 5")
@@ -84,6 +85,8 @@ def test_click_through_from_table_to_trial_to_image(
     page.wait_for_selector("#trial-curves .main-svg")
     page.locator("#matrix-test button").first.click()
     page.wait_for_function("document.querySelector('#pictures img')?.naturalWidth === 40")
+    # A figure that stays the same is not drawn again: that takes a page longer than all the rest.
+    assert page.locator("#chosen-figure .main-svg").first.get_attribute("data-drawn") == "once"
     # The view can be shared: another tab shows the same.
     shared = page.url
     page.goto("about:blank")
