@@ -252,6 +252,7 @@ def _add_state_callbacks(application: Dash, runs: dict[str, LiveRun]) -> None:
         Output("arms", "value"),
         Output("figure", "value"),
         Output({"range": ALL, "end": ALL}, "value"),
+        Output("lines", "data", allow_duplicate=True),
         Input("address", "search"),
         Input("run", "value"),
         Input("metric", "value"),
@@ -262,6 +263,7 @@ def _add_state_callbacks(application: Dash, runs: dict[str, LiveRun]) -> None:
         Input("parallel", "restyleData"),
         Input({"range": ALL, "end": ALL}, "value"),
         State("lines", "data"),
+        prevent_initial_call="initial_duplicate",
     )
     def choose(
         search: str | None,
@@ -279,12 +281,12 @@ def _add_state_callbacks(application: Dash, runs: dict[str, LiveRun]) -> None:
         state, cause = read_address(search), ctx.triggered_id
 
         def ranges_of(state: ViewState) -> list[str]:
-            return [shown_range(state, each["id"]["range"], each["id"]["end"]) for each in ctx.outputs_list[-1]]
+            return [shown_range(state, each["id"]["range"], each["id"]["end"]) for each in ctx.outputs_list[-2]]
 
         if cause is None or cause == "address":
             shown = _run_of(runs, state).key
             filters = list(state.statuses), list(state.arms)
-            return no_update, shown, state.metric, *filters, state.figure, ranges_of(state)
+            return no_update, shown, state.metric, *filters, state.figure, ranges_of(state), no_update
         if isinstance(cause, dict) and "range" in cause:
             text = ctx.triggered[0]["value"]
             changed = apply_field(state, _run_of(runs, state).study, cause["range"], cause["end"], text)
@@ -310,7 +312,9 @@ def _add_state_callbacks(application: Dash, runs: dict[str, LiveRun]) -> None:
         if changed == state:
             raise PreventUpdate
         # The address that this callback has set does not call it again: a brush has to fill the fields here.
-        return write_address(changed), *[no_update] * 5, ranges_of(changed)
+        # Of a brush the page knows already: what it shows need not be sent back to it.
+        known = {**lines, "picked": _picked(changed)} if cause == "parallel" and lines else no_update
+        return write_address(changed), *[no_update] * 5, ranges_of(changed), known
 
 
 def _choice(state: ViewState) -> ViewState:
@@ -331,6 +335,11 @@ def _figure(study: Study, choice: ViewState, name: str) -> tuple[go.Figure, str]
     return made.figure, made.caption
 
 
+def _picked(state: ViewState) -> list[Any]:
+    """The picked ranges as a page stores them."""
+    return [[name, [list(pair) for pair in pairs]] for name, pairs in state.picked]
+
+
 def _brushed(axes: list[str], picked: Mapping[str, tuple[tuple[float, float], ...]]) -> Patch:
     """The parallel coordinates as they are, with these ranges picked."""
     patch = Patch()
@@ -344,6 +353,8 @@ def _brushed(axes: list[str], picked: Mapping[str, tuple[tuple[float, float], ..
 
 def _add_view_callbacks(application: Dash, runs: dict[str, LiveRun], folders: Mapping[str, PictureFolder]) -> None:
     drawn_from = [Input("address", "search"), Input("version", "data")]
+    # A page draws figures for a second or two and shows nothing else meanwhile: what can be read comes first.
+    after_tables = [Input("trials", "children")]
 
     def chosen_now(state: ViewState) -> tuple[LiveRun, pd.DataFrame]:
         run = _run_of(runs, state)
@@ -369,13 +380,15 @@ def _add_view_callbacks(application: Dash, runs: dict[str, LiveRun], folders: Ma
             {key: run.study for key, run in runs.items()}, _run_of(runs, state).key, state.metric
         )
 
-    @application.callback(Output("parallel", "figure"), Output("lines", "data"), *drawn_from, State("lines", "data"))
-    def draw_lines(search: str | None, _: Any, lines: dict[str, Any] | None) -> tuple[Any, Any]:
+    @application.callback(
+        Output("parallel", "figure"), Output("lines", "data"), *drawn_from, *after_tables, State("lines", "data")
+    )
+    def draw_lines(search: str | None, _: Any, _tables: Any, lines: dict[str, Any] | None) -> tuple[Any, Any]:
         """The lines are drawn anew when other trials pass the filters; of another brush only its ranges are sent."""
         state = read_address(search)
         run = _run_of(runs, state)
         wanted = {"run": run.key, "version": run.version, "arms": list(state.arms), "statuses": list(state.statuses)}
-        wanted["picked"] = [[name, [list(pair) for pair in pairs]] for name, pairs in state.picked]
+        wanted["picked"] = _picked(state)
         if lines and {**lines, "axes": None} == {**wanted, "axes": None}:
             raise PreventUpdate
         if lines and {**lines, "axes": None, "picked": None} == {**wanted, "axes": None, "picked": None}:
@@ -422,16 +435,20 @@ def _add_view_callbacks(application: Dash, runs: dict[str, LiveRun], folders: Ma
         run = _run_of(runs, state)
         return picture_view(run.study, state, folders[run.key], run.key)
 
-    _add_figure_callbacks(application, runs)
+    _add_figure_callbacks(application, runs, after_tables)
 
 
-def _add_figure_callbacks(application: Dash, runs: dict[str, LiveRun]) -> None:
+def _add_figure_callbacks(application: Dash, runs: dict[str, LiveRun], after_tables: list[Input]) -> None:
     drawn_from = [Input("address", "search"), Input("version", "data")]
 
     @application.callback(
-        Output("drawn", "children"), Output("shown-figure", "data"), *drawn_from, State("shown-figure", "data")
+        Output("drawn", "children"),
+        Output("shown-figure", "data"),
+        *drawn_from,
+        *after_tables,
+        State("shown-figure", "data"),
     )
-    def draw_figure(search: str | None, _: Any, shown: list[Any] | None) -> tuple[Any, Any]:
+    def draw_figure(search: str | None, _: Any, _tables: Any, shown: list[Any] | None) -> tuple[Any, Any]:
         state = read_address(search)
         run = _run_of(runs, state)
         name = state.figure if state.figure in FIGURES else ViewState().figure

@@ -38,7 +38,7 @@ def draw_confusion(table: pd.DataFrame, settings: list[str], value: str) -> go.F
     classes = table["actual"].unique().tolist()
     subsets = table.sort_values("fraction", kind="stable")["subset"].unique().tolist()
     settings = [name for name in settings if name in set(table["setting"].unique())]
-    figure = panel_grid(subsets, settings, _panel_titles(table, subsets, settings), narrow=True)
+    figure = panel_grid(subsets, settings, _panel_titles(table, subsets, settings), narrow=True, names=True)
     for row, subset in enumerate(subsets, start=1):
         for column, setting in enumerate(settings, start=1):
             panel = table[(table["subset"] == subset) & (table["setting"] == setting)]

@@ -21,7 +21,8 @@ from analysis.figures.paired_difference import paired_difference
 from analysis.figures.parallel_coordinates import LINES, parallel_coordinates
 from analysis.figures.pretraining_curves import pretraining_curves
 from analysis.figures.reliability import reliability
-from analysis.figures.response import TRIALS_PER_ARM, response
+from analysis.figures.response import response
+from analysis.figures.response import shown_trials as response_trials
 from analysis.figures.rungs import rungs
 from analysis.figures.tuning_curves import POINTS, tuning_curves
 from analysis.figures.with_without_curves import with_without_curves
@@ -114,11 +115,10 @@ def _most_trials(study: Study) -> int:
 
 
 def _response_caption(study: Study) -> str:
-    most = _most_trials(study)
+    limit, most = response_trials(study), _most_trials(study)
     thinned = (
-        f" Of up to {most:,} trials of an arm {TRIALS_PER_ARM} are drawn, evenly over their ranks; the surface is fitted to "
-        "all."
-        if most > TRIALS_PER_ARM
+        f" Of up to {most:,} trials of an arm {limit} are drawn, evenly over their ranks; the surface is fitted to all."
+        if most > limit
         else ""
     )
     return (

@@ -18,7 +18,7 @@ from analysis.hyperparameters import (
 from analysis.metrics import metric_title
 from analysis.study import Study
 
-LINES = 2000
+LINES = 1000
 """More trials than this are thinned out evenly over the ranks of their arms."""
 
 

@@ -29,6 +29,9 @@ from analysis.tuning import winners_at_edges
 
 TRIALS_PER_ARM = 200
 """More trials of an arm than this are thinned out evenly over their ranks."""
+MARKS = 1200
+"""Of all arms together; where arms are many, a panel shows fewer trials yet, though at least twenty-five."""
+_FEWEST = 25
 
 _TERMS = 6
 """Coefficients of a polynomial of degree two in two variables."""
@@ -44,12 +47,18 @@ def response(study: Study) -> go.Figure:
     return draw_response(response_table(study), setting_colours(study), study.metric)
 
 
-def response_table(study: Study, limit: int = TRIALS_PER_ARM) -> pd.DataFrame:
+def shown_trials(study: Study) -> int:
+    """How many trials of an arm are drawn at most."""
+    arms = study.trials.loc[study.trials["phase"] == "search", "arm"].nunique()
+    return min(TRIALS_PER_ARM, max(_FEWEST, MARKS // max(1, arms)))
+
+
+def response_table(study: Study, limit: int | None = None) -> pd.DataFrame:
     """Search trials with a value of the selection metric.
 
     Args:
         study: Any study.
-        limit: Trials per arm that are shown.
+        limit: Trials per arm that are shown; `shown_trials` when None.
 
     Returns:
         One row per trial: fraction, subset, setting, arm, trial_id, seed, index, status, epochs, learning_rate,
@@ -67,6 +76,7 @@ def response_table(study: Study, limit: int = TRIALS_PER_ARM) -> pd.DataFrame:
     trials["edge"] = trials["winner"] & trials["arm"].isin(edges["arm"])
     trials["x"] = np.log10(positive_positions(trials[LEARNING_RATE]))
     trials["y"] = np.log10(positive_positions(trials[WEIGHT_DECAY]))
+    limit = shown_trials(study) if limit is None else limit
     trials["shown"] = evenly_by_rank(trials, ["winner", "score"], "arm", limit)
     columns = ["fraction", "subset", "setting", "arm", "trial_id", "seed", "index", "status", "epochs"]
     columns += hyperparameter_columns(trials)

@@ -47,7 +47,7 @@ TEMPLATE = go.layout.Template(
         "xaxis": _AXIS,
         "yaxis": _AXIS,
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": -0.22, "yanchor": "top"},
-        "margin": {"l": 64, "r": 16, "t": 64, "b": 40},
+        "margin": {"l": 68, "r": 16, "t": 64, "b": 48},
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": BLUE},
         "hovermode": "closest",
         "hoverlabel": {"align": "left"},
@@ -91,7 +91,12 @@ def percent_name(fraction: float) -> str:
 
 
 def panel_grid(
-    subsets: Sequence[str], settings: Sequence[str], titles: Sequence[str], *, narrow: bool = False
+    subsets: Sequence[str],
+    settings: Sequence[str],
+    titles: Sequence[str],
+    *,
+    narrow: bool = False,
+    names: bool = False,
 ) -> go.Figure:
     """Empty panels on common axes: rows are fractions, columns settings.
 
@@ -100,8 +105,9 @@ def panel_grid(
         settings: One for each column.
         titles: Of the panels, row by row.
         narrow: Whether five columns and more stand closer.
+        names: Whether the axes show names, of any length, and not numbers.
     """
-    return make_subplots(
+    figure = make_subplots(
         rows=len(subsets),
         cols=len(settings),
         shared_xaxes="all",
@@ -110,6 +116,10 @@ def panel_grid(
         vertical_spacing=0.16 / len(subsets),
         subplot_titles=list(titles),
     )
+    # Plotly lays the whole figure out again for every axis that may want room. Only names need it, in confusion matrices.
+    figure.update_xaxes(automargin=names)
+    figure.update_yaxes(automargin=names)
+    return figure
 
 
 def panel_titles(subsets: Sequence[str], settings: Sequence[str]) -> list[str]:

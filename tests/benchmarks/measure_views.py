@@ -57,7 +57,7 @@ from analysis.explorer.application import make_application
 application = make_application([path])
 versions = {"large": 0}
 names = [name for name, item in application.callback_map.items()
-         if {each["id"] for each in item["inputs"]} == {"address", "version"}]
+         if {"address", "version"} <= {each["id"] for each in item["inputs"]}]
 client = application.server.test_client()
 stored = {}
 def answer(name, search):
@@ -65,8 +65,8 @@ def answer(name, search):
     outputs = [dict(zip(("id", "property"), part.split(".", 1))) for part in name.strip(".").split("...")]
     body = {"output": name, "outputs": outputs if name.startswith("..") else outputs[0],
             "changedPropIds": ["address.search"],
-            "inputs": [{"id": "address", "property": "search", "value": search},
-                       {"id": "version", "property": "data", "value": versions}],
+            "inputs": [{"id": each["id"], "property": each["property"],
+                        "value": {"address": search, "version": versions}.get(each["id"])} for each in item["inputs"]],
             "state": [{"id": each["id"], "property": each["property"], "value": stored.get(each["id"])}
                       for each in item["state"]]}
     found = client.post("/_dash-update-component", json=body, headers={"Host": "127.0.0.1"})
