@@ -46,6 +46,9 @@ def summary(study: Study) -> list[str]:
         "Question: how much do features pretrained on histology (PRCC, CAM16) help to classify white blood cells, at "
         "each amount of labelled data?"
     ]
+    about = " ".join(str(study.config.get("about", "")).split())
+    if about:
+        paragraphs.append(f"About this study: {about}")
     if len(images):
         counts = images["split"].value_counts()
         splits = [f"{counts[split]:,} {split}" for split in ("train", "val", "test") if split in counts]

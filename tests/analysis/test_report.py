@@ -65,6 +65,7 @@ def test_the_same_records_give_the_same_bytes(finished: Path, report_once: Path)
 def test_markup_in_names_is_harmless(run_directory: Make, fill_directory: Make) -> None:
     directory = fill_directory(run_directory(name=MARKUP))
     directory.manifest["classes"] = [MARKUP, "b", "c", "d", f"e{MARKUP}"]
+    directory.config["about"] = MARKUP
     directory.trial(MARKUP, fusion=MARKUP, status="failed", error=MARKUP)
     directory.trial("x" + MARKUP, fusion=MARKUP, correct=[20, 21])
     directory.manifest["phases"] = {"search": {"started_at": MARKUP}}
@@ -140,6 +141,13 @@ def test_a_class_without_test_images_and_a_missing_test_split_are_told(run_direc
     directory.images = [row for row in directory.images if (row["split"], row["label"]) != ("test", 0)]
     text = summary(load_study(directory.save()))
     assert any("No image of Basophil in test" in paragraph for paragraph in text)
+
+
+def test_what_its_author_says_about_a_study_is_told(run_directory: Make) -> None:
+    directory = run_directory()
+    assert not any("About" in paragraph for paragraph in summary(load_study(directory.save())))
+    directory.config["about"] = "Stand-ins for\n  the data of the report."
+    assert "About this study: Stand-ins for the data of the report." in summary(load_study(directory.save()))
 
 
 @pytest.mark.parametrize("kind", ["empty", "failed", "running"])
