@@ -7,6 +7,7 @@ import json
 import time
 import uuid
 from contextlib import ExitStack, closing, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,6 +157,10 @@ class _Run:
             from analysis.tracking.export import check_trackers
 
             check_trackers(self._trackers())
+        if any(arm.control == "classical" for arm in self._arms) and find_spec("skimage") is None:
+            raise UsageError(
+                "controls: `classical` needs scikit-image: pip install 'wbc-study[classical]', or leave it out"
+            )
         if "://" in self._storage:
             from study.optuna_projection import check_storage
 

@@ -466,3 +466,11 @@ def _files_with(text: str, *folders: Path) -> list[Path]:
             if text.encode() in path.read_bytes():
                 found.append(path)
     return found
+
+
+def test_a_control_whose_package_is_missing_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("study.pipeline.find_spec", lambda name: None)
+    config = load_config(str(write_tiny(tmp_path, controls=["classical"])))
+    with pytest.raises(UsageError, match="needs scikit-image"):
+        run_study(config, tmp_path / "runs")
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").rglob("manifest.json"))
