@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -200,9 +201,17 @@ def numbers(values: pd.Series[float]) -> list[float | None]:
     return [None if np.isnan(value) else float(value) for value in values.astype("float64")]
 
 
+_MESSAGE_WIDTH = 44
+"""Characters in a line of the message of an empty figure."""
+
+
 def empty_figure(message: str) -> go.Figure:
     """A figure that says why it is empty."""
     figure = go.Figure()
     figure.update_layout(template=TEMPLATE, height=160, xaxis={"visible": False}, yaxis={"visible": False})
-    figure.add_annotation(text=safe(message), showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5)
+    # Short lines from the left edge: a telephone shows the left part of a figure first.
+    text = "<br>".join(safe(line) for line in textwrap.wrap(message, _MESSAGE_WIDTH, break_on_hyphens=False))
+    figure.add_annotation(
+        text=text, showarrow=False, align="left", xref="paper", yref="paper", x=0, xanchor="left", y=0.5
+    )
     return figure
