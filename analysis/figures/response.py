@@ -37,7 +37,8 @@ _TERMS = 6
 """Coefficients of a polynomial of degree two in two variables."""
 _GRID = 25
 """Points along each side of the fitted surface."""
-_COLOURS = "Cividis_r"
+_COLOURS = ["#E3B505", "#8C8C8C", "#4A68B8"]
+"""From the best to the worst, as Cividis runs, without its ends: a mark must be seen on white and on black."""
 _WORST = 20.0
 """Percentage points below the best at which the colours end: worse trials are all equally bad."""
 
