@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import shlex
@@ -36,7 +37,7 @@ _SECRET = re.compile(r"SECRET|TOKEN|PASSW|CREDENTIALS?$|KEY", re.IGNORECASE)
 _STOPPING = {"RAY_JOB_STOP_WAIT_TIME_S": "30"}
 """A study that is stopped lets go of its address in the store; Ray would kill it after three seconds."""
 _RECONNECTS = 5
-_PAUSE_SECONDS = 2.0
+_PAUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class JobClient:
         with self._explained():
             from ray.job_submission import JobSubmissionClient
 
+            logging.getLogger("ray").setLevel(logging.ERROR)  # it tells how a package is uploaded
             self._client: JobSubmissionClient = JobSubmissionClient(address)
 
     def submit(self, config: StudyConfig, root: str, variables: Mapping[str, str]) -> str:
@@ -183,6 +185,7 @@ class JobClient:
             if job.is_over:
                 return job
             lost = 0
+            time.sleep(_PAUSE_SECONDS)
 
     async def _tail(self, job_id: str, write: Callable[[str], None], written: int) -> int:
         """Write what comes after the first `written` characters of a log; returns how many there were in the end."""

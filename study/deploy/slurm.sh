@@ -25,9 +25,8 @@ PORT=${WBC_STUDY_PORT:-6379}
 set -euo pipefail
 export PATH="$ENVIRONMENT/bin:$PATH"
 # Other users can reach the nodes: Ray answers only those who have this job's token.
-umask 077
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$PWD/.ray-token-$SLURM_JOB_ID"
-python -c "import secrets; print(secrets.token_hex(32), end='')" >"$RAY_AUTH_TOKEN_PATH"
+(umask 077 && python -c "import secrets; print(secrets.token_hex(32), end='')" >"$RAY_AUTH_TOKEN_PATH")
 trap 'rm -f "$RAY_AUTH_TOKEN_PATH"' EXIT
 # What wbc-study sets where it starts Ray itself.
 export RAY_USAGE_STATS_ENABLED=0 RAY_worker_niceness=0 RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=1
