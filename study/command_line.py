@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from study.job_commands import job_app, submit
 from study.supervisor import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -37,9 +38,10 @@ data_app = typer.Typer(help="Look at the images of a study before running it.", 
 config_app = typer.Typer(help="Show what can be configured.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(config_app, name="config")
+app.add_typer(job_app, name="job")
 
 ConfigArgument = Annotated[
-    str, typer.Argument(metavar="PRESET_OR_YAML", help="quick, local, published, or a YAML file.")
+    str, typer.Argument(metavar="PRESET_OR_YAML", help="quick, local, published, cluster, or a YAML file.")
 ]
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="Name of a study below --root, or the path or address of its folder.")
@@ -68,7 +70,7 @@ def run(
     root: RootOption = _ROOT,
     overrides: SetOption = None,
     address: Annotated[
-        str | None, typer.Option(help="Of a Ray cluster, or `auto`; without it Ray starts here.")
+        str | None, typer.Option(help="Of a Ray cluster, or `auto`; without it resources.address, or Ray starts here.")
     ] = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Set an existing study of that name aside and start over.")
@@ -115,6 +117,9 @@ def run(
     if missing:
         typer.echo("This study is not what was asked for:\n  " + "\n  ".join(missing), err=True)
         raise typer.Exit(FAILED)
+
+
+app.command()(submit)
 
 
 @app.command()
@@ -433,7 +438,9 @@ def fetch(
 
     directory = _find_run(run_, root)
     if directory.store is None:
-        raise UsageError(f"{directory.location} is a folder already: copy it, or give --root s3://bucket/prefix")
+        raise UsageError(
+            f"{directory.location} is a folder already: copy it. Only what was written below --root s3://bucket/prefix is fetched"
+        )
     target = out or Path(directory.folder.name)
     if target.exists() and any(target.iterdir()):
         raise UsageError(f"{target}: found files there. Choose another folder with --out")

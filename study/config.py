@@ -498,6 +498,11 @@ class ConfirmConfig(Settings):
 class ResourcesConfig(Settings):
     """What a trial reserves. A trial without a GPU trains on the CPU whatever was reserved."""
 
+    address: str | None = Field(
+        default=None,
+        description="Ray cluster to join: `auto` for the one that this machine belongs to, or host:port. Empty: Ray starts on"
+        " this machine. `--address` overrules it.",
+    )
     cpu: int = Field(default=1, ge=1, description="CPU cores of a trial, and its number of threads.")
     gpu: float | Literal["auto"] = Field(
         default="auto",

@@ -104,6 +104,7 @@ def compare_configs(old: StudyConfig, new: StudyConfig) -> list[str]:
     ignored = {
         "name",
         "about",
+        "resources.address",
         "resources.workers",
         "resources.gpu",
         "resources.accelerator",

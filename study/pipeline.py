@@ -49,7 +49,7 @@ def run_study(
         config: What to do.
         root: Folder of run directories, which on a cluster all nodes must share, or an address ``s3://bucket/prefix`` in an
             object store; the study's is ``<root>/<config.name>``.
-        address: Of a Ray cluster; None starts Ray on this machine.
+        address: Of a Ray cluster; None takes `resources.address`, and without it Ray starts on this machine.
         progress: Where to print; the terminal when None.
 
     Returns:
@@ -147,7 +147,8 @@ class _Run:
     ):
         self._storage = storage
         self._first_points: dict[str, Point] = {}
-        self._config, self._directory, self._address, self._progress = config, directory, address, progress
+        self._config, self._directory, self._progress = config, directory, progress
+        self._address = address or config.resources.address
         self._arms = list_arms(config)
         self._encoders = pretrained_encoders(self._arms)
 

@@ -12,6 +12,9 @@ from typing import Any
 
 from study.storage_urls import mask_password
 
+REVISION_VARIABLE = "WBC_STUDY_REVISION"
+"""Environment variable by which a submitted job knows the revision of the checkout that it was sent from."""
+
 _PACKAGES = (
     "wbc-study",
     "torch",
@@ -32,7 +35,7 @@ def describe_environment() -> dict[str, Any]:
     """Versions, git revision, hardware and command line, as the manifest stores them."""
     return {
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
-        "git_revision": _revision(),
+        "git_revision": git_revision(),
         "hardware": {
             "machine": platform.machine(),
             "processor": _processor(),
@@ -60,8 +63,8 @@ def _processor() -> str:
     )
 
 
-def _revision() -> str:
-    """Git revision of this code, with a plus sign when files differ from it; empty outside a checkout."""
+def git_revision() -> str:
+    """Git revision of this code, with a plus sign when files differ from it; outside a checkout what the sender of a job knew."""
     folder = Path(__file__).parent
     try:
         # Fails where this file is not part of the checkout around it: an environment inside somebody else's project.
@@ -78,5 +81,5 @@ def _revision() -> str:
             check=True,
         ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        return ""
+        return os.environ.get(REVISION_VARIABLE, "")
     return revision + ("+" if changed else "")

@@ -18,12 +18,16 @@ from study.supervisor import is_supervised, kill_descendants
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_QUIET = {
+WORKERS = {
+    # A process that reserved no GPU must not see any.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+}
+"""Environment of processes that train. Ray started here inherits it; a cluster must be started with it, or a job bring it."""
+
+_QUIET = WORKERS | {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Ray starts workers at nice 15: with anything else busy on the machine they would starve.
     "RAY_worker_niceness": "0",
-    # A process that reserved no GPU must not see any.
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     # Per-trial loggers and snapshots copy the driver's staging folder again and again; our records replace them.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",

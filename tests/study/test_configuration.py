@@ -28,7 +28,7 @@ def write(path: Path, text: str) -> str:
 
 
 def test_every_preset_loads_and_says_what_it_is_for() -> None:
-    assert list_presets() == ["local", "published", "quick"]
+    assert list_presets() == ["cluster", "local", "published", "quick"]
     for preset in list_presets():
         config = load_config(preset, ["data.root=/somewhere"])
         assert config.name == preset
@@ -36,7 +36,7 @@ def test_every_preset_loads_and_says_what_it_is_for() -> None:
         assert len(list_arms(config)) == 8
 
 
-@pytest.mark.parametrize("preset", ["local", "published"])
+@pytest.mark.parametrize("preset", ["local", "published", "cluster"])
 def test_a_preset_for_own_images_asks_for_their_folder(preset: str) -> None:
     message = message_of(preset)
     assert message.startswith(f"preset {preset}: data.root is missing")

@@ -70,6 +70,9 @@ def test_outside_a_checkout_there_is_no_revision(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert describe_environment()["git_revision"] == ""
+    # A job has no checkout, but its sender may have had one.
+    monkeypatch.setenv("WBC_STUDY_REVISION", "0123abc+")
+    assert describe_environment()["git_revision"] == "0123abc+"
 
 
 def test_without_git_there_is_no_revision(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
