@@ -79,9 +79,10 @@ def predict(
     models = load_arm(directory, study, config, arm, seed)
     seeds = tuple(model.seed for model in models.models)
     temperature = ensemble_temperature(study, [model.trial_id for model in models.models])
-    if overlays is not None and models.models[0].arm.control == "classical":
+    if overlays is not None and not isinstance(models.models[0].network, FusedClassifier):
         raise UsageError(
-            "--overlays: the control `classical` has no feature maps. Choose another --arm, or leave it out"
+            f"--overlays: {models.models[0].arm.name} has no feature maps that are known here. Choose another"
+            " --arm, or leave it out"
         )
     place = find_device(device)
     models = models.to(place)

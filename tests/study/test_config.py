@@ -194,6 +194,9 @@ def test_controls_are_a_list_or_name_their_fractions() -> None:
         ({"arms": {"encoder_sets": [["cam16", "prcc"]]}}, "another set than arms.encoders"),
         ({"arms": {"encoder_sets": [["prcc"], ["prcc"]]}}, r"found \['prcc'\]"),
         ({"arms": {"encoder_sets": [[]]}}, "at least one encoder"),
+        ({"arms": {"networks": ["resnet18", "resnet18"]}}, "each network once"),
+        ({"arms": {"networks": ["resnet18"], "fusion": ["sum"]}}, "resnet18 is compared with `off` without masks"),
+        ({"controls": ["random"], "arms": {"fusion": ["off"], "networks": ["resnet18"]}}, "sum or concat or gated"),
     ],
 )
 def test_a_control_or_set_that_compares_with_nothing_is_refused(values: dict[str, object], message: str) -> None:
