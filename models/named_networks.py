@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from models.initialisation import stream
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """What torchvision's weights expect images to be normalised with (`torchvision.transforms._presets.ImageClassification`)."""
+
+OWN: dict[str, Callable[[int], nn.Module]] = {}
+"""Further classifiers by their names: what builds one for a number of classes."""
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     # As torchvision builds them for its own weights, but for the auxiliary classifiers, which only training looks at.
@@ -75,11 +78,10 @@ class NamedNetwork(nn.Module):
 
 
 def known_networks() -> list[str]:
-    """Names of torchvision's classification networks."""
+    """Names of torchvision's classification networks and of `OWN`."""
     from torchvision import models
 
-    names: list[str] = models.list_models(module=models)
-    return names
+    return [*models.list_models(module=models), *OWN]
 
 
 def read_network_weights(name: str, path: Path, classes: int) -> dict[str, Tensor]:
@@ -151,6 +153,8 @@ def smallest_side(name: str, above: int) -> int | None:
 
 
 def _build(name: str, classes: int) -> nn.Module:
+    if name in OWN:
+        return OWN[name](classes)
     from torchvision import models
 
     network: nn.Module = models.get_model_builder(name)(weights=None, num_classes=classes, **_OPTIONS.get(name, {}))
