@@ -34,6 +34,9 @@ _SCORING_SHARE = 1 / 3
 _PROCESS_BYTES = 600 * 2**20
 """Resident memory of a process that has imported torch, with a small network."""
 
+_PARAMETER_BYTES = 5 * 4
+"""Of a network that is not small: weights, gradient, Adam's two moments, and the weights of the best epoch."""
+
 
 @dataclass(frozen=True)
 class ArmEstimate:
@@ -219,10 +222,13 @@ def print_estimate(
     notes = check_masks(config, arrays)
     if set_aside:
         notes.append(f"--restart would first set aside the study that is there, {describe_phases(directory)}")
+    largest = 0
     if config.arms.networks:
+        from models.named_networks import count_parameters
         from study.named_networks import check_networks
 
         notes += check_networks(config, arrays["wbc"])
+        largest = max(count_parameters(name, len(arrays["wbc"].classes)) for name in config.arms.networks)
     for name in pretrained_encoders(list_arms(config)):
         check_given(config, name, list_arms(config))
     images = count_images(config, arrays["wbc"])
@@ -255,13 +261,14 @@ def print_estimate(
         slots=slots,
         network_seconds={name: seconds_per_image_step(config, arrays["wbc"], 3, name) for name in config.arms.networks},
     )
+    working = (slots + 1) * _PROCESS_BYTES + slots * _PARAMETER_BYTES * largest
     stored = sum(int((a.heights * a.widths * 3).sum()) for a in arrays.values())
     console.print(
         f"{len(arms)} arms x ({config.search.budget} search trials by {config.search.mode}, {config.search.scheduler}"
         f" + {config.confirm.seeds} confirmations) = {len(arms) * (config.search.budget + config.confirm.seeds)} trials\n"
         f"Training: {image_steps:,} image-steps at most ({pretraining:,} of them pretraining)\n"
         f"Time: about {format_duration(seconds)} on this machine with {slots} trials at once and no early stopping\n"
-        f"Memory: about {(slots + 1) * _PROCESS_BYTES / 2**30:.1f} GiB for {slots} workers and the driver, and"
+        f"Memory: about {working / 2**30:.1f} GiB for {slots} workers and the driver, and"
         f" {stored / 2**20:,.0f} MiB of images that they share",
         markup=False,
     )

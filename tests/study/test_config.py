@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from analysis.schema import FUSIONS
 from study.arms import trained_encoders
-from study.config import ArmsConfig, PretrainConfig, ResourcesConfig, SearchConfig, StudyConfig, TrainingConfig
+from study.config import (
+    ArmsConfig,
+    FusionMode,
+    PretrainConfig,
+    ResourcesConfig,
+    SearchConfig,
+    StudyConfig,
+    TrainingConfig,
+)
 from study.points import Point
 
 
@@ -174,6 +185,10 @@ def test_controls_are_a_list_or_name_their_fractions() -> None:
     assert some.has_control("random", 0.1) and not some.has_control("random", 0.5)
     assert some.has_control("twin", 0.5) and not some.has_control("shuffled", 0.1)
     assert StudyConfig.model_validate(some.model_dump(mode="json")) == some
+
+
+def test_the_analysis_knows_every_mode_of_fusion() -> None:
+    assert get_args(FusionMode) == FUSIONS
 
 
 @pytest.mark.parametrize(
