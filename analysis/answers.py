@@ -38,6 +38,13 @@ class ArmAnswers:
     """(S, N): the most probable class of each image."""
     segmentation: str = ""
     """"masks" for an arm that learns from masks too, else empty."""
+    network: str = ""
+    """Name of another classifier than the residual one, else empty."""
+
+    @property
+    def is_off(self) -> bool:
+        """Whether it is the residual classifier alone, which the others are compared with."""
+        return self.fusion == "off" and not self.control and not self.network
 
 
 @dataclass(frozen=True)
@@ -111,6 +118,7 @@ def collect_arms(confirmed: pd.DataFrame, predicted: Mapping[str, Integers]) -> 
                 predicted=np.stack([predicted[trial] for trial in runs["trial_id"]]),
                 # Records of a study without masks may not have the column.
                 segmentation=str(first.get("segmentation", "")),
+                network=str(first.get("network", "")),
             )
         )
     return tuple(arms)

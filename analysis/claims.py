@@ -193,7 +193,7 @@ def _helps_least(answers: Answers, pairs: Sequence[tuple[ArmAnswers, ArmAnswers]
 
 
 def _is_easy(answers: Answers, name: str) -> _Finding:
-    arms = [arm for arm in answers.arms if arm.fusion == OFF and not arm.control and not arm.segmentation]
+    arms = [arm for arm in answers.arms if arm.is_off and not arm.segmentation]
     if not arms or name not in answers.classes or len(answers.classes) < 2:
         return _Finding(OPEN, f"The records need off and images of {name}.")
     others = [other for other in answers.classes if other != name]
@@ -253,7 +253,7 @@ def _has_images(answers: Answers, name: str) -> bool:
 def _pairs(answers: Answers, setting: str) -> list[tuple[ArmAnswers, ArmAnswers]]:
     """(off, arm) at every fraction that has both, ascending."""
     arms = [arm for arm in answers.arms if setting_of(arm.arm) == setting and not arm.control]
-    off = {(arm.fraction, arm.segmentation): arm for arm in answers.arms if arm.fusion == OFF and not arm.control}
+    off = {(arm.fraction, arm.segmentation): arm for arm in answers.arms if arm.is_off}
     found = [(off[key], arm) for arm in arms if (key := (arm.fraction, arm.segmentation)) in off]
     return sorted(found, key=lambda pair: pair[0].fraction)
 

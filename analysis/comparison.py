@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.hyperparameters import hyperparameter_columns
 from analysis.metrics import confusion_metrics
 from analysis.published import published_values
-from analysis.schema import MASKS_SUFFIX
+from analysis.schema import FUSIONS, MASKS_SUFFIX
 
 if TYPE_CHECKING:
     from analysis.study import Study
@@ -26,9 +26,14 @@ def setting_of(arm: str) -> str:
 
 
 def setting_title(setting: str) -> str:
-    """Words for a setting: "without", "with (sum)" or, where encoders are named, "with (sum, prcc)"; "+ masks" after it."""
+    """Words for a setting: "without", "with (sum)" or, where encoders are named, "with (sum, prcc)"; "+ masks" after it.
+
+    A setting with another classifier is "network resnet18".
+    """
     pretraining = setting.removesuffix(MASKS_SUFFIX)
     fusion, _, encoders = pretraining.rstrip(")").partition("(")
+    if fusion not in FUSIONS:
+        return f"network {setting}"
     title = "without" if pretraining == OFF else f"with ({fusion}{', ' if encoders else ''}{encoders})"
     return title + (" + masks" if pretraining != setting else "")
 
@@ -82,8 +87,8 @@ def compare(study: Study, metric: str) -> pd.DataFrame:
 
     Returns:
         Indexed by subset, ascending fraction. Columns train_images; ``without_mean``, ``without_sd``, ``without_n``;
-        ``with_mean``, ``with_sd``, ``with_n`` and ``difference`` (of the means) when there is one setting with
-        fusion, else ``with_<setting>_mean`` ... and ``difference_<setting>`` for each; ``published_without``,
+        ``with_mean``, ``with_sd``, ``with_n`` and ``difference`` (of the means) when there is one setting beside
+        ``off``, else ``with_<setting>_mean`` ... and ``difference_<setting>`` for each; ``published_without``,
         ``published_with``. Values are shares in [0, 1], standard deviations are over seeds. Missing arms are NaN
         with n = 0. Controls are left out.
     """
@@ -109,7 +114,7 @@ def compare(study: Study, metric: str) -> pd.DataFrame:
 
 
 def with_prefixes(study: Study) -> dict[str, str]:
-    """Settings with fusion -> prefix of their columns in `compare`."""
+    """Settings beside ``off`` (with fusion, or with another classifier) -> prefix of their columns in `compare`."""
     fused = [setting for setting in compared_settings(study) if setting != OFF]
     if len(fused) > 1:
         return {setting: f"with_{setting}" for setting in fused}

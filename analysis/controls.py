@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 CONTROL_PURPOSES = {
     "random": (
-        "the same encoders and fusion with random weights: what the larger model gives without any pretraining. No placebo: it"
-        " may beat off, and transfer has to beat it."
+        "the same encoders and fusion, or the same network, with random weights: what the larger model gives without any"
+        " pretraining. No placebo: it may beat off, and transfer has to beat it."
     ),
     "shuffled": (
         "features of another image of the same split, of any class: a placebo. They say nothing about the image, so a gain"

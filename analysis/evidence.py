@@ -34,7 +34,7 @@ OPTIMISTIC_VERDICT = "Optimistic: these validation images also chose the setting
 """Goes with every verdict of a study without test images."""
 
 
-KINDS = ("transfer", "random", "control", "masks")
+KINDS = ("transfer", "random", "control", "masks", "network", "weights")
 """Kinds of comparison, in the order of the tables; `Comparison.kind` says what each is."""
 
 ENOUGH_SEEDS = 5
@@ -53,7 +53,8 @@ class Comparison:
 
     kind: str
     """``transfer`` (a fusion arm against off), ``random`` (a fusion arm against random encoders), ``control`` (a control
-    against off) or ``masks`` (off that learns from masks too against off)."""
+    against off), ``masks`` (off that learns from masks too against off), ``network`` (another classifier against off) or
+    ``weights`` (another classifier that starts from given weights against the same with random ones)."""
     arm: ArmAnswers
     baseline: ArmAnswers
 
@@ -62,16 +63,19 @@ def list_comparisons(answers: Answers) -> list[Comparison]:
     """All comparisons of a study: by fraction, the fusion arms first.
 
     A fusion arm meets ``off``, and the random control with its own fusion and encoders; a control meets ``off``. All of them
-    learn from masks, or none of them does.
+    learn from masks, or none of them does. Another classifier meets ``off``, and itself with random initial weights.
     """
     made = []
     for fraction in sorted({arm.fraction for arm in answers.arms}):
         arms = [arm for arm in answers.arms if arm.fraction == fraction]
-        off = {arm.segmentation: arm for arm in arms if arm.fusion == OFF and not arm.control}
+        off = {arm.segmentation: arm for arm in arms if arm.is_off}
         for arm in arms:
             baseline = off.get(arm.segmentation)
             if arm.control:
                 made += [Comparison("control", arm, baseline)] if baseline else []
+            elif arm.network:
+                made += [Comparison("network", arm, baseline)] if baseline else []
+                made += [Comparison("weights", arm, other) for other in arms if _is_random_counterpart(other, arm)]
             elif arm.fusion != OFF:
                 made += [Comparison("transfer", arm, baseline)] if baseline else []
                 made += [Comparison("random", arm, other) for other in arms if _is_random_counterpart(other, arm)]
@@ -81,8 +85,9 @@ def list_comparisons(answers: Answers) -> list[Comparison]:
 
 
 def _is_random_counterpart(other: ArmAnswers, arm: ArmAnswers) -> bool:
-    same = (other.fusion, other.encoders, other.segmentation) == (arm.fusion, arm.encoders, arm.segmentation)
-    return other.control == "random" and same
+    same = (other.network, other.fusion, other.segmentation) == (arm.network, arm.fusion, arm.segmentation)
+    # A network's own weights are all that it starts from: its counterpart has none.
+    return other.control == "random" and same and (bool(arm.network) or other.encoders == arm.encoders)
 
 
 def verdicts(study: Study) -> pd.DataFrame:
@@ -279,7 +284,7 @@ def _add_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
     sentences = []
     for position, row in enumerate(rows):
         against = {kind: beats[kind].get((row["metric"], row["arm"])) for kind in beats}
-        gains = above[position] and (row["kind"] in ("control", "masks") or all(against.values()))
+        gains = above[position] and (row["kind"] not in beats or all(against.values()))
         verdict = LOSS if below[position] else GAIN if gains else NO_EVIDENCE
         found.append(verdict)
         sentences.append(_sentence(row, verdict, against))
@@ -326,6 +331,10 @@ def _conclusion(row: Mapping[str, Any], verdict: str, against: Mapping[str, bool
         )
     if row["kind"] == "masks":
         return "A gain from masks." if verdict == GAIN else "No evidence that masks help."
+    if row["kind"] == "network":
+        return "A gain: this network beats off." if verdict == GAIN else "No evidence that this network beats off."
+    if row["kind"] == "weights":
+        return "A gain from its given weights." if verdict == GAIN else "No evidence that its given weights help."
     return {
         (True, True): "A gain: it beats both off and random encoders.",
         (True, False): "No evidence of a gain: it beats off, but not random encoders.",

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.answers import Answers
 from analysis.claims import check_answers
-from analysis.comparison import OFF, setting_of, setting_title
+from analysis.comparison import setting_of, setting_title
 from analysis.errors import StudyError
 from analysis.evidence import SPLIT_TITLES, arm_intervals, describe_groups
 from analysis.hyperparameters import hyperparameter_title
@@ -213,14 +213,14 @@ def _seed_tests(answers: Answers) -> Table:
     off = {
         (arm.fraction, arm.segmentation, int(seed)): predicted
         for arm in answers.arms
-        if arm.fusion == OFF and not arm.control
+        if arm.is_off
         for seed, predicted in zip(arm.seeds, arm.predicted, strict=True)
     }
     rows = []
     for arm in answers.arms:
         for seed, predicted in zip(arm.seeds, arm.predicted, strict=True):
             baseline = off.get((arm.fraction, arm.segmentation, int(seed)))
-            if baseline is None or baseline is predicted or (arm.fusion == OFF and not arm.control):
+            if baseline is None or baseline is predicted or arm.is_off:
                 continue
             mine, other = predicted == answers.labels, baseline == answers.labels
             gained, lost = int((mine & ~other).sum()), int((other & ~mine).sum())

@@ -79,6 +79,9 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _pretraining(run: Any) -> str:
+    if run["network"]:
+        start = "started from given weights, all but the head" if run["encoders"] else "none"
+        return f"{start} (the classifier is {run['network']} of torchvision)"
     if run["fusion"] == "off":
         return "none"
     control = f" (control: {run['control']})" if run["control"] else ""

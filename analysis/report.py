@@ -215,7 +215,7 @@ def _related(titles: Mapping[str, str]) -> dict[str, list[tuple[str, str]]]:
 
 def _arm_rows(study: Study) -> list[tuple[str, ...]]:
     arms = study.trials.drop_duplicates("arm").sort_values(["control", "fraction", "fusion", "arm"], kind="stable")
-    names = ("fusion", "encoders", "control")
+    names = ("fusion", "encoders", "control", "network")
     return [
         (str(row["arm"]), percent_name(row["fraction"]), *(str(row[name]) or MISSING for name in names))
         for row in arms.to_dict("records")

@@ -30,9 +30,10 @@ TRIAL_COLUMNS = {
     "arm": "string",  # e.g. "WBC_10/sum"
     "fraction": "float64",  # of the labelled training images, in (0, 1]
     "fusion": "string",  # "off", "sum", "concat", "gated" or "finetune"
-    "encoders": "string",  # names joined by "+", empty without pretraining
+    "encoders": "string",  # names joined by "+", empty without pretraining; a network's own name where it has given weights
     "control": "string",  # empty, or the name of the control
     "segmentation": "string",  # "masks" for an arm that learns from masks too, else empty
+    "network": "string",  # name of a network of torchvision in place of the residual classifier, else empty
     "index": "int64",  # 0-based: position in the arm's search, or the number of the confirmation
     "seed": "int64",  # subset, initial weights, order and crops follow from it
     "learning_rate": "float64",
@@ -112,6 +113,9 @@ CURVE_COLUMNS = {
 """``pretrain/<encoder>/curve.parquet``; ``val_accuracy`` is missing for the autoencoder."""
 
 
+FUSIONS = ("off", "sum", "concat", "gated", "finetune")
+"""Modes of fusion. Where one stands in an arm's name, an arm with another classifier has the name of that network."""
+
 MASKS_SUFFIX = "+masks"
 """Ends the names of arms in which an auxiliary head learns from masks."""
 
@@ -128,7 +132,7 @@ def arm_name(
 
     Args:
         fraction: Of the labelled training images.
-        fusion: Its mode.
+        fusion: Its mode, or the network's name.
         control: Empty for a compared arm.
         encoders: Named only where a study compares several sets of them: ``WBC_10/sum(prcc)``.
         segmentation: Whether it learns from masks.

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from analysis.answers import Answers
     from analysis.tables import Table
 
-ARM_COLUMNS = ["arm", "fraction", "subset", "fusion", "encoders", "control", "segmentation"]
+ARM_COLUMNS = ["arm", "fraction", "subset", "fusion", "encoders", "control", "segmentation", "network"]
 SELECTION_METRICS = ("val_accuracy", "val_macro_f1")
 """Values of ``search.metric``; the first one holds where the configuration says nothing."""
 

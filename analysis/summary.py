@@ -188,6 +188,14 @@ def _methods_model(config: Mapping[str, Any]) -> str:
     jitters = {"stain_jitter": "stains", **{name: name for name in ("brightness", "contrast", "saturation", "hue")}}
     moved = [f"{word} (± {training[name]})" for name, word in jitters.items() if training.get(name)]
     words += f" Colours of training images were moved at random: {', '.join(moved)}." if moved else ""
+    networks = {str(name): weights for name, weights in (arms.get("networks") or {}).items()}
+    if networks:
+        given = [name for name, weights in networks.items() if weights]
+        start = f" (given weights: {', '.join(given)}; all but the head)" if given else ""
+        words += (
+            f" In arms of their own other classifiers stand in its place: {', '.join(networks)} of torchvision{start}, which see"
+            " images normalised as ImageNet's."
+        )
     modes = [str(mode) for mode in arms.get("fusion", ()) if mode not in (OFF, False)]
     if modes:
         encoders = arms.get("encoders", ())

@@ -49,15 +49,16 @@ def decode_image(path: Path) -> NDArray[np.uint8]:
     Raises:
         UnreadableImage: the file is missing, damaged, truncated, too large, or of a kind that has no RGB form.
     """
-    image = _open(path)
-    if image.mode.startswith("I"):
-        grey = _upper_bits(image)
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    if image.mode == "F":
-        raise UnreadableImage(path, "floating-point pixels; expected 8 or 16 bits per channel")
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    return np.asarray(image.convert("RGB"), dtype=np.uint8)
+    return np.asarray(_open_rgb(path), dtype=np.uint8)
+
+
+def decode_reduced(path: Path, shorter: int) -> NDArray[np.uint8]:
+    """Decode an image file and reduce it: what `reduce_image` makes of `decode_image`, without a copy of the full size.
+
+    Raises:
+        UnreadableImage: as `decode_image`.
+    """
+    return np.asarray(_reduce(_open_rgb(path), shorter), dtype=np.uint8)
 
 
 def decode_mask(path: Path) -> NDArray[np.uint8]:
@@ -106,12 +107,31 @@ def reduce_image(
     height, width = image.shape[:2]
     if min(height, width) <= shorter:
         return image, mask
-    factor = shorter / min(height, width)
-    size = (max(shorter, round(width * factor)), max(shorter, round(height * factor)))
-    small = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR), dtype=np.uint8)
+    small = _reduce(Image.fromarray(image), shorter)
+    pixels = np.asarray(small, dtype=np.uint8)
     if mask is None:
-        return small, None
-    return small, np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST), dtype=np.uint8)
+        return pixels, None
+    return pixels, np.asarray(Image.fromarray(mask).resize(small.size, Image.Resampling.NEAREST), dtype=np.uint8)
+
+
+def _reduce(image: Image.Image, shorter: int) -> Image.Image:
+    """The image with a shorter side of `shorter` px, antialiased; itself where it is not larger."""
+    if min(image.size) <= shorter:
+        return image
+    factor = shorter / min(image.size)
+    width, height = (max(shorter, round(side * factor)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def _open_rgb(path: Path) -> Image.Image:
+    image = _open(path)
+    if image.mode.startswith("I"):
+        return Image.fromarray(np.repeat(_upper_bits(image)[:, :, None], 3, axis=2))
+    if image.mode == "F":
+        raise UnreadableImage(path, "floating-point pixels; expected 8 or 16 bits per channel")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _open(path: Path) -> Image.Image:
@@ -123,7 +143,8 @@ def _open(path: Path) -> Image.Image:
                     f"{image.width}x{image.height} px, more than {PIXEL_LIMIT:,} pixels; cut it into smaller images",
                 )
             image.load()
-            return ImageOps.exif_transpose(image)
+            ImageOps.exif_transpose(image, in_place=True)
+            return image
     except UnreadableImage:
         raise
     except _DECODING_ERRORS as error:

@@ -24,9 +24,11 @@ from models.nested_state import STRUCTURE, flatten_state, unflatten_state
 
 __all__ = [
     "flatten_state",
+    "list_differences",
     "load_published",
     "load_state",
     "load_tensors",
+    "read_tensors",
     "save_state",
     "save_tensors",
     "unflatten_state",
@@ -194,10 +196,10 @@ def load_published(path: Path | str, kind: Literal["classifier", "autoencoder"])
     """
     if kind not in ("classifier", "autoencoder"):
         raise ValueError(f"unknown kind of network {kind!r}, expected 'classifier' or 'autoencoder'")
-    path = _existing(path)
-    weights = load_tensors(path)[0] if path.suffix == ".safetensors" else _unpickle(path)
+    path = Path(path)
+    weights = read_tensors(path)
     network = _matching_classifier(weights) if kind == "classifier" else _matching_autoencoder(weights)
-    differences = _differences(network.state_dict(), weights)
+    differences = list_differences(network.state_dict(), weights)
     if differences:
         raise WeightsError(
             f"{path} does not hold the weights of the {kind}: {'; '.join(differences)}. "
@@ -210,6 +212,18 @@ def load_published(path: Path | str, kind: Literal["classifier", "autoencoder"])
         )
     network.load_state_dict(weights, strict=True)
     return network.eval()
+
+
+def read_tensors(path: Path | str) -> dict[str, Tensor]:
+    """Read a state dict on the CPU from a ``.safetensors`` file, or (any other suffix) one that `torch.save` wrote.
+
+    Nothing in the file is executed.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or not a plain state dict.
+    """
+    path = _existing(path)
+    return load_tensors(path)[0] if path.suffix == ".safetensors" else _unpickle(path)
 
 
 def _matching_classifier(weights: Mapping[str, Tensor]) -> ResidualClassifier:
@@ -227,7 +241,8 @@ def _rows(weights: Mapping[str, Tensor], name: str, default: int) -> int:
     return shape[0] if shape and 0 < shape[0] <= 1024 else default
 
 
-def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+def list_differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    """Names of tensors that are missing, unexpected and of another shape, a few of each in words; empty where none differs."""
     missing = [name for name in expected if name not in found]
     unexpected = [name for name in found if name not in expected]
     shapes = [

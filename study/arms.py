@@ -38,12 +38,15 @@ class Arm:
     """Whether an auxiliary head learns from masks."""
     names_encoders: bool = False
     """Whether the arm's name says its encoders: only for sets beside the study's first."""
+    network: str = ""
+    """Name of a network of torchvision in place of the residual classifier; empty for that. Its `encoders` are itself where it
+    starts from given weights."""
 
     @property
     def name(self) -> str:
-        """Unique within a study, e.g. ``WBC_10/sum``, ``WBC_10/sum(prcc)`` or ``WBC_10/sum-random``."""
+        """Unique within a study, e.g. ``WBC_10/sum``, ``WBC_10/sum(prcc)``, ``WBC_10/sum-random`` or ``WBC_10/resnet18``."""
         named = self.encoders if self.names_encoders else ()
-        return arm_name(self.fraction, self.fusion, self.control, named, self.segmentation)
+        return arm_name(self.fraction, self.network or self.fusion, self.control, named, self.segmentation)
 
     @property
     def networks(self) -> dict[str, str]:
@@ -65,15 +68,17 @@ class Arm:
 
 
 def list_arms(config: StudyConfig) -> tuple[Arm, ...]:
-    """Every fraction with every fusion mode and set of encoders, without and with masks, then its controls.
+    """Every fraction with every fusion mode and set of encoders, without and with masks, and every network; then its controls.
 
     Fractions ascend, the others keep the configured order. `random` and `shuffled` stand beside every arm whose encoders
-    they replace; `twin` is another ``off``; `classical` stands beside ``off``; `published` is one arm, with the
-    study's first set of encoders.
+    (or given weights) they replace; `twin` is another ``off``; `classical` stands beside ``off``; `published` is one arm, with
+    the study's first set of encoders.
     """
     arms = []
     for fraction in sorted(config.arms.fractions):
         compared = [arm for mode in config.arms.fusion for arm in _arms_of_mode(config, fraction, mode)]
+        for network, weights in config.arms.networks.items():
+            compared.append(Arm(fraction, "off", (network,) if weights else (), network=network))
         arms += [*compared, *(control for arm in compared for control in _controls_of(config, arm))]
         if config.has_control("published", fraction):
             plain = min(config.arms.segmentation)
@@ -95,7 +100,8 @@ def encoded_networks(arms: Iterable[Arm]) -> tuple[str, ...]:
 
 def pretrained_encoders(arms: Iterable[Arm]) -> tuple[str, ...]:
     """The encoders whose pretrained weights the arms need, or whose architecture an encoder with random weights repeats."""
-    return tuple(dict.fromkeys(network.removesuffix(RANDOM_SUFFIX) for network in networks_of(arms)))
+    encoded = networks_of(arm for arm in arms if not arm.network)
+    return tuple(dict.fromkeys(network.removesuffix(RANDOM_SUFFIX) for network in encoded))
 
 
 def trained_encoders(config: StudyConfig) -> tuple[str, ...]:
@@ -116,6 +122,9 @@ def _arms_of_mode(config: StudyConfig, fraction: float, mode: FusionMode) -> lis
 
 
 def _controls_of(config: StudyConfig, arm: Arm) -> list[Arm]:
+    if arm.network:
+        drawn = replace(arm, control="random", encoders=())
+        return [drawn] if arm.encoders and config.has_control("random", arm.fraction) else []
     if arm.fusion == "off":
         # One of each is enough: beside what everything is compared with.
         possible: tuple[str, ...] = ("twin", "classical") if arm.segmentation == min(config.arms.segmentation) else ()

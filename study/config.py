@@ -73,6 +73,23 @@ class ArmsConfig(Settings):
         " crop of every step, as the classifier does (slower); they stay frozen. Images are scored whole either way.",
     )
 
+    networks: dict[str, Path | None] = Field(
+        default={},
+        description="Further classifiers to compare with `off`, in arms such as WBC_10/resnet18: classification networks of"
+        " torchvision by name, as a list such as [resnet18, convnext_tiny], or with a local file of weights such as {resnet18:"
+        " resnet18.pth} (a state dict of torchvision's network; its head is replaced). Nothing is downloaded. They learn from"
+        " labels alone, without encoders, and see images normalised as ImageNet's; model.norm_momentum holds for them too.",
+    )
+
+    @field_validator("networks", mode="before")
+    @classmethod
+    def _listed_networks(cls, networks: object) -> object:
+        if isinstance(networks, list | tuple):
+            if len({str(name) for name in networks}) != len(networks):
+                raise ValueError(f"found {list(networks)}, expected each network once")
+            return dict.fromkeys(networks)
+        return networks
+
     @field_validator("fusion", mode="before")
     @classmethod
     def _off_is_a_word(cls, modes: object) -> object:
@@ -92,6 +109,16 @@ class ArmsConfig(Settings):
         if len(set(values)) != len(values):
             raise ValueError(f"found {list(values)}, expected each value once")
         return values
+
+    @model_validator(mode="after")
+    def _networks_have_a_baseline(self) -> Self:
+        if self.networks and not ("off" in self.fusion and False in self.segmentation):
+            raise ValueError(
+                f"arms.networks: {', '.join(self.networks)} is compared with `off` without masks, but arms.fusion is"
+                f" [{', '.join(self.fusion)}] and arms.segmentation {list(self.segmentation)}. Add `off` and `false`, or leave"
+                " arms.networks out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _sets_differ(self) -> Self:
@@ -567,7 +594,8 @@ class StudyConfig(Settings):
     controls: dict[ControlName, Literal["all"] | tuple[Fraction, ...]] = Field(
         default={},
         description="Control arms, as a list such as [random, twin] or with fractions such as {random: [0.01, 0.1], twin: all}."
-        " `random`: the same encoders with random weights, which transfer has to beat. `shuffled`: features of another image of"
+        " `random`: the same encoders with random weights, which transfer has to beat; and of arms.networks those with given"
+        " weights once more without them. `shuffled`: features of another image of"
         " the same split. `published`: what the published code did, noise from one fixed batch added in training and left out"
         " when scoring. `twin`: `off` once more, tuned and confirmed on its own."
         " `classical`: logistic regression on colours and textures, a floor that a network has to beat. Each has the"
@@ -637,6 +665,8 @@ class StudyConfig(Settings):
                 "shuffled": ("sum", "concat", "gated"),
                 "published": ("off",),
             }[name]
+            if name == "random" and any(self.arms.networks.values()):
+                continue
             if not set(needed) & set(self.arms.fusion):
                 raise ValueError(
                     f"controls.{name} is compared with arms whose fusion is {' or '.join(needed)}, but arms.fusion is"
@@ -662,9 +692,11 @@ class StudyConfig(Settings):
             name: self.pretrain.of(name).model_copy(update={"weights": absolute(self.pretrain.of(name).weights)})
             for name in ("prcc", "cam16")
         }
+        networks = {name: absolute(path) for name, path in self.arms.networks.items()}
         return self.model_copy(
             update={
                 "data": data,
+                "arms": self.arms.model_copy(update={"networks": networks}),
                 "pretrain": self.pretrain.model_copy(update=encoders),
                 "search": self.search.model_copy(update={"warm_start": absolute(self.search.warm_start)}),
             }

@@ -100,7 +100,7 @@ def _is_inside(problem: Mapping[str, Any], around: Mapping[str, Any]) -> bool:
 
 def compare_configs(old: StudyConfig, new: StudyConfig) -> list[str]:
     """Settings that differ, one line each. What only says where and how fast a study runs is left out."""
-    before, after = _flatten(old.model_dump(mode="json")), _flatten(new.model_dump(mode="json"))
+    before, after = (_flatten_named(config) for config in (old, new))
     ignored = {
         "name",
         "about",
@@ -118,8 +118,14 @@ def compare_configs(old: StudyConfig, new: StudyConfig) -> list[str]:
     }
     # Images and given weights are compared by their fingerprints, wherever they lie; what an earlier study gives is kept.
     moved = {"data.root", "data.groups", "pretrain.prcc.weights", "pretrain.cam16.weights", "search.warm_start"}
+    moved |= {
+        f"arms.networks.{name}" for name, path in old.arms.networks.items() if path and new.arms.networks.get(name)
+    }
     ignored |= {key for key in moved if before.get(key) is not None and after.get(key) is not None}
-    ignored |= set(grown_settings(old, new))
+    grown = grown_settings(old, new)
+    ignored |= set(grown)
+    if "arms.networks" in grown:
+        ignored |= {f"arms.networks.{name}" for name in new.arms.networks if name not in old.arms.networks}
     if old.search.budget == new.search.budget:
         ignored.add("search.trials_per_arm")  # written out, or left to the default
     # The same arms in whatever order they are named.
@@ -154,6 +160,7 @@ def grown_settings(old: StudyConfig, new: StudyConfig) -> dict[str, str]:
         ("arms.fusion", set(old.arms.fusion), set(new.arms.fusion)),
         ("arms.encoder_sets", set(old.arms.encoder_sets), set(new.arms.encoder_sets)),
         ("arms.segmentation", set(old.arms.segmentation), set(new.arms.segmentation)),
+        ("arms.networks", set(old.arms.networks), set(new.arms.networks)),
     ):
         if later > earlier:
             grown[key] = f"{key}: {', '.join(_shown_value(value) for value in sorted(later - earlier))} added"
@@ -184,6 +191,14 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
         flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _flatten_named(config: StudyConfig) -> dict[str, Any]:
+    """Every setting by its name; a network without weights says so, or it would look like one that is not there."""
+    flat = _flatten(config.model_dump(mode="json"))
+    for name, path in config.arms.networks.items():
+        flat[f"arms.networks.{name}"] = "no weights" if path is None else str(path)
     return flat
 
 

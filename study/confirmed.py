@@ -12,12 +12,11 @@ from torch import Tensor, nn
 from models.checkpoints import load_state
 from models.encoders import Encoder
 from models.errors import WeightsError
-from models.fusion import FusedClassifier
-from models.handcrafted import HandcraftedFeatures, LinearClassifier
+from models.handcrafted import HandcraftedFeatures
 from models.initialisation import stream
 from study.arms import Arm, list_arms
 from study.errors import UsageError
-from study.networks import build_network
+from study.networks import Network, build_network, lay_out
 from study.pretraining import load_encoder
 from study.run_directory import WEIGHTS, RunDirectory
 
@@ -35,7 +34,7 @@ class ConfirmedModel:
     trial_id: str
     arm: Arm
     seed: int
-    network: FusedClassifier | LinearClassifier
+    network: Network
 
 
 class ConfirmedModels(nn.Module):
@@ -60,8 +59,8 @@ class ConfirmedModels(nn.Module):
         super().__init__()
         self.models = tuple(models)
         self.classes = tuple(classes)
-        # Registered, so that they move with the module. Channels last as in training: the same kernels, the same numbers.
-        self._networks = nn.ModuleList(model.network for model in models).to(memory_format=torch.channels_last)
+        # Registered, so that they move with the module. Laid out as in training: the same kernels, the same numbers.
+        self._networks = nn.ModuleList(lay_out(model.network) for model in models)
         self._encoders = nn.ModuleDict(encoders)
         self.eval()
 
@@ -172,7 +171,7 @@ def _load_network(
     arm: Arm,
     encoders: Mapping[str, Encoder | HandcraftedFeatures],
     classes: int,
-) -> FusedClassifier | LinearClassifier:
+) -> Network:
     path = directory.checkpoint(trial_id) / WEIGHTS
     if not path.is_file():
         raise WeightsError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +34,9 @@ _SCORING_SHARE = 1 / 3
 _PROCESS_BYTES = 600 * 2**20
 """Resident memory of a process that has imported torch, with a small network."""
 
+_PARAMETER_BYTES = 5 * 4
+"""Of a network that is not small: weights, gradient, Adam's two moments, and the weights of the best epoch."""
+
 
 @dataclass(frozen=True)
 class ArmEstimate:
@@ -50,6 +54,8 @@ class ArmEstimate:
     """Validation images scored, all trials."""
     encoded_crops: int
     """Training crops that pass an encoder, all trials; 0 with cached features."""
+    network: str = ""
+    """Name of another classifier than the residual one."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,7 @@ def estimate_arms(config: StudyConfig, images: ImageCounts) -> list[ArmEstimate]
                 encoded_crops=shown * config.training.epochs * trials * len(arm.encoders)
                 if config.arms.features == "live" and arm.fuses_latents
                 else 0,
+                network=arm.network,
             )
         )
     return estimates
@@ -108,6 +115,7 @@ def estimate_seconds(
     seconds_per_image_step: float,
     pretraining_image_steps: int,
     slots: int,
+    network_seconds: Mapping[str, float] = MappingProxyType({}),
 ) -> float:
     """Seconds of a whole study with no early stopping.
 
@@ -117,13 +125,15 @@ def estimate_seconds(
         seconds_per_image_step: Of one training image on a crop, with the threads of one trial.
         pretraining_image_steps: Training images shown while encoders are pretrained.
         slots: Trials at once.
+        network_seconds: The same of each network of `arms.networks`.
     """
-    arms = estimate_arms(config, images)
     # A forward pass costs in proportion to the pixels that it sees; those of crops and of scored images may differ.
-    scored = sum(arm.scored_images for arm in arms) * images.validation_pixels / config.data.image_size**2
-    forward = _SCORING_SHARE * (scored + sum(arm.encoded_crops for arm in arms))
-    work = sum(arm.image_steps for arm in arms) + pretraining_image_steps + forward
-    return _STARTUP_SECONDS + work * seconds_per_image_step / slots
+    share = images.validation_pixels / config.data.image_size**2
+    work = pretraining_image_steps * seconds_per_image_step
+    for arm in estimate_arms(config, images):
+        forward = _SCORING_SHARE * (arm.scored_images * share + arm.encoded_crops)
+        work += (arm.image_steps + forward) * network_seconds.get(arm.network, seconds_per_image_step)
+    return _STARTUP_SECONDS + work / slots
 
 
 def slots_here(config: StudyConfig) -> int:
@@ -141,19 +151,29 @@ def pretraining_image_steps(config: StudyConfig, arrays: dict[str, ImageArrays])
     )
 
 
-def seconds_per_image_step(config: StudyConfig, arrays: ImageArrays, batches: int = 6) -> float:
-    """Measured here: seconds of one training step per image, with the threads of one trial."""
+def seconds_per_image_step(config: StudyConfig, arrays: ImageArrays, batches: int = 6, network: str = "") -> float:
+    """Measured here: seconds of one training step per image, with the threads of one trial.
+
+    Args:
+        config: Of the study.
+        arrays: Blood cells.
+        batches: Steps; the first does not count.
+        network: One of `arms.networks`; the residual classifier when empty.
+    """
     import torch
     from torch.nn.functional import cross_entropy
 
-    from models.classifier import ResidualClassifier
+    from models.initialisation import stream
     from study.acceleration import choose_device
+    from study.arms import Arm
     from study.batches import ImageBatches
+    from study.networks import build_network
 
     torch.set_num_threads(config.resources.cpu)
     device = choose_device()
     images = ImageBatches(arrays, config.data, device)
-    model = ResidualClassifier(len(arrays.classes), config.model.width).to(device)
+    arm = Arm(1.0, "off", network=network)
+    model = build_network(config, arm, len(arrays.classes), {}, lambda purpose: stream(0, purpose)).to(device)
     optimiser = torch.optim.Adam(model.parameters())
     generator = torch.Generator().manual_seed(0)
     rows = np.resize(arrays.indices("train"), config.training.batch_size)
@@ -202,6 +222,13 @@ def print_estimate(
     notes = check_masks(config, arrays)
     if set_aside:
         notes.append(f"--restart would first set aside the study that is there, {describe_phases(directory)}")
+    largest = 0
+    if config.arms.networks:
+        from models.named_networks import count_parameters
+        from study.named_networks import check_networks
+
+        notes += check_networks(config, arrays["wbc"])
+        largest = max(count_parameters(name, len(arrays["wbc"].classes)) for name in config.arms.networks)
     for name in pretrained_encoders(list_arms(config)):
         check_given(config, name, list_arms(config))
     images = count_images(config, arrays["wbc"])
@@ -232,14 +259,16 @@ def print_estimate(
         seconds_per_image_step=seconds_per_image_step(config, arrays["wbc"]),
         pretraining_image_steps=pretraining,
         slots=slots,
+        network_seconds={name: seconds_per_image_step(config, arrays["wbc"], 3, name) for name in config.arms.networks},
     )
+    working = (slots + 1) * _PROCESS_BYTES + slots * _PARAMETER_BYTES * largest
     stored = sum(int((a.heights * a.widths * 3).sum()) for a in arrays.values())
     console.print(
         f"{len(arms)} arms x ({config.search.budget} search trials by {config.search.mode}, {config.search.scheduler}"
         f" + {config.confirm.seeds} confirmations) = {len(arms) * (config.search.budget + config.confirm.seeds)} trials\n"
         f"Training: {image_steps:,} image-steps at most ({pretraining:,} of them pretraining)\n"
         f"Time: about {format_duration(seconds)} on this machine with {slots} trials at once and no early stopping\n"
-        f"Memory: about {(slots + 1) * _PROCESS_BYTES / 2**30:.1f} GiB for {slots} workers and the driver, and"
+        f"Memory: about {working / 2**30:.1f} GiB for {slots} workers and the driver, and"
         f" {stored / 2**20:,.0f} MiB of images that they share",
         markup=False,
     )

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from analysis import load_study
 from analysis.schema import EVALUATION_COLUMNS, EVALUATION_IMAGE_COLUMNS
@@ -24,6 +23,7 @@ from study.image_files import FileBatches
 from study.prediction import find_device
 from study.provenance import describe_environment
 from study.records import write_table
+from study.scoring import score_batches
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,13 +72,12 @@ def evaluate(
     contents = [""] * len(labelled)
     probabilities = np.zeros((len(models.models), len(labelled), len(study.classes)), dtype=np.float32)
     done = 0
-    with torch.inference_mode():
-        for batch in batches:
-            probabilities[:, batch.positions] = models(batch.images).cpu().numpy()
-            for position, content in zip(batch.positions, batch.contents, strict=True):
-                contents[position] = content
-            done += len(batch.positions)
-            tell(done + len(batches.unreadable), len(labelled))
+    for batch, scored in score_batches(models, batches, place):
+        probabilities[:, batch.positions] = scored.numpy()
+        for position, content in zip(batch.positions, batch.contents, strict=True):
+            contents[position] = content
+        done += len(batch.positions)
+        tell(done + len(batches.unreadable), len(labelled))
     labels = [label for _, label in labelled]
     kept, left_out = _choose_images(contents, labels, study.images)
     if not kept:

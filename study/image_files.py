@@ -15,7 +15,7 @@ from torch import Tensor
 
 from data_utils.augmentation import resample, whole_images
 from data_utils.config import DataConfig
-from data_utils.decoding import SUFFIXES, content_hash, decode_image, is_image, reduce_image
+from data_utils.decoding import SUFFIXES, content_hash, decode_image, decode_reduced, is_image, reduce_image
 from data_utils.errors import UnreadableImage
 from data_utils.prefetch import work_ahead
 from models.encoders import SMALLEST_SIDE
@@ -123,11 +123,14 @@ def _read(numbered: tuple[int, Path], *, config: DataConfig, hashes: bool) -> _D
     """A decoded and reduced file, or why it cannot be read."""
     position, path = numbered
     try:
-        pixels = decode_image(path)
+        if hashes or not isinstance(config.stored_size, int):
+            pixels = decode_image(path)
+        else:
+            pixels = decode_reduced(path, config.stored_size)
     except UnreadableImage as error:
         return error.reason
     content = content_hash(pixels) if hashes else ""
-    if isinstance(config.stored_size, int):
+    if hashes and isinstance(config.stored_size, int):
         pixels, _ = reduce_image(pixels, None, config.stored_size)
     if config.validation_size == "original" and min(pixels.shape[:2]) < SMALLEST_SIDE:
         return f"{pixels.shape[1]}x{pixels.shape[0]} px, and this study looks at images of at least {SMALLEST_SIDE} px"

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
 
 from models.classifier import ResidualClassifier
 from models.encoders import CAM16_MEAN, CAM16_STD
 from models.fusion import FusedClassifier
 from models.handcrafted import LinearClassifier
+from models.named_networks import NamedNetwork
 
 if TYPE_CHECKING:
-    import torch
-
     from study.arms import Arm
     from study.config import StudyConfig
+
+
+NetworkT = TypeVar("NetworkT", bound="Network")
+
+Network = FusedClassifier | LinearClassifier | NamedNetwork
+"""Any of them is called with images and latent vectors."""
 
 
 def build_network(
@@ -23,7 +30,7 @@ def build_network(
     classes: int,
     latent_sizes: Mapping[str, int],
     stream: Callable[[str], torch.Generator],
-) -> FusedClassifier | LinearClassifier:
+) -> Network:
     """The classifier of an arm with what joins it, with initial weights.
 
     Args:
@@ -35,7 +42,20 @@ def build_network(
     """
     if arm.control == "classical":
         return LinearClassifier(classes, latent_sizes)
+    if arm.network:
+        return NamedNetwork(arm.network, classes, stream("classifier"), config.model.norm_momentum)
     classifier = ResidualClassifier(classes, config.model.width, stream("classifier"), config.model.norm_momentum)
     if arm.fusion == "finetune":
         return FusedClassifier(classifier, {}, "off", normalisation=(CAM16_MEAN, CAM16_STD))
     return FusedClassifier(classifier, latent_sizes, arm.fusion if arm.fuses_latents else "off", stream("fusion"))
+
+
+def lay_out(network: NetworkT) -> NetworkT:
+    """Put a network's weights into the order in memory that it is trained and used with.
+
+    Channels last: the convolutions run a tenth faster on the CPU, and tensor cores want it. Not for named networks, which may
+    have layers of fewer than 8 channels: torch 2.14.1 then writes outside its buffers in the backward pass on the CPU.
+    """
+    if not isinstance(network, NamedNetwork):
+        network.to(memory_format=torch.channels_last)
+    return network

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import tempfile
 import warnings
@@ -36,12 +37,39 @@ _PRECISION = 2.0**22
 """Pillow resizes 8-bit images with weights that are rounded to so many parts (Resample.c, PRECISION_BITS)."""
 
 
+class _Pool(nn.Module):
+    """`nn.AdaptiveAvgPool2d` as two products of matrices: the exporter takes it only where sizes divide each other."""
+
+    def __init__(self, size: int | tuple[int | None, int | None] | None) -> None:
+        super().__init__()
+        self.size = size if isinstance(size, tuple) else (size, size)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        # None keeps a side as it is.
+        sides = [(int(source), target or int(source)) for source, target in zip(maps.shape[2:], self.size, strict=True)]
+        by_row, by_column = (_bins(*each) for each in sides)
+        return by_row @ maps @ by_column.T
+
+
+def _bins(source: int, target: int) -> Tensor:
+    """Share (target, source) of each position in each of the bins, which may overlap."""
+    bins = torch.zeros(target, source)
+    for position in range(target):
+        start, end = position * source // target, -(-(position + 1) * source // target)
+        bins[position, start:end] = 1 / (end - start)
+    return bins
+
+
 class _Answer(nn.Module):
     """What the exported network computes of prepared images: mean probabilities, and the same calibrated."""
 
     def __init__(self, models: ConfirmedModels, temperature: float) -> None:
         super().__init__()
-        self.models, self.temperature = models, temperature
+        self.models, self.temperature = copy.deepcopy(models), temperature
+        for module in list(self.modules()):
+            for name, child in module.named_children():
+                if isinstance(child, nn.AdaptiveAvgPool2d) and child.output_size not in (1, (1, 1)):
+                    setattr(module, name, _Pool(child.output_size))
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         mean = self.models(pixels).mean(dim=0)[0]
@@ -67,7 +95,7 @@ def export_onnx(
     from onnx import compose
 
     side = shown_side(data)
-    example = torch.zeros((1, 3, side or 64, side or 48))
+    example = torch.zeros((1, 3, side or 224, side or 192))
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         # Checks of shapes become constants, as they should; and torch announces another exporter (see below).
         warnings.simplefilter("ignore")

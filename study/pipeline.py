@@ -217,6 +217,11 @@ class _Run:
                 tell(f"{len(arrays[domain]):,} {domain}")
             for line in check_masks(self._config, arrays):
                 tell(line)
+            if self._config.arms.networks:
+                from study.named_networks import check_networks
+
+                for line in check_networks(self._config, cells):
+                    tell(line)
         return arrays
 
     def _check_weights(self) -> dict[str, str]:
@@ -229,6 +234,9 @@ class _Run:
             if path is not None:
                 check_given(self._config, encoder, self._arms)
                 fingerprints[f"{encoder} weights"] = _fingerprint(find_weights(path, encoder))
+        for network, path in self._config.arms.networks.items():
+            if path is not None:
+                fingerprints[f"{network} weights"] = _fingerprint(path)
         return fingerprints
 
     def _describe(self, arrays: dict[str, ImageArrays], weights: dict[str, str]) -> None:
@@ -315,6 +323,8 @@ class _Run:
 
     def _origin(self, network: str) -> str:
         """Where a network's weights come from, in words."""
+        if network in self._config.arms.networks:
+            return f"from {self._config.arms.networks[network]}"
         if network not in self._encoders:
             return f"random weights, seed {self._config.seed}"
         settings = self._config.pretrain.of(network)

@@ -22,6 +22,7 @@ from study.confirmed import ConfirmedModels, load_arm
 from study.errors import UsageError
 from study.image_files import FileBatches
 from study.overlays import save_overlay
+from study.scoring import score_batches
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,9 +80,10 @@ def predict(
     models = load_arm(directory, study, config, arm, seed)
     seeds = tuple(model.seed for model in models.models)
     temperature = ensemble_temperature(study, [model.trial_id for model in models.models])
-    if overlays is not None and models.models[0].arm.control == "classical":
+    if overlays is not None and not isinstance(models.models[0].network, FusedClassifier):
         raise UsageError(
-            "--overlays: the control `classical` has no feature maps. Choose another --arm, or leave it out"
+            f"--overlays: {models.models[0].arm.name} has no feature maps that are known here. Choose another"
+            " --arm, or leave it out"
         )
     place = find_device(device)
     models = models.to(place)
@@ -90,23 +92,22 @@ def predict(
     if overlays is not None:
         overlays.mkdir(parents=True, exist_ok=True)
     began, done = time.perf_counter(), 0
-    # Not inference mode: activation maps need gradients of what is computed from these images.
-    with torch.no_grad():
-        for batch in batches:
-            mean = models(batch.images).mean(dim=0)
-            probabilities[batch.positions] = mean.cpu().numpy()
-            if overlays is not None:
-                maps = activation_maps(models, batch.images, mean.argmax(dim=1)).cpu().numpy()
-                for position, activation in zip(batch.positions, maps, strict=True):
-                    path = paths[position]
-                    save_overlay(path, activation, overlays / f"{position + 1:05}-{path.stem}.png")
-            done += len(batch.positions)
-            tell(done + len(batches.unreadable))
+    for batch, scored in score_batches(models, batches, place, one_by_one=overlays is not None):
+        mean = scored.mean(dim=0)
+        probabilities[batch.positions] = mean.numpy()
+        if overlays is not None:
+            maps = activation_maps(models, batch.images, mean.argmax(dim=1).to(place)).cpu().numpy()
+            for position, activation in zip(batch.positions, maps, strict=True):
+                path = paths[position]
+                save_overlay(path, activation, overlays / f"{position + 1:05}-{path.stem}.png")
+        done += len(batch.positions)
+        tell(done + len(batches.unreadable))
     seconds = time.perf_counter() - began
     table = _table(paths, probabilities, temperature, batches.unreadable, models.classes)
     return Predictions(models.models[0].arm.name, seeds, temperature, table, seconds)
 
 
+@torch.no_grad()
 def activation_maps(models: ConfirmedModels, images: Tensor, classes: Tensor) -> Tensor:
     """Mean of the models' activation maps for a class of each image: float32 (B, H, W), at least 0."""
     latents = models.latents(images)

@@ -23,6 +23,7 @@ from models.encoders import CAM16_MEAN, CAM16_STD, Encoder
 from models.errors import WeightsError
 from models.handcrafted import HandcraftedFeatures
 from models.initialisation import initialise, stream
+from models.named_networks import read_network_weights
 from models.optimiser import Adam
 from models.segmentation import DOWNSAMPLING, SegmentationTask
 from study.acceleration import choose_device, room_for_images
@@ -48,12 +49,15 @@ _PATIENCE, _FACTOR, _SMALLEST_RATE = 3, 0.1, 1e-5
 def pretrain(config: StudyConfig, network: str, folder: Path, publish: Callable[[Path], None] = lambda _: None) -> None:
     """Train one encoder, or take its weights from where the configuration says, or draw them for a control.
 
+    Of a network of `arms.networks` the given weights are kept, without those of its head.
+
     Leaves `WEIGHTS` and, when trained, `CURVE` in the folder (and `RECONSTRUCTIONS` for the autoencoder). Continues from its own
     checkpoint when it was interrupted; does nothing when the weights are there.
 
     Args:
         config: The study's.
-        network: ``prcc`` or ``cam16``; with ``-random`` a network of the same architecture and width with random weights.
+        network: ``prcc`` or ``cam16``; with ``-random`` a network of the same architecture and width with random weights; or
+            one of `arms.networks` with given weights.
         folder: The network's folder in the run directory.
         publish: Told each file that was written, so that another machine may go on from it.
 
@@ -65,6 +69,12 @@ def pretrain(config: StudyConfig, network: str, folder: Path, publish: Callable[
         return
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(config.resources.cpu)
+    named = config.arms.networks.get(network)
+    if named is not None:
+        tensors = read_network_weights(network, named, len(open_images(config.data, "wbc").classes))
+        save_tensors(folder / WEIGHTS, tensors, {"network": network, "origin": named.name})
+        publish(folder / WEIGHTS)
+        return
     encoder = network.removesuffix(RANDOM_SUFFIX)
     given = config.pretrain.of(encoder).weights
     if network != encoder:

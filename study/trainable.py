@@ -134,6 +134,7 @@ def open_inputs(
     Raises:
         StudyFailed: the images of this machine are others.
     """
+    from models.checkpoints import load_tensors
     from study.acceleration import choose_device, room_for_images
     from study.batches import ImageBatches
     from study.features import open_latents
@@ -158,6 +159,10 @@ def open_inputs(
         classifiers={
             network: load_classifier(pretrained / network)
             for network in networks_of(arm for arm in arms if arm.fusion == "finetune")
+        },
+        weights={
+            network: load_tensors(pretrained / network / WEIGHTS)[0]
+            for network in networks_of(arm for arm in arms if arm.network)
         },
     )
     share = config.resources.gpu if isinstance(config.resources.gpu, float) else 1.0

@@ -19,15 +19,15 @@ from data_utils.fractions import select_fraction
 from models.checkpoints import load_state, save_state
 from models.errors import WeightsError
 from models.fusion import FusedClassifier
-from models.handcrafted import LinearClassifier
 from models.initialisation import stream
+from models.named_networks import NamedNetwork
 from models.optimiser import Adam
 from models.segmentation import DOWNSAMPLING, SegmentationTask
 from study.acceleration import Forward, to_device
 from study.batches import ImageBatches
 from study.config import StudyConfig
 from study.imbalance import balanced_order, natural_order, subset_weights
-from study.networks import build_network
+from study.networks import Network, build_network, lay_out
 from study.trial import EpochReport, Predictions, TrialSpec
 from study.trial_latents import PublishedNoise, StudyFeatures, TrialLatents
 
@@ -76,7 +76,7 @@ class TrainingRun:
         )
         self._forward = Forward(config, device)
         model = self._build_model(features)
-        if self._latents.sizes:
+        if self._latents.sizes and not isinstance(model, NamedNetwork):
             # Of whole images, also where crops are encoded: statistics of the crops would need a pass over them first.
             model.set_statistics(self._latents.of_images(torch.from_numpy(self._train).to(device)))
         self._segmentation = None
@@ -84,9 +84,7 @@ class TrainingRun:
         if masks and isinstance(model, FusedClassifier):
             self._segmentation = SegmentationTask(model.classifier, self._stream("segmentation"))
             self._segmentation.head.to(device).to(memory_format=torch.channels_last)
-        # Channels last: the convolutions run a tenth faster on the CPU, and tensor cores want it. Not for networks with
-        # layers of fewer than 8 channels: torch 2.14.1 then writes outside its buffers in the backward pass on the CPU.
-        self._model = model.to(device).to(memory_format=torch.channels_last)
+        self._model = lay_out(model.to(device))
         parameters = [*model.parameters(), *(self._segmentation.head.parameters() if self._segmentation else ())]
         self._parameters = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
         self._optimiser = Adam(parameters, spec.learning_rate, spec.weight_decay)
@@ -110,12 +108,14 @@ class TrainingRun:
         own = ("twin",) if self.spec.arm.control == "twin" else ()
         return stream(self.spec.seed, *own, *names)
 
-    def _build_model(self, features: StudyFeatures) -> FusedClassifier | LinearClassifier:
+    def _build_model(self, features: StudyFeatures) -> Network:
         arm = self.spec.arm
         model = build_network(self._config, arm, self._classes, self._latents.sizes, self._stream)
         if arm.fusion == "finetune" and isinstance(model, FusedClassifier):
             (network,) = arm.networks.values()
             model.classifier.start_from(features.classifiers[network])
+        if arm.encoders and isinstance(model, NamedNetwork):
+            model.start_from(features.weights[arm.network])
         return model
 
     @property
@@ -132,7 +132,10 @@ class TrainingRun:
         """Train one epoch and validate."""
         began = time.perf_counter()
         epoch = self.epoch + 1
-        images, loss, correct, steps = self._train_steps(epoch)
+        # Dropout in named networks draws from the global generator; nothing else here does.
+        with torch.random.fork_rng(devices=[]):
+            torch.random.manual_seed(self._stream("dropout", epoch).initial_seed())
+            images, loss, correct, steps = self._train_steps(epoch)
         learning_rate = float(self._optimiser.param_groups[0]["lr"])
         confusion, val_loss = self._validate()
         report = EpochReport(

@@ -73,6 +73,8 @@ class TrialSpec:
             values.append(self.settings)
         if self.arm.segmentation:
             values.append("masks")
+        if self.arm.network:
+            values.append(["network", self.arm.network])
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 
     def columns(self) -> dict[str, Any]:
@@ -86,6 +88,7 @@ class TrialSpec:
             "encoders": "+".join(self.arm.encoders),
             "control": self.arm.control,
             "segmentation": "masks" if self.arm.segmentation else "",
+            "network": self.arm.network,
             "index": self.index,
             "seed": self.seed,
             "learning_rate": self.learning_rate,

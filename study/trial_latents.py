@@ -30,6 +30,8 @@ class StudyFeatures:
     """Network -> the encoder itself, on the trials' device; only with live features."""
     classifiers: Mapping[str, ResidualClassifier] = field(default_factory=dict)
     """Network -> the classifier that arms with ``finetune`` start from."""
+    weights: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    """Network of torchvision -> given weights that its arms start from, without those of the head."""
 
 
 class TrialLatents:

@@ -19,7 +19,7 @@ from analysis.tables import Column, Table, tables
 from data_utils.config import DataConfig
 from data_utils.decoding import decode_image
 from data_utils.sources import CLASSES, Item, Source
-from models import fusion
+from models import fusion, named_networks
 from study.command_line import app
 from study.config import StudyConfig
 from tests.analysis.conftest import RunDirectory, fill
@@ -112,6 +112,17 @@ def test_the_example_of_a_fusion_starts_as_off_and_learns_from_latents() -> None
     assert torch.equal(logits, head(features))
     logits.square().sum().backward()
     assert made.maps["prcc"].weight.grad.abs().sum() > 0
+
+
+def test_the_example_of_a_classifier_can_be_an_arm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(named_networks.OWN, "patches", block("Patches")["Patches"])
+    assert "patches" in named_networks.known_networks()
+    assert named_networks.count_parameters("patches", 5) == 64 * (3 * 64 + 1) + 5 * 65
+    assert named_networks.find_refusal("patches", 7, 7) and not named_networks.find_refusal("patches", 8, 8)
+    network = named_networks.NamedNetwork("patches", 5)
+    torch.save(named_networks.NamedNetwork("patches", 9).network.state_dict(), tmp_path / "weights.pth")
+    network.start_from(named_networks.read_network_weights("patches", tmp_path / "weights.pth", 5))
+    assert network(torch.rand(2, 3, 32, 32)).shape == (2, 5)
 
 
 def test_the_example_of_a_source_has_the_images_of_its_folder(tmp_path: Path) -> None:

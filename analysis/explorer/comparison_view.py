@@ -58,7 +58,7 @@ def _verdicts(study: Study) -> pd.DataFrame:
         judged = study.verdicts()
     except StudyError:
         return pd.DataFrame(columns=["arm", "metric"])  # the tables say why; means and spreads are shown all the same
-    return judged[judged["kind"] != "random"]
+    return judged[~judged["kind"].isin(["random", "weights"])]
 
 
 def comparison_view(study: Study, state: ViewState, chosen: pd.DataFrame) -> list[Any]:

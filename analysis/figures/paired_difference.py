@@ -88,7 +88,7 @@ def _intervals(study: Study, metric: str) -> pd.DataFrame:
         return pd.DataFrame({"arm": "", "baseline_setting": "", "low": 0.0, "high": 0.0}, index=[]).astype(
             {"arm": "str", "baseline_setting": "str"}
         )
-    rows = verdicts[(verdicts["metric"] == metric) & (verdicts["kind"] != "random")]
+    rows = verdicts[(verdicts["metric"] == metric) & ~verdicts["kind"].isin(["random", "weights"])]
     rows = rows.assign(baseline_setting=settings_of(rows["baseline"]))
     return rows[["arm", "baseline_setting", "low", "high"]]
 

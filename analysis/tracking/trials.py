@@ -36,7 +36,7 @@ class TrackedTrial:
     settings: dict[str, str | float | int]
     """Hyperparameters, fraction and seed."""
     tags: dict[str, str]
-    """Study, arm, phase, status, fusion, encoders and control."""
+    """Study, arm, phase, status, fusion, encoders, control and network."""
     epochs: pd.DataFrame
     """epoch, time (seconds since 1970) and `SERIES`; in the order of the epochs."""
     results: dict[str, float]
@@ -69,7 +69,9 @@ def tracked_trials(study: Study) -> Iterator[TrackedTrial]:
         results = {name: float(trial[name]) for name in values if pd.notna(trial[name])}
         if trial_id in tested:
             results |= tested[trial_id]
-        tags = {name: str(trial[name]) for name in ("arm", "phase", "status", "fusion", "encoders", "control")}
+        tags = {
+            name: str(trial[name]) for name in ("arm", "phase", "status", "fusion", "encoders", "control", "network")
+        }
         yield TrackedTrial(
             trial_id, str(trial["arm"]), settings, {"study": study.name, **tags}, epochs.get(trial_id, nothing), results
         )

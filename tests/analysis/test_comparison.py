@@ -19,12 +19,13 @@ from analysis.comparison import (
 
 
 def test_titles_say_what_an_arm_learns_from() -> None:
-    titles = {setting: setting_title(setting) for setting in ("off", "sum", "off+masks", "sum+masks")}
+    titles = {setting: setting_title(setting) for setting in ("off", "sum", "off+masks", "sum+masks", "resnet18")}
     assert titles == {
         "off": "without",
         "sum": "with (sum)",
         "off+masks": "without + masks",
         "sum+masks": "with (sum) + masks",
+        "resnet18": "network resnet18",
     }
 
 

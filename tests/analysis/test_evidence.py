@@ -68,6 +68,25 @@ def test_without_a_random_control_nothing_is_a_gain() -> None:
     assert "random encoders is missing" in row["sentence"]
 
 
+def test_a_network_is_compared_with_off_and_its_weights_with_random_ones() -> None:
+    def network(right: float, control: str = "", draw: int = 0) -> ArmAnswers:
+        answers = arm(right, fusion="resnet18", control=control, encoders="prcc+cam16", draw=draw)
+        return replace(answers, fusion="off", network="resnet18", encoders="" if control else "resnet18")
+
+    found = judged(arm(0.7), network(0.85, draw=1), network(0.85, "random", 2), arm(0.7, fusion="sum", draw=3))
+    assert found["kind"].to_dict() == {
+        ("WBC_10/sum", "WBC_10/off"): "transfer",
+        ("WBC_10/resnet18-random", "WBC_10/off"): "control",
+        ("WBC_10/resnet18", "WBC_10/off"): "network",
+        ("WBC_10/resnet18", "WBC_10/resnet18-random"): "weights",
+    }
+    assert found["verdict"].to_list() == [NO_EVIDENCE, GAIN, GAIN, NO_EVIDENCE]
+    assert set(found["family"]) == {1}
+    sentences = found["sentence"]
+    assert "this network beats off" in sentences[("WBC_10/resnet18", "WBC_10/off")]
+    assert "No evidence that its given weights help" in sentences[("WBC_10/resnet18", "WBC_10/resnet18-random")]
+
+
 def test_losses_and_noise_are_called_so() -> None:
     random = arm(0.7, fusion="sum", control="random", draw=3)
     worse = judged(arm(0.8), arm(0.7, fusion="sum", draw=1), random)

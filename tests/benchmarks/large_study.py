@@ -98,6 +98,7 @@ def _trials(random: np.random.Generator, per_arm: int, epochs: int) -> tuple[pd.
                     "encoders": "" if fusion == "off" else "prcc+cam16",
                     "control": control,
                     "segmentation": "",
+                    "network": "",
                     "index": np.arange(per_arm),
                     "seed": 0,
                     "learning_rate": learning_rate,

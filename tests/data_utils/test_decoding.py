@@ -5,7 +5,15 @@ import pytest
 from PIL import Image
 
 from data_utils import decoding
-from data_utils.decoding import content_hash, decode_image, decode_mask, image_size, is_image, reduce_image
+from data_utils.decoding import (
+    content_hash,
+    decode_image,
+    decode_mask,
+    decode_reduced,
+    image_size,
+    is_image,
+    reduce_image,
+)
 from data_utils.errors import UnreadableImage
 
 
@@ -128,6 +136,20 @@ def test_reducing_keeps_the_ratio_and_masks_keep_their_levels() -> None:
     assert set(np.unique(small_mask)) == {0, 128, 255}
     # Averaging nine pixels of noise reduces its spread; picking one of nine would not.
     assert small.std() < image.std() / 2
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "I;16", "RGBA"])
+def test_decoding_and_reducing_at_once_gives_the_same_pixels(tmp_path: Path, mode: str) -> None:
+    rng = np.random.default_rng(3)
+    grey = rng.integers(0, 2**16, (61, 90), dtype=np.uint16)
+    image = Image.fromarray(grey) if mode == "I;16" else Image.fromarray((grey >> 8).astype(np.uint8)).convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned
+    image.save(tmp_path / "image.png", exif=exif)
+    whole = decode_image(tmp_path / "image.png")
+    assert whole.shape == (90, 61, 3)
+    for shorter in (20, 61, 500):
+        assert np.array_equal(decode_reduced(tmp_path / "image.png", shorter), reduce_image(whole, None, shorter)[0])
 
 
 def test_smaller_images_are_not_enlarged() -> None:

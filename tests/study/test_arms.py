@@ -129,6 +129,29 @@ def test_an_arm_cannot_be_changed() -> None:
         Arm(0.1, "off").fraction = 1.0  # type: ignore[misc]  # what the test is about
 
 
+def test_networks_stand_beside_off_and_those_with_weights_have_a_random_control() -> None:
+    networks = {"resnet18": None, "convnext_tiny": "weights.pth"}
+    config = configured(["random", "twin"], fractions=(0.1,), networks=networks)
+    arms = {arm.name: arm for arm in list_arms(config)}
+    assert list(arms) == [
+        "WBC_10/off",
+        "WBC_10/sum",
+        "WBC_10/resnet18",
+        "WBC_10/convnext_tiny",
+        "WBC_10/off-twin",
+        "WBC_10/sum-random",
+        "WBC_10/convnext_tiny-random",
+    ]
+    assert arms["WBC_10/resnet18"] == Arm(0.1, "off", network="resnet18")
+    assert networks_of([arms["WBC_10/convnext_tiny"]]) == ("convnext_tiny",)
+    assert networks_of([arms["WBC_10/convnext_tiny-random"], arms["WBC_10/resnet18"]]) == ()
+    # They are no encoders: nothing is pretrained and no latent vector computed for them.
+    named = [arm for arm in arms.values() if arm.network]
+    assert pretrained_encoders(named) == encoded_networks(named) == ()
+    listed = configured(fractions=(0.1,), fusion=("off",), networks=["resnet18"])
+    assert names(listed) == ["WBC_10/off", "WBC_10/resnet18"]
+
+
 def test_the_classical_floor_stands_beside_off_and_needs_no_network() -> None:
     config = configured({"classical": [0.01], "twin": [0.01]}, fractions=(0.01, 1.0), fusion=("off",))
     assert names(config) == ["WBC_1/off", "WBC_1/off-twin", "WBC_1/off-classical", "WBC_100/off"]

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from analysis.schema import FUSIONS
 from study.arms import trained_encoders
-from study.config import ArmsConfig, PretrainConfig, ResourcesConfig, SearchConfig, StudyConfig, TrainingConfig
+from study.config import (
+    ArmsConfig,
+    FusionMode,
+    PretrainConfig,
+    ResourcesConfig,
+    SearchConfig,
+    StudyConfig,
+    TrainingConfig,
+)
 from study.points import Point
 
 
@@ -176,6 +187,10 @@ def test_controls_are_a_list_or_name_their_fractions() -> None:
     assert StudyConfig.model_validate(some.model_dump(mode="json")) == some
 
 
+def test_the_analysis_knows_every_mode_of_fusion() -> None:
+    assert get_args(FusionMode) == FUSIONS
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -194,6 +209,9 @@ def test_controls_are_a_list_or_name_their_fractions() -> None:
         ({"arms": {"encoder_sets": [["cam16", "prcc"]]}}, "another set than arms.encoders"),
         ({"arms": {"encoder_sets": [["prcc"], ["prcc"]]}}, r"found \['prcc'\]"),
         ({"arms": {"encoder_sets": [[]]}}, "at least one encoder"),
+        ({"arms": {"networks": ["resnet18", "resnet18"]}}, "each network once"),
+        ({"arms": {"networks": ["resnet18"], "fusion": ["sum"]}}, "resnet18 is compared with `off` without masks"),
+        ({"controls": ["random"], "arms": {"fusion": ["off"], "networks": ["resnet18"]}}, "sum or concat or gated"),
     ],
 )
 def test_a_control_or_set_that_compares_with_nothing_is_refused(values: dict[str, object], message: str) -> None:

@@ -60,6 +60,7 @@ def test_the_published_preset_is_the_published_recipe() -> None:
             "encoders": ("prcc", "cam16"),
             "segmentation": (False,),
             "encoder_sets": (),
+            "networks": {},
             "features": "cached",
         },
         "model": {"width": 32, "norm_momentum": 0.1},
@@ -329,6 +330,21 @@ def test_arms_with_masks_extend_a_study_without_any() -> None:
     assert compare_configs(new, other) == ["training.segmentation_weight: 0.3 -> 1.0"]
     searched = ["search.also.training.segmentation_weight=[0.1,1]", masks[0]]
     assert "search.also.training.segmentation_weight" in str(compare_configs(old, load_config("quick", searched)))
+
+
+def test_networks_extend_a_study_and_any_other_change_of_them_is_one() -> None:
+    def with_networks(networks: str) -> StudyConfig:
+        return load_config("quick", [f"arms.networks={networks}"])
+
+    plain, none, given = load_config("quick"), with_networks("[resnet18]"), with_networks("{resnet18: a.pth}")
+    both = with_networks("{alexnet: b.pth, resnet18: null}")
+    for old, new, added in ((plain, none, "resnet18"), (plain, given, "resnet18"), (none, both, "alexnet")):
+        assert compare_configs(old, new) == []
+        assert grown_settings(old, new) == {"arms.networks": f"arms.networks: {added} added"}
+    assert compare_configs(none, plain) == ["arms.networks.resnet18: no weights -> (none)"]
+    assert compare_configs(none, given) == ["arms.networks.resnet18: no weights -> a.pth"]
+    # The same weights at another place: their fingerprint is compared.
+    assert compare_configs(given, with_networks("{resnet18: elsewhere/a.pth}")) == []
 
 
 def test_further_settings_are_another_search() -> None:

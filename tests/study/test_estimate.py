@@ -70,6 +70,25 @@ def test_scored_images_cost_what_their_pixels_cost(small_arrays: ImageArrays) ->
     assert (full - half, double - full) == pytest.approx((0.75 * 4 * 320, 3 * 4 * 320))
 
 
+def test_a_network_costs_what_its_own_steps_cost(small_arrays: ImageArrays) -> None:
+    config = configured(networks=["resnet18"])
+    images = count_images(config, small_arrays)
+    assert [arm.network for arm in estimate_arms(config, images)] == ["", "", "resnet18", "", ""]
+    same, slower = (
+        estimate_seconds(
+            config,
+            images,
+            seconds_per_image_step=1.0,
+            pretraining_image_steps=0,
+            slots=1,
+            network_seconds={"resnet18": seconds},
+        )
+        for seconds in (1.0, 3.0)
+    )
+    # 480 images trained on, and 320 scored at a third.
+    assert slower - same == pytest.approx(2 * (480 + 320 / 3))
+
+
 def test_more_slots_divide_the_work_but_not_the_start() -> None:
     config, images = configured(), ImageCounts({1.0: 100}, 10, 32.0**2)
     one, four, nothing = (

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from data_utils.augmentation import resample, whole_images
 from data_utils.config import DataConfig
 from data_utils.decoding import reduce_image
+from models import named_networks
 from models.autoencoder import Autoencoder
 from models.encoders import Encoder
 from models.initialisation import stream
@@ -37,6 +39,27 @@ def prepared(image: np.ndarray, data: DataConfig) -> torch.Tensor:
     sizes = torch.tensor([image.shape[:2]])
     side = shown_side(data)
     return resample(torch.from_numpy(image.copy())[None], whole_images(sizes), None, side or tuple(image.shape[:2]))
+
+
+class Pooled(nn.Sequential):
+    """Pools 5 x 5 maps into 3 x 2 bins, as older networks pool whatever they are given."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(
+            nn.Conv2d(3, 8, 5, stride=5), nn.AdaptiveAvgPool2d((3, 2)), nn.Flatten(), nn.Linear(48, classes)
+        )
+
+
+def test_pooling_that_the_exporter_does_not_know_is_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(named_networks.OWN, "pooled", Pooled)
+    config, arm = StudyConfig.model_validate({"data": {"image_size": 25}}), Arm(1.0, "off", network="pooled")
+    network = build_network(config, arm, 5, {}, lambda purpose: stream(1, purpose))
+    models = ConfirmedModels([ConfirmedModel("a", arm, 1, network)], {}, "ABCDE")
+    export_onnx(models, config.data, 1.0, tmp_path / "model.onnx", {})
+    images = [noise(*size) for size in SIZES]
+    with torch.no_grad():
+        expected = np.concatenate([models(prepared(image, config.data)).numpy()[0] for image in images])
+    assert check_onnx(tmp_path / "model.onnx", images, expected) < 1e-6
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from models.checkpoints import load_state
 from models.classifier import ResidualClassifier
 from models.encoders import Encoder
 from models.initialisation import stream
+from models.named_networks import NamedNetwork
 from study import training
 from study.arms import HANDCRAFTED, Arm
 from study.batches import ImageBatches
@@ -34,6 +35,8 @@ FINETUNE = Arm(1.0, "finetune", ("cam16",))
 TWIN = Arm(1.0, "off", control="twin")
 CLASSICAL = Arm(1.0, "off", control="classical")
 PUBLISHED = Arm(1.0, "sum", BOTH, "published")
+NETWORK = Arm(1.0, "off", network="mobilenet_v3_small")  # with dropout
+GIVEN = replace(NETWORK, encoders=(NETWORK.network,))
 EVERY_KIND = [
     OFF,
     SUM,
@@ -46,6 +49,9 @@ EVERY_KIND = [
     Arm(1.0, "sum", BOTH, "shuffled"),
     Arm(1.0, "finetune", ("cam16",), "random"),
     CLASSICAL,
+    NETWORK,
+    GIVEN,
+    Arm(1.0, "off", network="efficientnet_b0"),  # with stochastic depth, and layers of four channels
 ]
 LIVE = {"arms": {"features": "live"}}
 
@@ -82,7 +88,9 @@ def start(cache):
             whole = torch.cat([images for _, images in batches.whole(np.arange(len(arrays)))])
             latents |= {name: encoder(whole).numpy() for name, encoder in encoders.items()}
         spec = TrialSpec(phase, arm, 0, seed, learning_rate, 1e-4, settings)
-        features = StudyFeatures(latents, encoders if live else {}, tissue)
+        given = NamedNetwork(NETWORK.network, 5, stream(9, "given")).network.state_dict()
+        given = {name: tensor for name, tensor in given.items() if not name.startswith("classifier.3.")}
+        features = StudyFeatures(latents, encoders if live else {}, tissue, {NETWORK.network: given})
         return TrainingRun(config, spec, batches, features, CPU)
 
     return make
@@ -367,6 +375,22 @@ def test_the_classical_floor_learns_from_its_features_alone(start):
     shuffled._batches.crops = lambda rows, generator: torch.zeros(len(rows), 3, 16, 16)
     assert shuffled.train_epoch().row() == run.reports[0].row()
     assert start(OFF).train_epoch().row() != run.reports[0].row()
+
+
+def test_a_network_starts_from_given_weights_but_for_its_head(start):
+    drawn, given = weights(start(NETWORK)), weights(start(GIVEN))
+    same = {name for name in drawn if torch.equal(drawn[name], given[name])}
+    assert {"network.classifier.3.weight", "network.classifier.3.bias"} <= same
+    assert "network.features.0.0.weight" not in same
+
+
+def test_dropout_is_the_same_whatever_was_drawn_before(start):
+    torch.manual_seed(1)
+    first = start(NETWORK).train_epoch()
+    torch.rand(7)
+    before = torch.get_rng_state()
+    assert start(NETWORK).train_epoch().row() == first.row()
+    assert torch.equal(before, torch.get_rng_state())
 
 
 def test_what_the_search_chose_for_a_trial_is_what_it_is_trained_with(start):

@@ -52,6 +52,7 @@ def test_a_specification_fills_the_columns_of_the_schema() -> None:
         "encoders": "prcc+cam16",
         "control": "",
         "segmentation": "",
+        "network": "",
         "index": 3,
         "seed": 7,
         "learning_rate": 1e-3,
