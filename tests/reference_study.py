@@ -1,0 +1,83 @@
+"""Put a finished study where README shows it, without anything that names a machine or a picture.
+
+    python -m tests.reference_study ray_results/mine
+    python -m tests.readme_tables --write
+
+Records, configuration, manifest, audit and the table of images are copied; weights are not. Hosts are left out,
+names of image files are replaced by numbers, and folders by their last parts (``DATA`` stands for the folder of the images). The
+report is written anew, without images.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from analysis import load_study
+from analysis.report import write_report
+from tests.readme_tables import REFERENCE
+
+
+def publish(run: Path, target: Path) -> None:
+    """Copy a study; what lies at the target is replaced.
+
+    Args:
+        run: Directory of a finished study.
+        target: Of what is committed.
+    """
+    config = yaml.safe_load((run / "study.yaml").read_text(encoding="utf-8"))
+    root = str(config["data"].get("root") or "")
+
+    def shorten(text: str) -> str:
+        text = text.replace(root, "DATA") if root else text
+        return Path(text).name if text.startswith("/") else text
+
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    (target / "study.yaml").write_text(
+        yaml.safe_dump(_map_texts(config, shorten), sort_keys=False, allow_unicode=True), encoding="utf-8"
+    )
+    for name in ("manifest.json", "audit.json"):
+        values = _map_texts(json.loads((run / name).read_text(encoding="utf-8")), shorten)
+        (target / name).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    for source in sorted((run / "records").rglob("*.parquet")):
+        frame = pd.read_parquet(source)
+        if "host" in frame:
+            frame["host"] = ""
+        copy = target / source.relative_to(run)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        frame.to_parquet(copy, compression="zstd", index=False)
+    images = pd.read_parquet(run / "images.parquet")
+    images["path"] = [f"{position:05}" for position in range(len(images))]
+    images.to_parquet(target / "images.parquet", compression="zstd", index=False)
+    for curve in sorted((run / "pretrain").glob("*/curve.parquet")):
+        (target / "pretrain" / curve.parent.name).mkdir(parents=True)
+        shutil.copyfile(curve, target / "pretrain" / curve.parent.name / curve.name)
+    write_report(load_study(target), images=False)
+
+
+def _map_texts(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _map_texts(each, change) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_map_texts(each, change) for each in value]
+    return change(value) if isinstance(value, str) else value
+
+
+def main(arguments: list[str]) -> None:
+    """Run as the module says."""
+    run, target = Path(arguments[0]), Path(arguments[1]) if len(arguments) > 1 else REFERENCE
+    publish(run, target)
+    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    print(f"Written: {target} ({size / 2**20:.1f} MB)")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,46 @@
+"""What is published of a study has its numbers, and names neither a machine nor a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from analysis import load_study
+from tests.analysis.conftest import RunDirectory, fill
+from tests.reference_study import publish
+
+
+def save(directory: RunDirectory) -> Path:
+    """As a finished study lies on disk."""
+    path = directory.save(parquet=True)
+    (path / "audit.json").write_text("{}")
+    return path
+
+
+def test_numbers_stay_and_machine_folders_and_file_names_go(tmp_path: Path) -> None:
+    directory = fill(RunDirectory(tmp_path / "run"))
+    directory.config["data"]["root"] = "/home/ann/cells"
+    directory.config["pretrain"] = {"cam16": {"weights": "/home/ann/cells/published/cam16.pth"}}
+    directory.manifest["command"] = ["__main__.py", "run", "/home/ann/mine.yaml"]
+    study = load_study(save(directory))
+    named = [*study.images["path"], *study.trials["host"]]
+    assert all(named)
+    publish(study.path, tmp_path / "published")
+    published = load_study(tmp_path / "published")
+    assert published.accuracy_table().equals(study.accuracy_table())
+    assert published.verdicts().equals(study.verdicts())
+    assert published.config["pretrain"]["cam16"]["weights"] == "DATA/published/cam16.pth"
+    assert published.manifest["command"][2] == "mine.yaml"
+    for path in (tmp_path / "published").rglob("*"):
+        if path.is_file() and path.suffix != ".js":
+            content = path.read_bytes()
+            assert b"/home/ann" not in content
+            assert not any(f'"{name}"'.encode() in content for name in named)
+    assert set(published.trials["host"]) == {""}
+    assert not set(published.images["path"]) & set(study.images["path"])
+
+
+def test_what_lay_there_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "published").mkdir()
+    (tmp_path / "published" / "old.txt").touch()
+    publish(save(fill(RunDirectory(tmp_path / "run"))), tmp_path / "published")
+    assert not (tmp_path / "published" / "old.txt").exists()
