@@ -168,12 +168,23 @@ class JobClient:
         Raises:
             StudyFailed: the connection was lost several times in a row; the job may go on.
         """
-        written, lost = 0, 0
+        from aiohttp import ClientError
+
+        written = lost = 0
+
+        async def tail() -> None:
+            nonlocal written
+            seen = 0  # a new connection begins with the first line again
+            async for lines in self._client.tail_job_logs(job_id):
+                write(lines[max(0, written - seen) :])
+                seen += len(lines)
+                written = max(written, seen)
+
         while True:
             try:
-                written = asyncio.run(self._tail(job_id, write, written))
+                asyncio.run(tail())
                 job = self.find(job_id)
-            except (RuntimeError, OSError) as error:
+            except (RuntimeError, OSError, ClientError) as error:
                 lost += 1
                 if lost > _RECONNECTS:
                     raise StudyFailed(
@@ -186,15 +197,6 @@ class JobClient:
                 return job
             lost = 0
             time.sleep(_PAUSE_SECONDS)
-
-    async def _tail(self, job_id: str, write: Callable[[str], None], written: int) -> int:
-        """Write what comes after the first `written` characters of a log; returns how many there were in the end."""
-        seen = 0
-        async for lines in self._client.tail_job_logs(job_id):
-            new = lines[max(0, written - seen) :]
-            seen += len(lines)
-            write(new)
-        return max(seen, written)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -27,7 +27,10 @@ export PATH="$ENVIRONMENT/bin:$PATH"
 # Other users can reach the nodes: Ray answers only those who have this job's token.
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$PWD/.ray-token-$SLURM_JOB_ID"
 (umask 077 && python -c "import secrets; print(secrets.token_hex(32), end='')" >"$RAY_AUTH_TOKEN_PATH")
-trap 'rm -f "$RAY_AUTH_TOKEN_PATH"' EXIT
+export RESULT="$PWD/.wbc-study-result-$SLURM_JOB_ID"
+trap 'rm -f "$RAY_AUTH_TOKEN_PATH" "$RESULT"' EXIT
+# Ray's own files, apart from those of other users of the node.
+export RAY_TMPDIR=${RAY_TMPDIR:-/tmp/wbc-study-ray-$(id -u)}
 # What wbc-study sets where it starts Ray itself.
 export RAY_USAGE_STATS_ENABLED=0 RAY_worker_niceness=0 RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=1
 
@@ -35,4 +38,7 @@ HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 srun --ntasks="$SLURM_JOB_NUM_NODES" --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" --kill-on-bad-exit=1 \
   ray symmetric-run --address "$HEAD:$PORT" --min-nodes "$SLURM_JOB_NUM_NODES" \
   --num-cpus="${SLURM_CPUS_PER_TASK:-1}" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" \
-  -- wbc-study run "${@:-cluster}" --address auto
+  -- bash -c 'wbc-study run "$@" --address auto; echo $? >"$RESULT"' bash "${@:-cluster}"
+# Ray's symmetric run is content even when Ray did not start.
+[ -s "$RESULT" ] || { echo "Ray did not start; the reason stands above. Submitting the same again continues the study." >&2; exit 1; }
+exit "$(cat "$RESULT")"

@@ -120,7 +120,8 @@ def test_commands_and_settings_of_a_page_exist(page):
 
 def test_the_recipe_for_slurm_gives_our_command_what_it_takes():
     (line,) = [line for line in (DEPLOY / "slurm.sh").read_text().splitlines() if "wbc-study run" in line]
-    asked = parse(line.partition("-- ")[2].replace('"${@:-cluster}"', "cluster --set training.epochs=2 --name mine"))
+    command = line.partition("bash -c '")[2].partition(";")[0]
+    asked = parse(command.replace('"$@"', "cluster --set training.epochs=2 --name mine"))
     assert asked["address"] == "auto"
     assert load_config(asked["config"], ["data.root=/shared"], asked["name"]).resources.gpu == "auto"
 

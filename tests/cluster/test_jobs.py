@@ -1,0 +1,130 @@
+"""A study as a job of a real Ray cluster with a token, over HTTP."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from analysis.object_store import ObjectStore
+from tests.cluster.nodes import Cluster
+from tests.study.object_storage import BUCKET, KEY, SECRET, FaultyProxy, environment
+from tests.study.tiny import command, write_tiny
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+TOKEN = "b1946ac92492d2347c6235b4d2611184b1946ac92492d2347c6235b4d2611184"
+
+
+@pytest.fixture(scope="module")
+def cluster(s3_server: FaultyProxy) -> Iterator[Cluster]:
+    variables = environment(s3_server) | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+    with Cluster(variables) as cluster:
+        cluster.add("head", cpus=2)
+        yield cluster
+
+
+@pytest.fixture
+def with_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The token in this process's environment, as a user has it: in a file."""
+    (tmp_path / "token").write_text(TOKEN)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+
+
+def call(*arguments: str | Path, code: int = 0) -> str:
+    """What a command prints, errors included."""
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def titles_below(pid: int) -> set[str]:
+    """Command lines of a process's descendants."""
+    found = set()
+    for process in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            found.add(" ".join(process.cmdline()))
+    return found
+
+
+def read_until(stream: Iterator[str], wanted: str) -> str:
+    """Lines up to one in which the pattern is found."""
+    read = ""
+    for line in stream:
+        read += line
+        if re.search(wanted, line):
+            return read
+    pytest.fail(f"no {wanted!r} in: {read}")
+
+
+def test_a_job_outlives_its_client_and_can_be_watched_stopped_and_continued(cluster, s3, with_token, tmp_path):
+    url = f"s3://{BUCKET}/{tmp_path.name}"
+    config = write_tiny(tmp_path, data={"cache_dir": None}, training={"epochs": 20}, arms={"fractions": [1.0]})
+    at = ("--address", cluster.dashboard)
+    submit = command("submit", config, *at, "--root", url)
+
+    client = subprocess.Popen(submit, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    job_id = re.search(r"Job (\S+)", read_until(client.stdout, "Writing to s3"))[1]
+    client.kill()
+    client.wait()
+
+    titles = titles_below(cluster.nodes[0].process.pid)
+    store = ObjectStore(f"{url}/tiny")
+    while not store.listing("records/epochs"):
+        titles |= titles_below(cluster.nodes[0].process.pid)
+        assert f"Job {job_id} running since" in call("job", "status", job_id, *at)
+    assert "tiny: running in search" in call("status", "tiny", "--root", url)
+    assert "Writing to s3" in call("job", "logs", job_id, *at)
+
+    assert "The same `wbc-study submit` continues" in call("job", "stop", job_id, *at)
+    while (state := call("job", "status", job_id, *at)) and "stopped since" not in state:
+        time.sleep(0.2)
+    assert f"wbc-study fetch tiny --root {url}" in state
+
+    second = subprocess.Popen(submit, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    read_until(second.stdout, "Continuing s3")
+    second.send_signal(signal.SIGINT)
+    said = second.communicate()[0]
+    assert second.returncode == 130 and "the job goes on" in said
+    again = re.search(r"job logs --follow (\S+)", said)[1]
+    printed = call("job", "logs", again, *at, "--follow")
+    assert f"Job {again} succeeded since" in printed and printed.count("Continuing s3") == 1
+    assert "Validation accuracy" in printed
+
+    call("fetch", "tiny", "--root", url, "--out", tmp_path / "fetched")
+    assert (tmp_path / "fetched" / "report" / "index.html").is_file()
+    assert '"git_revision": ""' not in (tmp_path / "fetched" / "manifest.json").read_text()
+    for secret in (TOKEN, SECRET, KEY):
+        assert secret not in printed and not any(secret in title for title in titles)
+        assert files_with(secret, cluster.folder, tmp_path / "fetched") == []
+
+
+def files_with(text: str, *folders: Path) -> list[Path]:
+    """Files that hold a text. Ray's sockets and what vanishes while it is read are none."""
+    found = []
+    for path in (path for folder in folders for path in folder.rglob("*") if path.is_file()):
+        with suppress(OSError):
+            found += [path] * (text.encode() in path.read_bytes())
+    return found
+
+
+def test_without_the_token_a_client_is_refused(cluster, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    said = call("job", "status", "any", "--address", cluster.dashboard, code=2)
+    assert "asks for a token" in said and "RAY_AUTH_TOKEN_PATH" in said
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+    assert "asks for a token" in call("job", "logs", "any", "--address", cluster.dashboard, code=2)
+
+
+def test_an_unknown_job_is_refused_with_those_that_are_there(cluster, with_token):
+    said = call("job", "stop", "nothing-1234", "--address", cluster.dashboard, code=2)
+    assert "'nothing-1234': no such job" in said
