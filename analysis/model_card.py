@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.answers import Answers
-from analysis.calibration import ENSEMBLE, SINGLE, calibration
+from analysis.calibration import calibration_error, run_probabilities, temper
 from analysis.comparison import majority_floor
 from analysis.evaluations import read_evaluations
 from analysis.evidence import SPLIT_TITLES, arm_intervals
@@ -65,7 +65,7 @@ def model_card(study: Study, arm: str, seeds: Sequence[int], temperature: float)
         "## Data",
         _data(study),
         "## Results",
-        *_results(study, arm),
+        *_results(study, arm, seeds, temperature),
         "## Limits",
         "\n".join(_limits(study, arm)),
         "## Provenance",
@@ -101,11 +101,14 @@ def _data(study: Study) -> str:
         "source", "unknown"
     )
     told = " They are generated: nothing here says anything about cells." if source == "synthetic" else ""
+    about = " ".join(str(study.config.get("about", "")).split())
+    told += f" {about}" if about else ""
     return f"Source `{source}`.{told}\n\n" + "\n".join([head, *rows])
 
 
-def _results(study: Study, arm: str) -> list[str]:
+def _results(study: Study, arm: str, seeds: Sequence[int], temperature: float) -> list[str]:
     own = study.answers
+    runs = int((study.confirmed["arm"] == arm).sum())
     places = [(f"own {SPLIT_TITLES[own.split]} images", own), *((e.name, e.answers) for e in read_evaluations(study))]
     head = "| Images | n | Metric | Mean over seeds | 95 % interval |\n|---|---:|---|---:|---:|"
     rows = [
@@ -115,9 +118,10 @@ def _results(study: Study, arm: str) -> list[str]:
         if row["arm"] == arm and row["metric"] in METRICS
     ]
     recalls = [_recalls(name, answers, arm) for name, answers in places]
+    part = "of which the file gives the mean" if len(seeds) > 1 else "of which the file has one"
     paragraphs = [
-        "Of single networks, of which the file gives the mean; in the intervals both seeds and images vary."
-        + (" Validation images chose settings and epochs: optimistic." if own.split == "val" else ""),
+        *_results_of_the_file(study, arm, seeds, temperature),
+        f"Means over all {runs} confirmed networks of the arm, {part}; in the intervals both seeds and images vary:",
         "\n".join([head, *rows]),
         "Recall of each class, mean over seeds:",
         "\n".join([f"| Images | {' | '.join(own.classes)} |\n|---|{'---:|' * len(own.classes)}", *recalls]),
@@ -128,13 +132,25 @@ def _results(study: Study, arm: str) -> list[str]:
             f"Always answering {floor['class']} scores an accuracy of {floor['accuracy']:.4f} and a macro F1 of"
             f" {floor['macro_f1']:.4f} on the own {SPLIT_TITLES[own.split]} images."
         )
-    frame = calibration(study)
-    for kind in (SINGLE, ENSEMBLE):
-        for row in frame[(frame["arm"] == arm) & (frame["kind"] == kind)].to_dict("records"):
-            paragraphs.append(
-                f"Expected calibration error, {kind}: {row['ece']:.3f} as trained, {row['ece_tempered']:.3f} calibrated."
-            )
     return paragraphs
+
+
+def _results_of_the_file(study: Study, arm: str, seeds: Sequence[int], temperature: float) -> list[str]:
+    """What exactly this file answers, on the study's own images."""
+    own = study.answers
+    chosen = study.confirmed[(study.confirmed["arm"] == arm) & study.confirmed["seed"].isin(seeds)]
+    found = run_probabilities(study, own.split)
+    runs = [found[trial] for trial in chosen["trial_id"] if trial in found]
+    if not runs:
+        return []
+    labels, probabilities = runs[0][0], np.mean([each for _, each in runs], axis=0)
+    metrics = confusion_metrics(count_confusion(labels, probabilities.argmax(axis=1), len(own.classes))[0])
+    optimistic = " Validation images chose settings and epochs: optimistic." if own.split == "val" else ""
+    return [
+        f"This file, on the {len(labels):,} own {SPLIT_TITLES[own.split]} images: accuracy {metrics.accuracy:.4f}, macro F1"
+        f" {metrics.macro_f1:.4f}; expected calibration error {calibration_error(labels, probabilities):.3f} as trained,"
+        f" {calibration_error(labels, temper(probabilities, temperature)):.3f} calibrated.{optimistic}"
+    ]
 
 
 def _interval(row: Any) -> str:
@@ -164,7 +180,9 @@ def _limits(study: Study, arm: str) -> list[str]:
         f"- It knows {len(study.classes)} classes and names one of them whatever it is shown: an artefact, a blast or an empty"
         " field too.",
         "- It expects one cell in the middle of the picture, about as large as in the study's images.",
-        "- Images of one patient count as independent where the study was given no groups.",
+        "- Images of one patient count as independent: the study was told no groups."
+        if not (study.config.get("data") or {}).get("groups")
+        else "- Patients or smears are those that the study was told of (`data.groups`).",
     ]
 
 
@@ -177,4 +195,6 @@ def _provenance(study: Study) -> str:
         "torch": versions.get("torch", ""),
         "fingerprint of the images": (manifest.get("fingerprints") or {}).get("wbc", ""),
     }
+    for name, network in (manifest.get("networks") or {}).items():
+        shown[f"network {name}"] = f"{network.get('origin', '')}, SHA-256 {network.get('sha256', '')}"
     return "\n".join(f"- {name}: {value}" for name, value in shown.items() if value)

@@ -73,14 +73,22 @@ def export_model(
     folder = out or directory.folder / "exports" / re.sub(r"[^\w.()+-]", "_", name)
     target, card = folder / "model.onnx", folder / "MODEL_CARD.md"
     about = {"study": study.name, "arm": name, "seeds": seeds, "warning": "Not for diagnosis."}
-    export_onnx(models, config.data, temperature, target, about)
-    with tempfile.TemporaryDirectory() as drawn:
-        files = [*_draw_cells(Path(drawn)), *images]
-        table = predict(directory, files, arm=name, seed=seed, device="cpu").table
-        read = table[table["error"] == ""]
-        pixels = [decode_image(Path(file)) for file in read["file"]]
-        columns = [f"p_{label.lower()}" for label in models.classes]
-        difference = check_onnx(target, pixels, read[columns].to_numpy())
+    # What an earlier export left stays until the new file has been compared.
+    unchecked = folder / ".unchecked.onnx"
+    try:
+        export_onnx(models, config.data, temperature, unchecked, about)
+        with tempfile.TemporaryDirectory() as drawn:
+            files = [*_draw_cells(Path(drawn)), *images]
+            table = predict(directory, files, arm=name, seed=seed, device="cpu").table
+            read = table[table["error"] == ""]
+            pixels = [decode_image(Path(file)) for file in read["file"]]
+            plain, calibrated = (
+                read[[f"{kind}_{label.lower()}" for label in models.classes]].to_numpy() for kind in ("p", "calibrated")
+            )
+            difference = check_onnx(unchecked, pixels, plain, calibrated)
+        unchecked.replace(target)
+    finally:
+        unchecked.unlink(missing_ok=True)
     write_durably(card, model_card(study, name, seeds, temperature).encode())
     return ExportedModel(target, card, len(read), difference)
 
