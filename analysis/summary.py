@@ -221,6 +221,13 @@ def _methods_search(study: Study) -> str:
         "qmc": "quasi-random search (scrambled Sobol points)",
         "tpe": "a tree-structured Parzen estimator (Optuna)",
     }
+    startup = search.get("tpe_startup")
+    if search["mode"] == "tpe" and isinstance(startup, int) and len(counts):
+        how["tpe"] = (
+            f"{startup} quasi-random point{'s' if startup > 1 else ''}, then a tree-structured Parzen estimator (Optuna),"
+            if counts.max() > startup
+            else "quasi-random points (as many trials as come before a tree-structured Parzen estimator suggests any)"
+        )
     words = f"Learning rate and weight decay of every arm were tuned separately with {how.get(search['mode'], search['mode'])}"
     words += f" and {budget}"
     grid = search["mode"] == "grid"

@@ -14,7 +14,7 @@ import pytest
 from analysis import StudyError, load_study, write_report
 from analysis.figures.gallery import FIGURES
 from analysis.report import zip_report
-from analysis.summary import summary
+from analysis.summary import methods, summary
 from tests.analysis.conftest import RunDirectory
 
 Make = Callable[..., Any]
@@ -217,3 +217,12 @@ def test_colours_can_be_changed_by_keyboard_and_markup_stays_text(watched_page: 
     page.keyboard.press("Enter")
     page.keyboard.press("Enter")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def test_methods_say_who_suggested_the_points(run_directory: Make, fill_directory: Make) -> None:
+    directory = fill_directory(run_directory())
+    directory.config["search"] = {"metric": "val_accuracy", "mode": "tpe", "tpe_startup": 1}
+    assert "1 quasi-random point, then a tree-structured" in " ".join(methods(load_study(directory.save())))
+    directory.config["search"]["tpe_startup"] = 100
+    text = " ".join(methods(load_study(directory.save())))
+    assert "quasi-random points (as many trials as come before" in text
