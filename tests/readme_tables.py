@@ -7,6 +7,8 @@ README marks each place with a comment that names a table of the study (``python
 
     <!-- table: test_metrics -->
     <!-- /table -->
+
+The caption of the picture stands between ``<!-- caption -->`` and ``<!-- /caption -->``.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ REFERENCE = ROOT / "ray_results" / "reference"
 PICTURE = "fraction_curve"
 """The figure that README shows, ``ray_results/reference/fraction_curve.svg``."""
 
+_CAPTION = re.compile(r"(<!-- caption -->\n).*?(<!-- /caption -->)", re.DOTALL)
 _PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
@@ -45,7 +48,9 @@ def filled(text: str, study: Study) -> str:
         _, _, body = to_markdown(made[place[2]]).partition("\n\n")
         return f"{place[1]}{body}{place[3]}"
 
-    return _PLACE.sub(fill, text)
+    # Where there is no place for a caption, as in tests, no figure is drawn for it.
+    caption = captioned(study, PICTURE).caption if _CAPTION.search(text) else ""
+    return _CAPTION.sub(lambda place: f"{place[1]}{caption}\n{place[2]}", _PLACE.sub(fill, text))
 
 
 def marked(text: str) -> list[str]:

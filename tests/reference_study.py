@@ -3,9 +3,9 @@
     python -m tests.reference_study ray_results/mine
     python -m tests.readme_tables --write
 
-Records, configuration, manifest, audit and the table of images are copied; weights are not. Hosts are left out,
-names of image files are replaced by numbers, and folders by their last parts (``DATA`` stands for the folder of the images). The
-report is written anew, without images.
+Records, configuration, manifest, audit and the table of images are copied; weights are not. Hosts and messages of failed trials
+are left out, names of image files are replaced by numbers, folders by their last parts (``DATA`` stands for the folder of the
+images). The report is written anew, without images.
 """
 
 from __future__ import annotations
@@ -46,11 +46,15 @@ def publish(run: Path, target: Path) -> None:
     )
     for name in ("manifest.json", "audit.json"):
         values = _map_texts(json.loads((run / name).read_text(encoding="utf-8")), shorten)
+        values = _without_file_names(values) if name == "audit.json" else values
         (target / name).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     for source in sorted((run / "records").rglob("*.parquet")):
         frame = pd.read_parquet(source)
         if "host" in frame:
             frame["host"] = ""
+        if "error" in frame:
+            # A traceback names files.
+            frame["error"] = frame["error"].where(frame["error"] == "", "left out")
         copy = target / source.relative_to(run)
         copy.parent.mkdir(parents=True, exist_ok=True)
         # Numbers that rise, and the bytes of probabilities each with its like, take half the place.
@@ -72,6 +76,19 @@ def publish(run: Path, target: Path) -> None:
         (target / "pretrain" / curve.parent.name).mkdir(parents=True)
         shutil.copyfile(curve, target / "pretrain" / curve.parent.name / curve.name)
     write_report(load_study(target), images=False)
+
+
+def _without_file_names(audit: dict[str, Any]) -> dict[str, Any]:
+    """An audit that counts what it found and does not name it."""
+    return {
+        domain: {
+            key: len(value) if key in ("unreadable", "duplicates", "leaks") and isinstance(value, list) else value
+            for key, value in found.items()
+        }
+        if isinstance(found, dict)
+        else found
+        for domain, found in audit.items()
+    }
 
 
 def _map_texts(value: Any, change: Callable[[str], str]) -> Any:

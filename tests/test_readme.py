@@ -15,6 +15,7 @@ from PIL import Image
 from torch import nn
 
 from analysis import Study, load_study
+from analysis.report import write_report
 from analysis.tables import Column, Table, tables
 from data_utils.config import DataConfig
 from data_utils.decoding import decode_image
@@ -29,12 +30,19 @@ TEXT = README.read_text(encoding="utf-8")
 
 
 def test_tables_are_those_of_the_reference_study() -> None:
-    if not (REFERENCE / "study.yaml").is_file():
-        pytest.skip("ray_results/reference/ is not there yet")
     assert filled(TEXT, load_study(REFERENCE)) == TEXT, "python -m tests.readme_tables --write"
     assert (REFERENCE / f"{PICTURE}.svg").is_file()
     size = sum(path.stat().st_size for path in REFERENCE.rglob("*") if path.is_file())
-    assert size < 8 * 2**20, f"ray_results/reference/ takes {size / 2**20:.1f} MB"
+    assert size < 8e6, f"ray_results/reference/ takes {size / 1e6:.1f} MB"
+
+
+def test_the_report_of_the_reference_study_is_that_of_its_records(tmp_path: Path) -> None:
+    write_report(load_study(REFERENCE), tmp_path, images=False)
+    for table in sorted((REFERENCE / "report" / "tables").iterdir()):
+        assert table.read_bytes() == (tmp_path / "tables" / table.name).read_bytes(), (
+            "python -m tests.reference_study ..."
+        )
+    assert len(list((tmp_path / "tables").iterdir())) == len(list((REFERENCE / "report" / "tables").iterdir()))
 
 
 def test_readme_has_places_for_tables_that_every_study_has(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from analysis import load_study
@@ -12,7 +13,10 @@ from tests.reference_study import publish
 def save(directory: RunDirectory) -> Path:
     """As a finished study lies on disk."""
     path = directory.save(parquet=True)
-    (path / "audit.json").write_text("{}")
+    audit = {
+        "wbc": {"images": 40, "unreadable": [{"path": "train/jane_doe.jpg", "reason": "truncated"}], "duplicates": []}
+    }
+    (path / "audit.json").write_text(json.dumps(audit))
     return path
 
 
@@ -21,6 +25,7 @@ def test_numbers_stay_and_machine_folders_and_file_names_go(tmp_path: Path) -> N
     directory.config["data"]["root"] = "/home/ann/cells"
     directory.config["pretrain"] = {"cam16": {"weights": "/home/ann/cells/published/cam16.pth"}}
     directory.manifest["command"] = ["__main__.py", "run", "/home/ann/mine.yaml"]
+    directory.trial("lost", status="failed", error="Traceback ...\nUnreadableImage: /home/ann/cells/jane_doe.jpg")
     study = load_study(save(directory))
     named = [*study.images["path"], *study.trials["host"]]
     assert all(named)
@@ -33,7 +38,7 @@ def test_numbers_stay_and_machine_folders_and_file_names_go(tmp_path: Path) -> N
     for path in (tmp_path / "published").rglob("*"):
         if path.is_file() and path.suffix != ".js":
             content = path.read_bytes()
-            assert b"/home/ann" not in content
+            assert b"/home/ann" not in content and b"jane_doe" not in content
             assert not any(f'"{name}"'.encode() in content for name in named)
     assert set(published.trials["host"]) == {""}
     assert not set(published.images["path"]) & set(study.images["path"])
