@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 GRID = {"training": {"epochs": 12, "steps_per_epoch": 2}, "confirm": {"seeds": 1}}
 """Every trial to its last epoch: which trials exist, and every number in them, follow from the configuration."""
 
-FAULTS = Counter(trial=9, driver=7, command=3, interrupt=1, raylet=1, gcs_server=1)
+FAULTS = Counter(trial=8, driver=7, command=3, interrupt=1, raylet=1, gcs_server=1)
 """The driver is killed ten times: seven times alone, three times together with its supervisor."""
 
 

@@ -24,12 +24,12 @@ WORK = {
     "training": {"epochs": 8},
     "search": {
         "mode": "grid",
-        "grid_learning_rate": [0.001, 0.002, 0.003, 0.004, 0.005],
+        "grid_learning_rate": [0.001, 0.002, 0.003, 0.004],
         "grid_weight_decay": [1e-4, 1e-3],
     },
     "data": {"cache_dir": None},
 }
-"""Forty trials of the search: enough to keep sixteen at work while nodes go and come."""
+"""Thirty-two trials of the search: enough to keep sixteen at work while nodes go and come."""
 
 
 @pytest.fixture
