@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: study test check calibrate bench bench-quick format clean
+.PHONY: study test check calibrate bench bench-quick bench-views format clean
 
 study: $(VENV)/.installed  ## Run the quick study on generated images and print its tables
 	$(BIN)/wbc-study run quick
@@ -25,6 +25,9 @@ bench: $(VENV)/.installed-dev  ## Measure speed beside its goals and beside what
 
 bench-quick: $(VENV)/.installed-dev  ## A reduced one, in less than three minutes
 	$(BIN)/python -m tests.benchmarks.speed --quick
+
+bench-views: $(VENV)/.installed-dev  ## Measure tables, report and explorer with 10,000 trials
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.measure_views
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

@@ -146,7 +146,7 @@ def _value(figure: Figure) -> str:
 
 def _spread(figure: Figure) -> str:
     if figure.low is None or figure.high is None:
-        return "-"
+        return "-" if figure.value is None else "one run"
     return f"{_number(figure.low)} to {_number(figure.high)} ({figure.repetitions})"
 
 

@@ -87,6 +87,10 @@ def test_click_through_from_table_to_trial_to_image(
     page.wait_for_function("document.querySelector('#pictures img')?.naturalWidth === 40")
     # A figure that stays the same is not drawn again: that takes a page longer than all the rest.
     assert page.locator("#chosen-figure .main-svg").first.get_attribute("data-drawn") == "once"
+    # On a telephone the page is as wide as the screen: what is wider scrolls by itself.
+    page.set_viewport_size({"width": 420, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    page.set_viewport_size({"width": 1440, "height": 900})
     # The view can be shared: another tab shows the same.
     shared = page.url
     page.goto("about:blank")
