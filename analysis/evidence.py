@@ -112,12 +112,10 @@ def verdicts(study: Study) -> pd.DataFrame:
 def judge(answers: Answers) -> pd.DataFrame:
     """Compare all arms with their baselines.
 
-    Tests are two-sided. Holm's adjustment runs over all fractions (and fusion arms) of one kind of comparison and metric;
-    controls of one name are a family of their own. A fusion arm is called a gain only when it beats both ``off`` and
-    random encoders after adjustment; without a random control at its fraction it never is.
-
-    Args:
-        answers: Of the confirmed runs.
+    Tests are two-sided. Holm's adjustment runs over all fractions (and arms) of one kind of comparison and metric; all
+    controls are of one kind, or one of many would be above ``off`` by chance too often. A fusion arm is called a gain
+    only when it beats both ``off`` and random encoders after adjustment; without a random control at its fraction it
+    never is. Args: answers: Of the confirmed runs.
 
     Returns:
         One row per comparison and metric: fraction, subset, kind (of `KINDS`), arm, setting, control,
@@ -160,7 +158,7 @@ def judge(answers: Answers) -> pd.DataFrame:
             )
     numbers = _estimate_all(differences, answers, "difference").rename(columns={"value": "difference"})
     frame = pd.concat([pd.DataFrame(rows, columns=_KEYS), numbers], axis=1)
-    families = list(zip(frame["metric"], frame["kind"], frame["control"], strict=True))
+    families = list(zip(frame["metric"], frame["kind"], strict=True))
     p = frame["p"].to_numpy()
     p_holm, family = np.full(len(frame), np.nan), np.zeros(len(frame), dtype=np.int64)
     for name in dict.fromkeys(families):

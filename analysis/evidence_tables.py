@@ -84,9 +84,9 @@ def verdict_table(judged: pd.DataFrame, answers: Answers, metric: str) -> Table:
     split, images = answers.split, len(answers.labels)
     caption = [
         f"{unit} of {SPLIT_TITLES[split]} {METRIC_TITLES[metric]}, runs paired by seed, n seeds, {images:,} images. {INTERVAL}",
-        "p: two-sided, adjusted by Holm over the fractions of one kind of comparison. Pretraining is called a gain only when "
-        "it beats both off and random: the same fusion of the same encoders with random weights. A control called a gain is "
-        "above off.",
+        "p: two-sided, adjusted by Holm over all fractions and arms of one kind of comparison (fusion minus off, fusion minus "
+        "random, controls minus off). Pretraining is called a gain only when it beats both off and random: the same fusion of "
+        "the same encoders with random weights. A control called a gain is above off.",
         describe_groups(answers),
         TAKEN_AS_GIVEN,
         OPTIMISTIC if split == "val" else "",

@@ -55,6 +55,12 @@ WORLDS = {
 NULLS: dict[str, dict[tuple[str, str], float]] = {
     "off, sum and random alike": {("off", ""): 0.0, ("sum", ""): 0.0, ("sum", "random"): 0.0},
     "off and sum alike, random far worse": {("off", ""): 0.0, ("sum", ""): 0.0, ("sum", "random"): -0.8},
+    "off, sum and five controls alike": {
+        ("off", ""): 0.0,
+        ("sum", ""): 0.0,
+        **{("sum", control): 0.0 for control in ("random", "shuffled", "published")},
+        **{("off", control): 0.0 for control in ("twin", "classical")},
+    },
     "off and four fusion arms alike, random far worse": {
         ("off", ""): 0.0,
         **{(fusion, ""): 0.0 for fusion in ("sum", "concat", "gated", "finetune")},
@@ -101,10 +107,10 @@ class Row:
 
 def _one_null(settings: dict[tuple[str, str], float], truth: Truth, seed: int) -> tuple[bool, bool, bool]:
     frame = judge(simulate_study(truth, np.random.default_rng([1, seed]), settings))
-    transfer = frame[frame["kind"] == "transfer"]
-    gains = transfer["verdict"] == GAIN
-    primary = transfer["metric"] == "accuracy"
-    return bool((gains & primary).any()), bool(gains.any()), bool((primary & (transfer["verdict"] == LOSS)).any())
+    # Whatever is called a gain counts, a control too.
+    gains, primary = frame["verdict"] == GAIN, frame["metric"] == "accuracy"
+    losses = (frame["kind"] == "transfer") & (frame["verdict"] == LOSS)
+    return bool((gains & primary).any()), bool(gains.any()), bool((primary & losses).any())
 
 
 def _one_coverage(
