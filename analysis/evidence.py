@@ -206,7 +206,8 @@ def arm_intervals(answers: Answers) -> pd.DataFrame:
 
     Returns:
         One row per arm and metric: fraction, subset, arm, setting, control, metric, split, value (mean over seeds), low,
-        high (95 %, inside [0, 1]; missing for a single seed), seed_sd, seeds, images. Ordered by metric, fraction, arm.
+        high (95 %, inside [0, 1]; missing for a single seed), seed_sd, seeds, images, standard_error, degrees_of_freedom (of
+        the value, seeds and images both varying). Ordered by metric, fraction, arm.
     """
     scores = _score_arms(answers)
     rows = [
@@ -227,8 +228,9 @@ def arm_intervals(answers: Answers) -> pd.DataFrame:
     ]
     columns = ["fraction", "subset", "arm", "setting", "control", "metric", "split", "value", "seeds", "images"]
     numbers = _estimate_all([each[metric] for metric in METRICS for each in scores], answers, "share")
-    frame = pd.concat([pd.DataFrame(rows, columns=columns), numbers[["low", "high", "seed_sd"]]], axis=1)
-    return frame[[*columns[:8], "low", "high", "seed_sd", "seeds", "images"]]
+    errors = ["standard_error", "degrees_of_freedom"]
+    frame = pd.concat([pd.DataFrame(rows, columns=columns), numbers[["low", "high", "seed_sd", *errors]]], axis=1)
+    return frame[[*columns[:8], "low", "high", "seed_sd", "seeds", "images", *errors]]
 
 
 def _score_arms(answers: Answers) -> list[dict[str, Scores]]:

@@ -9,8 +9,11 @@ import numpy as np
 import pandas as pd
 from dash import html
 
+from analysis.answers import read_answers
 from analysis.comparison import arm_order
 from analysis.confusion import shown_split
+from analysis.errors import StudyError
+from analysis.evidence import arm_intervals
 from analysis.explorer.comparison_view import show_value
 from analysis.study import Study
 from analysis.tables import MISSING
@@ -21,8 +24,9 @@ _CONFIDENCE = 0.95
 def run_comparison_table(studies: Mapping[str, Study], first: str, metric: str) -> pd.DataFrame:
     """Every arm in every run, and its difference to the first run.
 
-    The interval of a difference is Welch's for two independent samples of confirmed seeds (scipy.stats.ttest_ind with
-    unequal variances): seeds of different runs are not paired, and other images would give other values still.
+    The interval of a difference adds the variances of the two values, in each of which seeds and images both vary (see
+    `analysis.evidence.arm_intervals`), with the degrees of freedom of Satterthwaite (1946): seeds of different runs are not
+    paired. Where two runs share images it is wider than it need be.
 
     Args:
         studies: Key -> study.
@@ -31,11 +35,12 @@ def run_comparison_table(studies: Mapping[str, Study], first: str, metric: str) 
 
     Returns:
         One row per arm and run: arm, run, mean, sd, n, split; difference, low, high (missing for the first run, and where
-        either run has fewer than two confirmed seeds). Arms as tables list them, runs with ``first`` first.
+        either run has fewer than two confirmed seeds, or no predictions). Arms as tables list them, runs with ``first`` first.
     """
     split = "test" if all(shown_split(study) == "test" for study in studies.values()) else "val"
     column = f"{split}_{metric}"
     arms = list(dict.fromkeys(arm for key in (first, *studies) for arm in arm_order(studies[key])))
+    errors = {key: _standard_errors(study, split, metric) for key, study in studies.items()}
     rows: list[dict[str, Any]] = []
     for arm in arms:
         reference = _values(studies[first], arm, column)
@@ -47,7 +52,8 @@ def run_comparison_table(studies: Mapping[str, Study], first: str, metric: str) 
             row |= {"difference": np.nan, "low": np.nan, "high": np.nan}
             if key != first and len(values) and len(reference):
                 row["difference"] = float(values.mean() - reference.mean())
-                row["low"], row["high"] = _welch(values, reference)
+                half = half_width(errors[key].get(arm), errors[first].get(arm))
+                row["low"], row["high"] = row["difference"] - half, row["difference"] + half
             rows.append(row)
     columns = ["arm", "run", "split", "mean", "sd", "n", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
@@ -58,15 +64,31 @@ def _values(study: Study, arm: str, column: str) -> np.ndarray[Any, np.dtype[np.
     return runs.loc[runs["arm"] == arm, column].dropna().to_numpy(dtype=np.float64)
 
 
-def _welch(values: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> tuple[float, float]:
-    if min(len(values), len(reference)) < 2:
-        return np.nan, np.nan
-    if values.var() == 0 and reference.var() == 0:
-        return np.nan, np.nan  # no spread was seen: nothing to make an interval from
+def _standard_errors(study: Study, split: str, metric: str) -> dict[str, tuple[float, float]]:
+    """Arm -> standard error of its mean and degrees of freedom; nothing of a study that has no predictions of the split."""
+    try:
+        answers = study.answers
+        frame = arm_intervals(answers if answers.split == split else read_answers(study, split))
+    except StudyError:
+        return {}
+    rows = frame[frame["metric"] == metric]
+    return {
+        arm: (error, freedom)
+        for arm, error, freedom in zip(rows["arm"], rows["standard_error"], rows["degrees_of_freedom"], strict=True)
+    }
+
+
+def half_width(one: tuple[float, float] | None, other: tuple[float, float] | None) -> float:
+    """Half of the interval of the difference of two independent values; missing where a part of it is."""
+    if one is None or other is None:
+        return np.nan
     from scipy import stats
 
-    interval = stats.ttest_ind(values, reference, equal_var=False).confidence_interval(_CONFIDENCE)
-    return float(interval.low), float(interval.high)
+    parts = np.array([one[0] ** 2, other[0] ** 2])
+    if not parts.sum() > 0:
+        return np.nan  # no spread was seen: nothing to make an interval from
+    freedom = parts.sum() ** 2 / (parts**2 / np.array([one[1], other[1]])).sum()
+    return float(stats.t.ppf(0.5 + _CONFIDENCE / 2, freedom) * np.sqrt(parts.sum()))
 
 
 def run_comparison_view(studies: Mapping[str, Study], first: str, metric: str) -> list[Any]:
@@ -85,7 +107,7 @@ def run_comparison_view(studies: Mapping[str, Study], first: str, metric: str) -
     split = {"test": "test", "val": "validation"}[str(table["split"].iloc[0])]
     caption = (
         f"Mean ± standard deviation over the confirmed seeds, {split} images; below it the difference to {first} with its 95 % "
-        "interval (Welch, over seeds alone: the seeds of two runs are not paired, and other images would give other values). "
+        "interval (seeds and images both vary; the runs count as independent of each other). "
         "Runs that differ in data or budget differ in more than the arm. A difference without an interval is no gain."
     )
     return [
