@@ -105,12 +105,12 @@ class Row:
         return self.low <= self.share <= self.high
 
 
-def _one_null(settings: dict[tuple[str, str], float], truth: Truth, seed: int) -> tuple[bool, bool, bool]:
+def _one_null(settings: dict[tuple[str, str], float], truth: Truth, seed: int) -> tuple[bool, ...]:
+    """Whether a study holds a gain in accuracy, a gain of pretraining in any metric, any row that is called a gain, a loss."""
     frame = judge(simulate_study(truth, np.random.default_rng([1, seed]), settings))
-    # Whatever is called a gain counts, a control too.
-    gains, primary = frame["verdict"] == GAIN, frame["metric"] == "accuracy"
-    losses = (frame["kind"] == "transfer") & (frame["verdict"] == LOSS)
-    return bool((gains & primary).any()), bool(gains.any()), bool((primary & losses).any())
+    gains, primary, transfer = frame["verdict"] == GAIN, frame["metric"] == "accuracy", frame["kind"] == "transfer"
+    found = (gains & primary, gains & transfer, gains, primary & transfer & (frame["verdict"] == LOSS))
+    return tuple(bool(each.any()) for each in found)
 
 
 def _one_coverage(
@@ -137,12 +137,17 @@ def _one_power(truth: Truth, effect: float, everywhere: bool, seed: int) -> bool
 
 
 def familywise_rows(studies: int, run: Run, nulls: dict[str, dict[tuple[str, str], float]] = NULLS) -> Iterator[Row]:
-    """Share of studies without a true effect that hold a "gain" at any fraction: at most 6 % is promised."""
+    """Share of studies without a true effect that hold a "gain" at any fraction: at most 6 % is promised.
+
+    In accuracy that is promised of all rows, controls too; in any of the three metrics of pretraining alone. How many studies
+    hold any row at all that is called a gain is shown.
+    """
     for name, settings in nulls.items():
-        outcomes = np.array(list(run(partial(_one_null, settings, Truth()), studies)))
-        yield Row("any false gain in accuracy", name, float(outcomes[:, 0].mean()), studies, high=0.06)
-        yield Row("any false gain in any metric", name, float(outcomes[:, 1].mean()), studies, high=0.06)
-        yield Row("any false loss in accuracy", name, float(outcomes[:, 2].mean()), studies, high=0.06)
+        outcomes = np.array(list(run(partial(_one_null, settings, Truth()), studies))).mean(axis=0)
+        yield Row("any gain in accuracy", name, float(outcomes[0]), studies, high=0.06)
+        yield Row("of pretraining in any metric", name, float(outcomes[1]), studies, high=0.06)
+        yield Row("or of a control", name, float(outcomes[2]), studies)
+        yield Row("any loss in accuracy", name, float(outcomes[3]), studies, high=0.06)
 
 
 def coverage_rows(studies: int, run: Run, worlds: dict[str, Truth], grouped: bool = True) -> Iterator[Row]:
@@ -212,7 +217,7 @@ def calibrate(studies: int, coverage: int, power: int, processes: int) -> list[R
 
         few, fewer = max(coverage // 2, 1), max(coverage // 4, 1)
         for title, part in (
-            ("Studies without a true effect that hold", familywise_rows(studies, run)),
+            ("Studies without a true effect that hold a false", familywise_rows(studies, run)),
             ("Coverage of nominal 95 % intervals, five seeds, nine basophils", coverage_rows(coverage, run, WORLDS)),
             ("Coverage on the coursework's 1,728 validation images", coverage_rows(fewer, run, LARGE)),
             ("Coverage with other numbers of seeds", coverage_rows(few, run, SEEDS)),
