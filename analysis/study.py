@@ -181,8 +181,8 @@ class Study:
         Returns:
             The columns of `analysis.schema.EPOCH_COLUMNS`, with its types (``confusion``: lists), val_accuracy, val_macro_f1,
             val_weighted_f1, val_recall_<class> (float64), and the trial's phase, arm, fraction, subset, fusion, encoders,
-            control, segmentation, index, seed and status, as in `trials`. ``learning_rate`` is the one in force during the
-            epoch.
+            control, segmentation, network, index, seed and status, as in `trials`. ``learning_rate`` is the one in force during
+            the epoch.
 
         Example:
             >>> study.epochs[["epoch", "val_accuracy"]].dtypes.astype(str).tolist()
@@ -209,7 +209,7 @@ class Study:
         A search that was extended may have found another winner; confirmations of an earlier one do not count.
 
         Returns:
-            trial_id, phase, arm, fraction, subset, fusion, encoders, control, segmentation, status, seed, learning_rate,
+            trial_id, phase, arm, fraction, subset, fusion, encoders, control, segmentation, network, status, seed, learning_rate,
             weight_decay, settings, best_epoch, val_loss, val_accuracy, val_macro_f1, val_weighted_f1, val_recall_<class>, the
             same with ``test_`` (missing without a test split; no test loss), train_images, parameters, and one column for each
             of `searched_settings`; types as in `trials`, metrics float64. Ordered by fraction, arm, seed.
