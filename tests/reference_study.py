@@ -2,6 +2,7 @@
 
     python -m tests.reference_study ray_results/mine
     python -m tests.readme_tables --write
+    python -m tests.reference_study ray_results/other ray_results/reference_stand_ins    # beside it, without a report
 
 Records, configuration, manifest, audit and the table of images are copied; weights are not. Hosts and messages of failed trials
 are left out, names of image files are replaced by numbers, folders by their last parts (``DATA`` stands for the folder of the
@@ -25,12 +26,13 @@ from analysis.report import write_report
 from tests.readme_tables import REFERENCE
 
 
-def publish(run: Path, target: Path) -> None:
+def publish(run: Path, target: Path, *, report: bool = True) -> None:
     """Copy a study; what lies at the target is replaced.
 
     Args:
         run: Directory of a finished study.
         target: Of what is committed.
+        report: Whether to write the report anew; most of it is Plotly, and `wbc-study report` makes it from the records.
     """
     config = yaml.safe_load((run / "study.yaml").read_text(encoding="utf-8"))
     root = str(config["data"].get("root") or "")
@@ -75,7 +77,8 @@ def publish(run: Path, target: Path) -> None:
     for curve in sorted((run / "pretrain").glob("*/curve.parquet")):
         (target / "pretrain" / curve.parent.name).mkdir(parents=True)
         shutil.copyfile(curve, target / "pretrain" / curve.parent.name / curve.name)
-    write_report(load_study(target), images=False)
+    if report:
+        write_report(load_study(target), images=False)
 
 
 def _without_file_names(audit: dict[str, Any]) -> dict[str, Any]:
@@ -102,7 +105,7 @@ def _map_texts(value: Any, change: Callable[[str], str]) -> Any:
 def main(arguments: list[str]) -> None:
     """Run as the module says."""
     run, target = Path(arguments[0]), Path(arguments[1]) if len(arguments) > 1 else REFERENCE
-    publish(run, target)
+    publish(run, target, report=target.name == REFERENCE.name)
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"Written: {target} ({size / 2**20:.1f} MB)")
 
