@@ -18,7 +18,8 @@ from uuid import uuid4
 
 import yaml
 
-from analysis.object_store import is_remote
+from analysis.errors import StudyError
+from analysis.object_store import ObjectStore, is_remote
 from study.errors import StudyFailed, UsageError
 from study.provenance import REVISION_VARIABLE, git_revision
 from study.ray_session import WORKERS
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("analysis", "data_utils", "models", "study")
 _CONFIG = "study.yaml"
-_SECRET = re.compile(r"SECRET|TOKEN|PASSW|CREDENTIALS?$|KEY", re.IGNORECASE)
+_SECRET = re.compile(r"SECRET|TOKEN|PASSW|PASSPHRASE|PWD$|CREDENTIALS?$|KEY", re.IGNORECASE)
+_PASSWORD_IN_ADDRESS = re.compile(r"://[^/\s@]*:[^/\s@]*@")
 _STOPPING = {"RAY_JOB_STOP_WAIT_TIME_S": "30"}
 """A study that is stopped lets go of its address in the store; Ray would kill it after three seconds."""
 _RECONNECTS = 5
@@ -241,6 +243,11 @@ def chosen_variables(names: Sequence[str], environment: Mapping[str, str] = os.e
             )
         if name not in environment:
             raise UsageError(f"--env {name}: not set in this environment")
+        if _PASSWORD_IN_ADDRESS.search(environment[name]):
+            raise UsageError(
+                f"--env {name}: its value is an address with a password, and Ray would show it to everybody on the cluster. Set"
+                " it where the nodes are started, before `ray start`"
+            )
     return {name: environment[name] for name in names}
 
 
@@ -254,6 +261,12 @@ def check_travels(config: StudyConfig, root: str) -> None:
         raise UsageError(
             f"--root {root}: expected s3://bucket/prefix, or the absolute path of a folder that all nodes of the cluster share"
         )
+    for address in (root, config.data.root):
+        if address is not None and is_remote(address):
+            try:
+                ObjectStore(str(address))  # which connects only when it is used
+            except StudyError as error:
+                raise UsageError(f"nothing was sent: {error}") from error
     if mask_password(config.search.storage) != config.search.storage:
         raise UsageError(
             "search.storage: found a password in it, which a job's files would hold. Leave it out there, and set"

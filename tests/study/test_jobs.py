@@ -29,11 +29,29 @@ def test_chosen_variables_are_passed_on():
         "RAY_AUTH_TOKEN",
         "WBC_STUDY_STORAGE",
         "PGPASSWORD",
+        "SSH_PASSPHRASE",
+        "DB_PWD",
     ],
 )
 def test_secrets_do_not_travel(name):
     with pytest.raises(UsageError, match="looks like a secret") as refused:
         chosen_variables([name], {name: "hidden"})
+    assert "hidden" not in str(refused.value)
+
+
+def test_an_address_with_a_password_does_not_travel_whatever_the_variable_is_called():
+    with pytest.raises(UsageError, match="an address with a password") as refused:
+        chosen_variables(["HTTPS_PROXY"], {"HTTPS_PROXY": "http://ann:hidden@proxy:3128"})
+    assert "hidden" not in str(refused.value)
+    assert chosen_variables(["HTTPS_PROXY"], {"HTTPS_PROXY": "http://proxy:3128"})
+
+
+@pytest.mark.parametrize("place", ["root", "data.root"])
+def test_keys_in_an_address_do_not_travel(place):
+    with_keys, plain = "s3://key:hidden@bucket/x", "s3://bucket/x"
+    config = check_config({"data": {"source": "folder", "root": with_keys if place == "data.root" else plain}}, "x")
+    with pytest.raises(UsageError, match="nothing was sent") as refused:
+        check_travels(config, with_keys if place == "root" else plain)
     assert "hidden" not in str(refused.value)
 
 
