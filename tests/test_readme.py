@@ -38,10 +38,10 @@ def test_tables_are_those_of_the_reference_study() -> None:
 
 def test_the_report_of_the_reference_study_is_that_of_its_records(tmp_path: Path) -> None:
     write_report(load_study(REFERENCE), tmp_path, images=False)
-    for table in sorted((REFERENCE / "report" / "tables").iterdir()):
-        assert table.read_bytes() == (tmp_path / "tables" / table.name).read_bytes(), (
-            "python -m tests.reference_study ..."
-        )
+    for table in sorted((REFERENCE / "report" / "tables").glob("*.csv")):
+        # Another processor may round the last digits in another way.
+        made, kept = (pd.read_csv(path) for path in (tmp_path / "tables" / table.name, table))
+        pd.testing.assert_frame_equal(made, kept, rtol=1e-5, atol=1e-9, obj=f"{table.name}, by tests.reference_study")
     assert len(list((tmp_path / "tables").iterdir())) == len(list((REFERENCE / "report" / "tables").iterdir()))
 
 
