@@ -115,7 +115,10 @@ def judge(answers: Answers) -> pd.DataFrame:
     Tests are two-sided. Holm's adjustment runs over all fractions (and arms) of one kind of comparison and metric; all
     controls are of one kind, or one of many would be above ``off`` by chance too often. A fusion arm is called a gain
     only when it beats both ``off`` and random encoders after adjustment; without a random control at its fraction it
-    never is. Args: answers: Of the confirmed runs.
+    never is.
+
+    Args:
+        answers: Of the confirmed runs.
 
     Returns:
         One row per comparison and metric: fraction, subset, kind (of `KINDS`), arm, setting, control,

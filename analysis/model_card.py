@@ -18,7 +18,7 @@ from analysis.evidence import SPLIT_TITLES, arm_intervals
 from analysis.intervals import METRICS
 from analysis.metrics import METRIC_TITLES, confusion_metrics, count_confusion
 from analysis.schema import subset_name
-from analysis.summary import methods
+from analysis.summary import methods, purpose
 
 if TYPE_CHECKING:
     from analysis.study import Study
@@ -101,8 +101,8 @@ def _data(study: Study) -> str:
         "source", "unknown"
     )
     told = " They are generated: nothing here says anything about cells." if source == "synthetic" else ""
-    about = " ".join(str(study.config.get("about", "")).split())
-    told += f" {about}" if about else ""
+    if said := purpose(study):
+        told += f" {said}"
     return f"Source `{source}`.{told}\n\n" + "\n".join([head, *rows])
 
 

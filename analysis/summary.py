@@ -36,6 +36,11 @@ def state(study: Study) -> str:
     return sentence + "."
 
 
+def purpose(study: Study) -> str:
+    """What its author says about a study, on one line; empty where nothing is said."""
+    return " ".join(str(study.config.get("about", "")).split())
+
+
 def summary(study: Study) -> list[str]:
     """The study in words, one paragraph each: question, data, arms, budget, what is shown and what is not."""
     trials, images = study.trials, study.images
@@ -46,9 +51,8 @@ def summary(study: Study) -> list[str]:
         "Question: how much do features pretrained on histology (PRCC, CAM16) help to classify white blood cells, at "
         "each amount of labelled data?"
     ]
-    about = " ".join(str(study.config.get("about", "")).split())
-    if about:
-        paragraphs.append(f"About this study: {about}")
+    if said := purpose(study):
+        paragraphs.append(f"About this study: {said}")
     if len(images):
         counts = images["split"].value_counts()
         splits = [f"{counts[split]:,} {split}" for split in ("train", "val", "test") if split in counts]

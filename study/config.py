@@ -42,6 +42,19 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def _named_once(names: object, what: str, value: str | None) -> object:
+    """A list of names as a mapping to one value; anything else as it is.
+
+    Raises:
+        ValueError: a name is repeated.
+    """
+    if not isinstance(names, list | tuple):
+        return names
+    if len({str(name) for name in names}) != len(names):
+        raise ValueError(f"found {list(names)}, expected each {what} once")
+    return dict.fromkeys(names, value)
+
+
 class ArmsConfig(Settings):
     """What is compared and never tuned. Every fraction is combined with every fusion mode."""
 
@@ -84,11 +97,7 @@ class ArmsConfig(Settings):
     @field_validator("networks", mode="before")
     @classmethod
     def _listed_networks(cls, networks: object) -> object:
-        if isinstance(networks, list | tuple):
-            if len({str(name) for name in networks}) != len(networks):
-                raise ValueError(f"found {list(networks)}, expected each network once")
-            return dict.fromkeys(networks)
-        return networks
+        return _named_once(networks, "network", None)
 
     @field_validator("fusion", mode="before")
     @classmethod
@@ -637,11 +646,7 @@ class StudyConfig(Settings):
     @field_validator("controls", mode="before")
     @classmethod
     def _listed_controls(cls, controls: object) -> object:
-        if isinstance(controls, list | tuple):
-            if len({str(name) for name in controls}) != len(controls):
-                raise ValueError(f"found {list(controls)}, expected each control once")
-            return dict.fromkeys(controls, "all")
-        return controls
+        return _named_once(controls, "control", "all")
 
     @field_validator("controls")
     @classmethod

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 _PACKAGES = ("analysis", "data_utils", "models", "study")
 _CONFIG = "study.yaml"
 _SECRET = re.compile(r"SECRET|TOKEN|PASSW|PASSPHRASE|PWD$|CREDENTIALS?$|KEY", re.IGNORECASE)
-_PASSWORD_IN_ADDRESS = re.compile(r"://[^/\s@]*:[^/\s@]*@")
 _STOPPING = {"RAY_JOB_STOP_WAIT_TIME_S": "30"}
 """A study that is stopped lets go of its address in the store; Ray would kill it after three seconds."""
 _RECONNECTS = 5
@@ -243,7 +242,7 @@ def chosen_variables(names: Sequence[str], environment: Mapping[str, str] = os.e
             )
         if name not in environment:
             raise UsageError(f"--env {name}: not set in this environment")
-        if _PASSWORD_IN_ADDRESS.search(environment[name]):
+        if mask_password(environment[name]) != environment[name]:
             raise UsageError(
                 f"--env {name}: its value is an address with a password, and Ray would show it to everybody on the cluster. Set"
                 " it where the nodes are started, before `ray start`"

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from dash import html
 
-from analysis.answers import read_answers
 from analysis.comparison import arm_order
 from analysis.confusion import shown_split
 from analysis.errors import StudyError
@@ -67,8 +66,7 @@ def _values(study: Study, arm: str, column: str) -> np.ndarray[Any, np.dtype[np.
 def _standard_errors(study: Study, split: str, metric: str) -> dict[str, tuple[float, float]]:
     """Arm -> standard error of its mean and degrees of freedom; nothing of a study that has no predictions of the split."""
     try:
-        answers = study.answers
-        frame = arm_intervals(answers if answers.split == split else read_answers(study, split))
+        frame = study.validation_intervals if split == "val" else arm_intervals(study.answers)
     except StudyError:
         return {}
     rows = frame[frame["metric"] == metric]
