@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from study.job_commands import job_app, submit
+from study.job_commands import NameOption, SetOption, job_app, recipe, submit
 from study.supervisor import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -54,11 +54,6 @@ RootOption = Annotated[
         help="Folder that holds the run directories, or s3://bucket/prefix in an object store.",
     ),
 ]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. search.trials_per_arm=8. Repeatable."),
-]
-NameOption = Annotated[str | None, typer.Option("--name", help="Name of the study; the preset's or file's without it.")]
 
 _ROOT = "ray_results"
 
@@ -120,6 +115,7 @@ def run(
 
 
 app.command()(submit)
+app.command()(recipe)
 
 
 @app.command()
@@ -487,12 +483,9 @@ def data_preview(
 @config_app.command("show")
 def config_show(config: ConfigArgument, overrides: SetOption = None) -> None:
     """A configuration, complete, as YAML."""
-    import yaml
+    from study.configuration import dump_config, load_config
 
-    from study.configuration import load_config
-
-    settings = load_config(config, overrides or ())
-    typer.echo(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True), nl=False)
+    typer.echo(dump_config(load_config(config, overrides or ())), nl=False)
 
 
 @config_app.command("schema")

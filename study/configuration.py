@@ -98,6 +98,11 @@ def _is_inside(problem: Mapping[str, Any], around: Mapping[str, Any]) -> bool:
     return len(problem["loc"]) > depth and problem["loc"][:depth] == around["loc"]
 
 
+def dump_config(config: StudyConfig) -> str:
+    """A configuration, complete, as YAML that `load_config` reads."""
+    return str(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
 def compare_configs(old: StudyConfig, new: StudyConfig) -> list[str]:
     """Settings that differ, one line each. What only says where and how fast a study runs is left out."""
     before, after = (_flatten_named(config) for config in (old, new))

@@ -25,34 +25,35 @@ AddressOption = Annotated[
 ]
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Id that `submit` printed.")]
 
+ConfigArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="PRESET_OR_YAML", help="A preset or a YAML file; its paths are those of the cluster's nodes."
+    ),
+]
+RootOption = Annotated[
+    str,
+    typer.Option(
+        "--root",
+        envvar="WBC_STUDY_ROOT",
+        help="s3://bucket/prefix, or the absolute path of a folder that all nodes share.",
+    ),
+]
+NameOption = Annotated[str | None, typer.Option("--name", help="Name of the study; the preset's or file's without it.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. search.trials_per_arm=8. Repeatable."),
+]
+
 _DONE, _FAILED, _USAGE = 0, 1, 2
 
 
 def submit(
-    config: Annotated[
-        str,
-        typer.Argument(
-            metavar="PRESET_OR_YAML", help="A preset or a YAML file; its paths are those of the cluster's nodes."
-        ),
-    ],
+    config: ConfigArgument,
     address: AddressOption,
-    root: Annotated[
-        str,
-        typer.Option(
-            "--root",
-            envvar="WBC_STUDY_ROOT",
-            help="s3://bucket/prefix, or the absolute path of a folder that all nodes share.",
-        ),
-    ],
-    name: Annotated[
-        str | None, typer.Option("--name", help="Name of the study; the preset's or file's without it.")
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Override a setting, e.g. search.trials_per_arm=8. Repeatable."
-        ),
-    ] = None,
+    root: RootOption,
+    name: NameOption = None,
+    overrides: SetOption = None,
     variables: Annotated[
         list[str] | None,
         typer.Option(
@@ -71,6 +72,24 @@ def submit(
     typer.echo(f"Job {job_id}\n{_how_to(job_id, address)}")
     if not detach:
         _follow(job_id, address)
+
+
+def recipe(
+    kind: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="kuberay, launcher-aws or launcher-on-premise: see study/deploy/.")
+    ],
+    config: ConfigArgument,
+    root: RootOption,
+    name: NameOption = None,
+    overrides: SetOption = None,
+    image: Annotated[str | None, typer.Option("--image", help="Container image of the nodes.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Nodes beside the head.")] = None,
+) -> None:
+    """Print the YAML of a cluster for a study, from a recipe: for Kubernetes (KubeRay) with the configuration inside."""
+    from study.recipes import fill_recipe
+
+    filled = fill_recipe(kind, config, overrides or (), root=root, name=name, image=image, workers=workers)
+    typer.echo(filled, nl=False)
 
 
 @job_app.command("status")

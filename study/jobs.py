@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import yaml
-
 from analysis.errors import StudyError
 from analysis.object_store import ObjectStore, is_remote
+from study.configuration import dump_config
 from study.errors import StudyFailed, UsageError
 from study.provenance import REVISION_VARIABLE, git_revision
 from study.ray_session import WORKERS
@@ -293,5 +292,4 @@ def _pack(config: StudyConfig, folder: Path) -> None:
     home = Path(__file__).parent.parent
     for package in _PACKAGES:
         shutil.copytree(home / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    values = config.model_dump(mode="json")
-    (folder / _CONFIG).write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    (folder / _CONFIG).write_text(dump_config(config), encoding="utf-8")

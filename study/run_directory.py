@@ -11,9 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from analysis.object_store import ObjectStore, is_remote, join_location, local_copy
+from study.configuration import dump_config
 from study.durable import write_durably
 from study.errors import UsageError
 from study.lease import Lease, is_held
@@ -200,8 +199,7 @@ class RunDirectory:
 
     def write_config(self, config: StudyConfig) -> None:
         """Write the resolved configuration, complete."""
-        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-        self.write(self.config_file, text.encode())
+        self.write(self.config_file, dump_config(config).encode())
 
     def write(self, path: Path, content: bytes) -> None:
         """Write a file of the run directory durably."""

@@ -1,4 +1,5 @@
-"""The recipes for clusters say what their readers understand: Ray's launcher, KubeRay, image builders and our command line."""
+"""The recipes for clusters, as they lie there and filled in for a study, say what their readers understand: Kubernetes, KubeRay,
+Ray's launcher, image builders and our command line."""
 
 from __future__ import annotations
 
@@ -12,22 +13,50 @@ import pytest
 import ray
 import typer
 import yaml
+from kubernetes.client import models
 
 import study
+from study.capacity import Reservation
 from study.command_line import app
 from study.config import StudyConfig
 from study.configuration import load_config
+from study.errors import UsageError
+from study.recipes import RECIPES, fill_recipe
 
 DEPLOY = Path(study.__file__).parent / "deploy"
 PROJECT = Path(__file__).parents[2]
 COMMANDS: Any = typer.main.get_command(app)
 
-# https://ray-project.github.io/kuberay/reference/api/ (ray.io/v1), and Kubernetes' own pages for Container and Volume.
-RAY_JOB = {"entrypoint", "rayClusterSpec", "backoffLimit", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished"}
-RAY_CLUSTER = {"headGroupSpec", "workerGroupSpecs", "rayVersion", "authOptions"}
-WORKER_GROUP = {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
-HEAD_GROUP = {"rayStartParams", "template"}
-CONTAINER = {"name", "image", "env", "envFrom", "resources", "ports", "volumeMounts"}
+# https://ray-project.github.io/kuberay/reference/api/ (ray.io/v1): field -> type. Classes named V1... are Kubernetes' models.
+KUBERAY: dict[str, dict[str, Any]] = {
+    "RayJob": {"apiVersion": "str", "kind": "str", "metadata": "V1ObjectMeta", "spec": "RayJobSpec"},
+    "RayJobSpec": {
+        "entrypoint": "str",
+        "rayClusterSpec": "RayClusterSpec",
+        "backoffLimit": "int",
+        "shutdownAfterJobFinishes": "bool",
+        "ttlSecondsAfterFinished": "int",
+    },
+    "RayClusterSpec": {
+        "headGroupSpec": "HeadGroupSpec",
+        "workerGroupSpecs": "List[WorkerGroupSpec]",
+        "rayVersion": "str",
+        "authOptions": "AuthOptions",
+    },
+    "HeadGroupSpec": {"rayStartParams": "Dict[str, str]", "template": "V1PodTemplateSpec"},
+    "WorkerGroupSpec": {
+        "groupName": "str",
+        "replicas": "int",
+        "minReplicas": "int",
+        "maxReplicas": "int",
+        "rayStartParams": "Dict[str, str]",
+        "template": "V1PodTemplateSpec",
+    },
+    "AuthOptions": {"mode": "str"},
+}
+PLAIN = {"str": str, "int": int, "bool": bool, "object": object}
+STUDY = ["data.root=/shared/images"]
+ROOT = "/shared/studies"
 
 
 def parse(line: str) -> dict[str, Any]:
@@ -45,12 +74,59 @@ def read(name: str) -> Any:
     return yaml.safe_load((DEPLOY / name).read_text())
 
 
-@pytest.mark.parametrize("name", ["launcher-on-premise.yaml", "launcher-aws.yaml"])
+def check_fields(value: Any, kind: str, place: str) -> None:
+    """Every field is one of its class, of its type, down to the last."""
+    container = re.fullmatch(r"(List|Dict)\[(?:str, )?(.+)\]", kind)
+    if container and container[1] == "List":
+        assert isinstance(value, list), place
+        for number, item in enumerate(value):
+            check_fields(item, container[2], f"{place}[{number}]")
+    elif container:
+        assert isinstance(value, dict), place
+        for name, item in value.items():
+            assert isinstance(name, str), place
+            check_fields(item, container[2], f"{place}.{name}")
+    elif kind in PLAIN:
+        assert isinstance(value, PLAIN[kind]), f"{place}: {value!r} is not of type {kind}"
+    else:
+        fields = KUBERAY.get(kind) or fields_of_kubernetes(kind)
+        assert isinstance(value, dict) and set(value) <= set(fields), f"{place}: {set(value) - set(fields)}"
+        for name, item in value.items():
+            check_fields(item, fields[name], f"{place}.{name}")
+
+
+def fields_of_kubernetes(kind: str) -> dict[str, str]:
+    """Fields of a class and their types, as its published schema says."""
+    model = getattr(models, kind)
+    return {model.attribute_map[name]: type_ for name, type_ in model.openapi_types.items()}
+
+
+def fill(recipe: str, config: str = "cluster", *overrides: str, root: str = ROOT, **others: Any) -> list[Any]:
+    """The documents of a filled recipe."""
+    return list(yaml.safe_load_all(fill_recipe(recipe, config, [*STUDY, *overrides], root=root, **others)))
+
+
+def launchers() -> dict[str, Any]:
+    names = [name for name in RECIPES if name.startswith("launcher")]
+    return {f"{name}.yaml": read(f"{name}.yaml") for name in names} | {
+        f"{name} for a study": fill(name)[0] for name in names
+    }
+
+
+LAUNCHERS = launchers()
+RAY_JOBS = {
+    "kuberay.yaml": read("kuberay.yaml"),
+    "for a study": fill("kuberay")[1],
+    "for a study without GPUs": fill("kuberay", "cluster", "resources.gpu=0", name="CPU only")[1],
+}
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
 def test_the_launcher_takes_its_files(name):
     from ray.autoscaler._private.util import prepare_config, validate_config
 
-    prepared = prepare_config(read(name))
-    validate_config(prepared)
+    prepared = prepare_config(LAUNCHERS[name])
+    validate_config(prepared)  # against Ray's own schema
     for commands in (prepared["head_start_ray_commands"], prepared["worker_start_ray_commands"]):
         assert "RAY_AUTH_MODE=token" in commands[-1] and "ray start" in commands[-1]
     # The dashboard takes orders: it must not listen for everybody.
@@ -59,29 +135,33 @@ def test_the_launcher_takes_its_files(name):
     assert sum(kind["min_workers"] for kind in workers.values()) == prepared["max_workers"] > 1
 
 
-def test_every_field_for_kuberay_is_one_of_its_reference():
-    job = read("kuberay.yaml")
+@pytest.mark.parametrize("name", RAY_JOBS)
+def test_every_field_for_kuberay_is_one_of_the_published_schema(name):
+    job = RAY_JOBS[name]
     assert job["apiVersion"] == "ray.io/v1" and job["kind"] == "RayJob"
-    assert all(isinstance(value, str) for value in job["metadata"]["annotations"].values())
-    spec = job["spec"]
-    cluster = spec["rayClusterSpec"]
-    assert set(spec) <= RAY_JOB and set(cluster) <= RAY_CLUSTER
+    check_fields(job, "RayJob", "job")
+    cluster = job["spec"]["rayClusterSpec"]
     assert cluster["authOptions"] == {"mode": "token"}
     assert cluster["rayVersion"] == ray.__version__
     (group,) = cluster["workerGroupSpecs"]
-    assert set(group) <= WORKER_GROUP and set(cluster["headGroupSpec"]) <= HEAD_GROUP
     assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
     for each in (group, cluster["headGroupSpec"]):
         pod = each["template"]["spec"]
         (container,) = pod["containers"]
-        assert set(container) <= CONTAINER
         assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
         assert container["resources"]["requests"] == container["resources"]["limits"]
         assert {each["name"]: each["value"] for each in container["env"]}["WBC_STUDY_CACHE"] == "/cache"
-        assert all(isinstance(variable["value"], str) for variable in container["env"])
-        assert all(isinstance(value, str) for value in each["rayStartParams"].values())
-    assert group["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    gpus = group["template"]["spec"]["containers"][0]["resources"]["limits"].get("nvidia.com/gpu")
+    assert gpus == (None if "without" in name else "1")
     assert "nvidia.com/gpu" not in cluster["headGroupSpec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
+
+
+def test_a_field_that_is_none_is_found():
+    job = yaml.safe_load(yaml.safe_dump(RAY_JOBS["kuberay.yaml"]))
+    (container,) = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"]
+    container["env"][0] = {"name": "WBC_STUDY_CACHE", "values": "/cache"}
+    with pytest.raises(AssertionError, match=r"containers\[0\]\.env\[0\]: \{'values'\}"):
+        check_fields(job, "RayJob", "job")
 
 
 def test_the_study_of_kuberay_is_one_that_the_command_line_runs():
@@ -92,6 +172,92 @@ def test_the_study_of_kuberay_is_one_that_the_command_line_runs():
     mounted = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["volumeMounts"]
     for path in (asked["root"], str(config.data.root)):
         assert any(path.startswith(f"{mount['mountPath']}/") for mount in mounted), path
+
+
+def test_a_filled_kuberay_brings_the_study_with_it(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("about: 'Ours: \u00fc'\ntraining: {epochs: 7}\ndata: {source: folder}\n")
+    settings, job = fill("kuberay", str(mine), name="Smears 2026", image="images.example.org/mine:2", workers=80)
+    check_fields(settings, "V1ConfigMap", "settings")
+    assert settings["metadata"]["name"] == job["metadata"]["name"] == "smears-2026"
+    asked = parse(job["spec"]["entrypoint"])
+    assert (asked["root"], asked["address"]) == (ROOT, "auto")
+    # The file of the head's pod, as the head reads it.
+    head = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
+    (volume,) = [each for each in head["volumes"] if "configMap" in each]
+    (mount,) = [each for each in head["containers"][0]["volumeMounts"] if each["name"] == volume["name"]]
+    assert volume["configMap"]["name"] == settings["metadata"]["name"]
+    folder, _, name = asked["config"].rpartition("/")
+    assert mount["mountPath"] == folder
+    (tmp_path / name).write_text(settings["data"][name])
+    assert load_config(str(tmp_path / name)) == load_config(str(mine), STUDY, "Smears 2026")
+    (group,) = job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    assert group["replicas"] == group["maxReplicas"] == 80
+    assert (
+        group["template"]["spec"]["containers"][0]["image"]
+        == head["containers"][0]["image"]
+        == "images.example.org/mine:2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "trials"),
+    [
+        ([], 1),
+        (["resources.gpu=0.1"], 10),
+        (["resources.gpu=0.05", "resources.cpu=2"], 20),
+        (["resources.gpu=4"], 1),
+        (["resources.gpu=0"], 8),
+        (["resources.gpu=0", "resources.cpu=12"], 1),
+    ],
+)
+def test_workers_of_a_filled_kuberay_hold_the_trials_that_their_gpus_take(settings, trials):
+    (group,) = fill("kuberay", "cluster", *settings)[1]["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+    resources = load_config("cluster", [*STUDY, *settings]).resources
+    share = 1.0 if isinstance(resources.gpu, str) else resources.gpu
+    node = {"CPU": float(limits["cpu"]), "GPU": float(limits.get("nvidia.com/gpu", 0))}
+    assert Reservation(resources.cpu, share).slots_on(node) == trials
+
+
+@pytest.mark.parametrize("recipe", [name for name in RECIPES if name.startswith("launcher")])
+def test_a_filled_launcher_says_how_its_study_is_submitted(recipe, tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("training: {epochs: 7}\ndata: {source: folder}\n")
+    text = fill_recipe(
+        recipe, str(mine), [*STUDY, "search.also={training.stain_jitter: [0, 0.2]}"], root="s3://bucket/studies"
+    )
+    assert yaml.safe_load(text)["cluster_name"] == "mine"
+    (line,) = [line for line in text.splitlines() if "wbc-study submit" in line]
+    asked = parse(line[line.index("wbc-study") :])
+    assert asked["root"] == "s3://bucket/studies"
+    submitted = load_config(asked["config"], asked["overrides"], asked["name"])
+    assert submitted == load_config(str(mine), [*STUDY, "search.also={training.stain_jitter: [0, 0.2]}"])
+
+
+def test_the_machines_of_aws_are_as_many_as_asked():
+    filled = fill("launcher-aws", workers=9, image="images.example.org/mine:2")[0]
+    assert filled["max_workers"] == filled["available_node_types"]["worker"]["min_workers"] == 9
+    assert filled["docker"]["image"] == "images.example.org/mine:2"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"recipe": "nomad"}, "'nomad': no such recipe. There are kuberay"),
+        ({"recipe": "launcher-on-premise", "workers": 3}, "its machines are named in its worker_ips"),
+        ({"recipe": "kuberay", "root": "studies"}, "--root studies: expected s3://"),
+        ({"recipe": "kuberay", "overrides": ["data.root=images"]}, "data.root: images: expected absolute paths"),
+        (
+            {"recipe": "kuberay", "overrides": [*STUDY, "search.storage=postgresql://u:secret@h/d"]},
+            "found a password in it",
+        ),
+    ],
+)
+def test_what_would_not_work_there_is_refused(arguments, message):
+    with pytest.raises(UsageError) as refused:
+        fill_recipe(**{"preset_or_file": "cluster", "overrides": STUDY, "root": ROOT} | arguments)
+    assert message in str(refused.value) and "secret" not in str(refused.value)
 
 
 def test_values_to_change_stand_at_the_top():
@@ -109,7 +275,7 @@ def test_commands_and_settings_of_a_page_exist(page):
     text = (DEPLOY / page).read_text()
     for block in re.findall(r"```\n(.*?)```", text, re.DOTALL):
         for line in block.splitlines():
-            for command in re.findall(r"wbc-study [a-z][^`|]*", line.partition(" --from-env")[0]):
+            for command in re.findall(r"wbc-study [a-z][^`|>]*", line.partition(" --from-env")[0]):
                 if not re.search(r"(create secret|rayjob|kubectl|name) wbc-study", line):
                     parse(command)
     for section, name in re.findall(r"`(?:--set )?(data|resources|search|training)\.([a-z_]+)[`=]", text):
