@@ -75,20 +75,22 @@ def submit(
 
 
 def recipe(
-    kind: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="kuberay, launcher-aws or launcher-on-premise: see study/deploy/.")
-    ],
+    kind: Annotated[str, typer.Argument(metavar="RECIPE", help="kuberay or launcher-aws.")],
     config: ConfigArgument,
     root: RootOption,
+    image: Annotated[str, typer.Option("--image", help="Container image of the nodes, made with the Containerfile.")],
     name: NameOption = None,
     overrides: SetOption = None,
-    image: Annotated[str | None, typer.Option("--image", help="Container image of the nodes.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Nodes beside the head.")] = None,
+    cpus: Annotated[int | None, typer.Option("--cpus", min=1, help="Of each worker (kuberay).")] = None,
+    gpus: Annotated[int | None, typer.Option("--gpus", min=0, help="Of each worker (kuberay).")] = None,
+    memory: Annotated[str | None, typer.Option("--memory", metavar="32Gi", help="Of each worker (kuberay).")] = None,
 ) -> None:
-    """Print the YAML of a cluster for a study, from a recipe: for Kubernetes (KubeRay) with the configuration inside."""
-    from study.recipes import fill_recipe
+    """Print a cluster's recipe filled in for a study, with how to use it: a RayJob for Kubernetes, or a launcher's file."""
+    from study.recipes import Workers, fill_recipe
 
-    filled = fill_recipe(kind, config, overrides or (), root=root, name=name, image=image, workers=workers)
+    wanted = Workers(workers, cpus, gpus, memory)
+    filled = fill_recipe(kind, config, overrides or (), root=root, image=image, name=name, workers=wanted)
     typer.echo(filled, nl=False)
 
 

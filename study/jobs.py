@@ -264,10 +264,10 @@ def check_travels(config: StudyConfig, root: str) -> None:
             try:
                 ObjectStore(str(address))  # which connects only when it is used
             except StudyError as error:
-                raise UsageError(f"nothing was sent: {error}") from error
+                raise UsageError(str(error)) from error
     if mask_password(config.search.storage) != config.search.storage:
         raise UsageError(
-            "search.storage: found a password in it, which a job's files would hold. Leave it out there, and set"
+            "search.storage: found a password in it, which files on the cluster would hold. Leave it out there, and set"
             f" {STORAGE_VARIABLE} (the whole URL) or PGPASSFILE where the head is started"
         )
     given, absolute = (each.model_dump(mode="json") for each in (config, config.with_absolute_paths()))

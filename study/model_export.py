@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tempfile
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from PIL import Image
 
 from analysis import load_study
 from analysis.calibration import ensemble_temperature
+from analysis.explorer.pictures import PictureFolder
 from analysis.model_card import model_card
 from data_utils.config import DataConfig
 from data_utils.decoding import decode_image
@@ -25,7 +27,11 @@ from study.onnx_export import check_onnx, export_onnx
 from study.prediction import predict
 
 if TYPE_CHECKING:
+    from analysis.study import Study
     from study.run_directory import RunDirectory
+
+_OF_EACH_CLASS = 8
+"""Validation images of the study at most, on which an exported file is compared with PyTorch."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,8 @@ def export_model(
         arm: Which arm; the best on validation when None.
         seed: Of one confirmed run; the mean of all of the arm when None.
         out: Folder; ``exports/<arm>`` in the run directory when None.
-        images: Files to compare on; drawn cells of several sizes are taken in any case.
+        images: Files to compare on, beside drawn cells of several sizes and the study's own validation images, of which some
+            are taken where they still are.
 
     Raises:
         UsageError: no such arm or seed, or the extra ``export`` is missing.
@@ -78,7 +85,7 @@ def export_model(
     try:
         export_onnx(models, config.data, temperature, unchecked, about)
         with tempfile.TemporaryDirectory() as drawn:
-            files = [*_draw_cells(Path(drawn)), *images]
+            files = [*_draw_cells(Path(drawn)), *own_images(study), *images]
             table = predict(directory, files, arm=name, seed=seed, device="cpu").table
             read = table[table["error"] == ""]
             pixels = [decode_image(Path(file)) for file in read["file"]]
@@ -91,6 +98,20 @@ def export_model(
         unchecked.unlink(missing_ok=True)
     write_durably(card, model_card(study, name, seeds, temperature).encode())
     return ExportedModel(target, card, len(read), difference)
+
+
+def own_images(study: Study) -> list[Path]:
+    """Some validation images of each class; none where they are not in a folder, or no longer in the study's."""
+    folder = PictureFolder(study).folder
+    if folder is None:
+        return []
+    files = []
+    for _, paths in study.images[study.images["split"] == "val"].groupby("label")["path"]:
+        there = [file for file in ((folder / path).resolve() for path in paths) if file.is_file()]
+        # A study of somebody else must not make this look elsewhere.
+        there = [file for file in there if file.is_relative_to(folder)]
+        files += there[:: max(1, math.ceil(len(there) / _OF_EACH_CLASS))]
+    return files
 
 
 def _draw_cells(folder: Path) -> list[Path]:

@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
-import math
+import hashlib
+import json
+import posixpath
 import re
 import shlex
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from analysis.object_store import is_remote
+from study.capacity import Reservation, check_satisfiable, trial_reservation
 from study.configuration import dump_config, load_config
 from study.errors import UsageError
 from study.jobs import check_travels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from study.config import ResourcesConfig, StudyConfig
 
 _DEPLOY = Path(__file__).parent / "deploy"
-_KUBERAY = "kuberay"
-_ON_PREMISE = "launcher-on-premise"
-_AWS = "launcher-aws"
-RECIPES = (_KUBERAY, _AWS, _ON_PREMISE)
-"""Recipes that can be filled in; SLURM's takes a study on its command line."""
+KUBERAY, AWS = RECIPES = ("kuberay", "launcher-aws")
+"""Recipes that can be filled in. SLURM's takes a study on its command line; machines of one's own get their studies as jobs."""
 
-_CONFIG_FOLDER = "/study"
-_CONFIG = "study.yaml"
+_SHARED, _CACHE, _CONFIG = "/shared", "/cache", "/study/study.yaml"
+"""Paths in the pods of `kuberay.yaml`."""
 _GPU = "nvidia.com/gpu"
-_DASHBOARD = "http://127.0.0.1:8265"
-_LONGEST_NAME = 47
-"""Characters of a RayJob's name, to which the operator adds its own."""
+_LONGEST_NAME = 40
+"""Characters: an operator refuses a RayJob with more than 47, and adds its own."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Nodes beside the head. None: as the recipe has it."""
+
+    number: int | None = None
+    cpus: int | None = None
+    gpus: int | None = None
+    memory: str | None = None
+    """As Kubernetes writes it: 32Gi."""
 
 
 def fill_recipe(
@@ -40,9 +51,9 @@ def fill_recipe(
     overrides: Sequence[str] = (),
     *,
     root: str,
+    image: str,
     name: str | None = None,
-    image: str | None = None,
-    workers: int | None = None,
+    workers: Workers | None = None,
 ) -> str:
     """A recipe for one study.
 
@@ -50,114 +61,182 @@ def fill_recipe(
         recipe: One of `RECIPES`.
         preset_or_file: Of the study, as `study.configuration.load_config` takes it; `overrides` and `name` likewise.
         overrides: Settings.
-        root: Where studies are written: a folder that all nodes share, or an address in an object store.
+        root: Where studies are written: a folder of the nodes, or an address in an object store.
+        image: Container image of the nodes.
         name: Of the study.
-        image: Container image of the nodes; the template's without it.
-        workers: Nodes beside the head; the template's number without it.
+        workers: Nodes beside the head.
 
     Returns:
-        YAML with a comment that says how to use it. For KubeRay it holds the configuration too.
+        The recipe with a comment that says how to use it; for KubeRay with the configuration. What else can be changed stands
+        at its top.
 
     Raises:
-        UsageError: there is no such recipe, it does not take an image or workers, or the configuration or root means nothing
-            on another machine.
+        UsageError: there is no such recipe, a path of the study is not one that the nodes share, or no worker can run a trial.
     """
     if recipe not in RECIPES:
-        raise UsageError(f"{recipe!r}: no such recipe. There are {', '.join(RECIPES)}")
-    if recipe == _ON_PREMISE and (image, workers) != (None, None):
-        raise UsageError(f"{_ON_PREMISE}: its machines are named in its worker_ips, and run without an image")
+        raise UsageError(
+            f"{recipe!r}: no such recipe. There are {' and '.join(RECIPES)}; study/deploy/ has more, to be edited"
+        )
     config = load_config(preset_or_file, overrides, name)
     check_travels(config, root)
-    template = yaml.safe_load((_DEPLOY / f"{recipe}.yaml").read_text())
-    if recipe == _KUBERAY:
-        documents = _kuberay(template, config, root, image, workers)
-        usage = ["  kubectl apply -f FILE"]
-    else:
-        documents = [_launcher(template, config, image, workers)]
-        # Without a name of its own a study has that of its file, which the job must not lose.
-        study = [preset_or_file, "--name", config.name, *(part for each in overrides for part in ("--set", each))]
-        submit = ["wbc-study", "submit", *study, "--address", _DASHBOARD, "--root", root]
-        usage = ["  ray up FILE", "  ray dashboard FILE", f"  RAY_AUTH_MODE=token {shlex.join(submit)}"]
-    heading = [f"The study {config.name}, from {recipe}.yaml. {_still_to_change(recipe)}", *usage]
-    return "".join(f"# {line}\n" for line in heading) + yaml.dump_all(
-        documents, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=120
+    template = (_DEPLOY / f"{recipe}.yaml").read_text()
+    workers = workers or Workers()
+    if recipe == KUBERAY:
+        _check_shared(config, root, f"{_SHARED}, where the pods mount the volume claim, or in s3://", folder=_SHARED)
+        return _kuberay(template, config, root, image, workers)
+    if workers != Workers(workers.number):
+        raise UsageError(f"--cpus, --gpus, --memory: {AWS} names kinds of machine instead; change them at its top")
+    _check_shared(config, root, "s3://, because the machines share no folder")
+    # A file's study has its name from where it lies, which the job must not lose.
+    given = [preset_or_file, "--name", config.name, *(part for each in overrides for part in ("--set", each))]
+    return _aws(template, config, root, image, workers.number, given)
+
+
+def _kuberay(template: str, config: StudyConfig, root: str, image: str, workers: Workers) -> str:
+    name, settings = _dns_name(config.name), dump_config(config)
+    # A job that runs keeps its own, whatever is applied meanwhile.
+    settings_name = f"{name}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
+    run = ["wbc-study", "run", _CONFIG, "--root", root, "--address", "auto"]
+    values: dict[str, Any] = {
+        "  name": name,
+        "wbc-study/image": image,
+        "wbc-study/configuration": settings_name,
+        "entrypoint": shlex.join(run),
+    }
+    for key, value in (("gpus", workers.gpus), ("cpus", workers.cpus)):
+        values |= {} if value is None else {f"wbc-study/worker-{key}": str(value)}
+    values |= {"wbc-study/worker-memory": workers.memory} if workers.memory else {}
+    if workers.number is not None:
+        values |= {"replicas": workers.number, "maxReplicas": max(64, workers.number)}
+    text = _substitute(template, values)
+    # As Kubernetes will read it.
+    (group,) = yaml.safe_load(text)["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    (container,) = group["template"]["spec"]["containers"]
+    limits = container["resources"]["limits"]
+    fitting = _describe_fit(config.resources, {"CPU": int(limits["cpu"]), "GPU": int(limits[_GPU])})
+    settings_map = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": settings_name},
+        "immutable": True,
+        "data": {PurePosixPath(_CONFIG).name: settings},
+    }
+    usage = [
+        f"The study {config.name} on Kubernetes. {fitting}",
+        "Run it, or continue it after anything that ended it:",
+        f"  kubectl delete rayjob {name} --ignore-not-found && kubectl apply -f FILE",
+        f"Stop it: kubectl delete rayjob {name}",
+    ]
+    return (
+        _comment(usage) + yaml.dump(settings_map, Dumper=_Plain, sort_keys=False, allow_unicode=True) + f"---\n{text}"
     )
 
 
-def _still_to_change(recipe: str) -> str:
-    return {
-        _KUBERAY: "Look at the volume claim, the image and the workers' CPUs and memory; then:",
-        _AWS: "Look at the region, the image, the role and the kinds of machine; then:",
-        _ON_PREMISE: "Look at the addresses of the machines, the user and the paths; then:",
-    }[recipe]
+def _aws(template: str, config: StudyConfig, root: str, image: str, number: int | None, given: Sequence[str]) -> str:
+    values: dict[str, Any] = {"cluster_name": _dns_name(config.name), "  image": image}
+    values |= {} if number is None else {"workers": number}
+    submit = ["wbc-study", "submit", *given, "--address", "http://127.0.0.1:8265", "--root", root]
+    resources = config.resources
+    gpus = "as many GPUs as there are" if isinstance(resources.gpu, str) else f"{resources.gpu:g} GPU"
+    kind = f" of the kind {resources.accelerator}" if resources.accelerator else ""
+    usage = [
+        f"The study {config.name} on AWS. A trial takes {resources.cpu} CPU and {gpus}{kind}: choose the kind of worker by it.",
+        "  ray get-auth-token --generate     # once: ~/.ray/auth_token",
+        "  ray up FILE",
+        "  ray exec FILE 'ray status'        # until the workers are there",
+        "  ray dashboard FILE                # in another terminal",
+        f"  RAY_AUTH_MODE=token {shlex.join(submit)}",
+        "  ray down FILE                     # ends the machines, and the bill",
+    ]
+    return _comment(usage) + _substitute(template, values)
 
 
-def _launcher(template: dict[str, Any], config: StudyConfig, image: str | None, workers: int | None) -> dict[str, Any]:
-    template["cluster_name"] = _dns_name(config.name)
-    if image is not None:
-        template["docker"]["image"] = image
-    if workers is not None:
-        template["max_workers"] = workers
-        template["available_node_types"]["worker"] |= {"min_workers": workers, "max_workers": workers}
-    template.pop("metadata", None)  # it held what stands in its places now
+def _check_shared(config: StudyConfig, root: str, expected: str, folder: str = "") -> None:
+    """Refuse paths that the nodes do not share: what is written there would be lost, what is read there not found.
+
+    Raises:
+        UsageError: with the settings.
+    """
+    paths = [("--root", root), *_paths(config.model_dump())]
+    wrong = [
+        f"{key} {path}"
+        for key, path in paths
+        if not is_remote(path)
+        and not (folder and PurePosixPath(posixpath.normpath(path)).is_relative_to(folder))
+        # Each node has one of its own.
+        and key != "data.cache_dir"
+    ]
+    if wrong:
+        raise UsageError(f"{'; '.join(wrong)}: expected below {expected}")
+
+
+def _paths(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Settings that are paths of the nodes or addresses, with their values."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _paths(value, f"{prefix}{key}.")
+        elif isinstance(value, Path) or (isinstance(value, str) and is_remote(value)):
+            yield f"{prefix}{key}", str(value)
+
+
+def _describe_fit(resources: ResourcesConfig, worker: Mapping[str, float]) -> str:
+    """How many trials a worker runs at once.
+
+    Raises:
+        UsageError: none, or it cannot pretrain as configured.
+    """
+    trial = trial_reservation(resources.model_copy(update={"accelerator": None}), [worker])
+    wanted = [trial]
+    if not isinstance(resources.pretraining_gpu, str):
+        wanted.append(Reservation(resources.cpu, float(resources.pretraining_gpu)))
+    for each in wanted:
+        try:
+            check_satisfiable(each, [worker])
+        except UsageError as error:
+            raise UsageError(f"the recipe's workers (--cpus, --gpus): {error}") from error
+    if isinstance(resources.gpu, str) and worker["GPU"]:
+        most = int(worker["CPU"] // resources.cpu)
+        told = f"A worker runs as many trials at once as its GPU memory holds, at most {most}"
+    else:
+        told = f"A worker runs {trial.slots_on(worker)} trials at once"
+    kind = f" Give its pod a nodeSelector for {resources.accelerator}." if resources.accelerator else ""
+    return f"{told} (its CPUs: {worker['CPU']:g}).{kind}"
+
+
+def _substitute(template: str, values: Mapping[str, Any]) -> str:
+    """A YAML text with other values at some keys; anchors and comments stay.
+
+    Args:
+        template: Each key stands once in it, with its value on the same line.
+        values: Key, with the indentation where it alone is not unique -> text or number.
+    """
+    for key, value in values.items():
+        line = re.compile(rf"^(\s*{re.escape(key)}: (?:&\w+ )?)\S.*?((?: +#.*)?)$", re.MULTILINE)
+        found = line.search(template)
+        if found is None:
+            raise ValueError(f"the recipe has no {key!r}")
+        plain = str(value)
+        written = plain if yaml.safe_load(plain) == value else json.dumps(value)
+        template = f"{template[: found.start()]}{found[1]}{written}{found[2]}{template[found.end() :]}"
     return template
 
 
-def _kuberay(
-    template: dict[str, Any], config: StudyConfig, root: str, image: str | None, workers: int | None
-) -> list[dict[str, Any]]:
-    name = _dns_name(config.name)
-    template["metadata"] = {"name": name}
-    run = ["wbc-study", "run", f"{_CONFIG_FOLDER}/{_CONFIG}", "--root", root, "--address", "auto"]
-    template["spec"]["entrypoint"] = shlex.join(run)
-    cluster = template["spec"]["rayClusterSpec"]
-    (group,) = cluster["workerGroupSpecs"]
-    if workers is not None:
-        group["replicas"] = workers
-        group["maxReplicas"] = max(workers, group["maxReplicas"])
-    pods = [group["template"]["spec"], cluster["headGroupSpec"]["template"]["spec"]]
-    for pod in pods:
-        (container,) = pod["containers"]
-        container["image"] = image or container["image"]
-    (worker,) = pods[0]["containers"]
-    worker["resources"] = _worker_resources(worker["resources"]["limits"], config.resources)
-    # Only the head reads the configuration.
-    (head,) = pods[1]["containers"]
-    head["volumeMounts"] = [*head["volumeMounts"], {"name": "study", "mountPath": _CONFIG_FOLDER, "readOnly": True}]
-    pods[1]["volumes"] = [*pods[1]["volumes"], {"name": "study", "configMap": {"name": name}}]
-    settings = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": name},
-        "data": {_CONFIG: dump_config(config)},
-    }
-    return [settings, template]
-
-
-def _worker_resources(limits: dict[str, str], resources: ResourcesConfig) -> dict[str, dict[str, str]]:
-    """What a worker pod asks for: no less than one trial needs, and CPUs for as many trials as its GPUs can take."""
-    amounts = dict(limits)
-    cpus, gpus = int(limits["cpu"]), int(limits[_GPU])
-    share = 1.0 if isinstance(resources.gpu, str) else resources.gpu
-    gpus = max(gpus, math.ceil(share)) if share else 0
-    together = gpus * int(1 / share + 1e-9) if 0 < share <= 1 else 1
-    cpus = max(cpus, resources.cpu * together)
-    amounts |= {"cpu": str(cpus), _GPU: str(gpus)}
-    if not gpus:
-        del amounts[_GPU]
-    return {"requests": amounts, "limits": amounts}
+def _comment(lines: Sequence[str]) -> str:
+    return "".join(f"# {each}\n" for line in lines for each in line.splitlines())
 
 
 def _dns_name(name: str) -> str:
-    """A study's name as Kubernetes and clouds take it."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_LONGEST_NAME].strip("-") or "study"
+    """A study's name as Kubernetes and clouds take it; different ones stay different."""
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    plain = plain if plain[:1].isalpha() else f"study-{plain}".strip("-")
+    if plain == name and len(plain) <= _LONGEST_NAME:
+        return plain
+    digest = hashlib.sha256(name.encode()).hexdigest()[:6]
+    return f"{plain[: _LONGEST_NAME - len(digest) - 1].strip('-')}-{digest}"
 
 
 class _Plain(yaml.SafeDumper):
-    """Every value in its place, without references between them; long texts line by line."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's signature
-        return True
+    """Long texts line by line."""
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

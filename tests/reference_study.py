@@ -4,9 +4,9 @@
     python -m tests.readme_tables --write
     python -m tests.reference_study ray_results/other ray_results/reference_stand_ins    # beside it, without a report
 
-Records, configuration, manifest, audit and the table of images are copied; weights are not. Hosts and messages of failed trials
-are left out, names of image files are replaced by numbers, folders by their last parts (``DATA`` stands for the folder of the
-images). The report is written anew, without images.
+Records, configuration, manifest, audit, evaluations and the tables of images are copied; weights are not. Hosts and messages of
+failed trials are left out, names of image files are replaced by numbers, folders by their last parts (``DATA`` stands for the
+folder of the images), and probabilities keep three significant digits. The report is written anew, without images.
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
 from analysis import load_study
 from analysis.report import write_report
 from tests.readme_tables import REFERENCE
+
+_BITS = 10
+"""Of a probability that are kept; the others say nothing and do not compress."""
 
 
 def publish(run: Path, target: Path, *, report: bool = True) -> None:
@@ -57,28 +61,51 @@ def publish(run: Path, target: Path, *, report: bool = True) -> None:
         if "error" in frame:
             # A traceback names files.
             frame["error"] = frame["error"].where(frame["error"] == "", "left out")
-        copy = target / source.relative_to(run)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        # Numbers that rise, and the bytes of probabilities each with its like, take half the place.
-        encoded = {"sequence": "DELTA_BINARY_PACKED"}
-        if "probabilities" in frame:
-            encoded["probabilities.list.element"] = "BYTE_STREAM_SPLIT"
-        frame.to_parquet(
-            copy,
-            compression="zstd",
-            compression_level=19,
-            index=False,
-            use_dictionary=[name for name in frame if name not in ("sequence", "probabilities")],
-            column_encoding=encoded,
-        )
-    images = pd.read_parquet(run / "images.parquet")
-    images["path"] = [f"{position:05}" for position in range(len(images))]
-    images.to_parquet(target / "images.parquet", compression="zstd", index=False)
+        _write_small(frame, target / source.relative_to(run))
+    _copy_images(run, target)
+    for folder in sorted((run / "evaluations").glob("*/")):
+        kept = target / "evaluations" / folder.name
+        _copy_images(folder, kept)
+        _write_small(pd.read_parquet(folder / "predictions.parquet"), kept / "predictions.parquet")
+        about = _map_texts(json.loads((folder / "evaluation.json").read_text(encoding="utf-8")), shorten)
+        about["unreadable"] = {f"{number:05}": "left out" for number in range(len(about["unreadable"]))}
+        (kept / "evaluation.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     for curve in sorted((run / "pretrain").glob("*/curve.parquet")):
         (target / "pretrain" / curve.parent.name).mkdir(parents=True)
         shutil.copyfile(curve, target / "pretrain" / curve.parent.name / curve.name)
     if report:
         write_report(load_study(target), images=False)
+
+
+def _write_small(frame: pd.DataFrame, path: Path) -> None:
+    """Numbers that rise, and the bytes of rounded probabilities each with its like, take a third of the place."""
+    encoded = {"sequence": "DELTA_BINARY_PACKED"} if "sequence" in frame else {}
+    if "probabilities" in frame:
+        frame["probabilities"] = [_rounded(np.asarray(row, dtype=np.float32)) for row in frame["probabilities"]]
+        encoded["probabilities.list.element"] = "BYTE_STREAM_SPLIT"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.to_parquet(
+        path,
+        compression="zstd",
+        compression_level=19,
+        index=False,
+        use_dictionary=[name for name in frame if name not in ("sequence", "probabilities")],
+        column_encoding=encoded,
+    )
+
+
+def _rounded(probabilities: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """With fewer digits, unless another class would be the likeliest."""
+    mantissa, exponent = np.frexp(probabilities)
+    rounded = np.ldexp(np.round(mantissa * 2**_BITS) / 2**_BITS, exponent).astype(np.float32)
+    return rounded if rounded.argmax() == probabilities.argmax() else probabilities
+
+
+def _copy_images(folder: Path, target: Path) -> None:
+    images = pd.read_parquet(folder / "images.parquet")
+    images["path"] = [f"{position:05}" for position in range(len(images))]
+    target.mkdir(parents=True, exist_ok=True)
+    images.to_parquet(target / "images.parquet", compression="zstd", index=False)
 
 
 def _without_file_names(audit: dict[str, Any]) -> dict[str, Any]:

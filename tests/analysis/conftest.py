@@ -20,6 +20,7 @@ from analysis.schema import (
     CURVE_COLUMNS,
     EPOCH_COLUMNS,
     EVALUATION_COLUMNS,
+    EVALUATION_IMAGE_COLUMNS,
     IMAGE_COLUMNS,
     PREDICTION_COLUMNS,
     TRIAL_COLUMNS,
@@ -152,6 +153,8 @@ class RunDirectory:
                 row = {"trial_id": trial_id, "image": f"o{image:03}", "label": label, "probabilities": probabilities}
                 rows.append(row)
         pd.DataFrame(rows, columns=list(EVALUATION_COLUMNS)).to_parquet(folder / "predictions.parquet")
+        shown = [{"image": f"o{number:03}", "path": f"smear/{number}.jpg", "label": 0} for number in range(40)]
+        pd.DataFrame(shown, columns=list(EVALUATION_IMAGE_COLUMNS)).to_parquet(folder / "images.parquet")
         about = {"name": name, "images": 40, "left_out": left_out or {}, "unreadable": {}}
         (folder / "evaluation.json").write_text(json.dumps(about), encoding="utf-8")
 

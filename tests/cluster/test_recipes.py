@@ -16,12 +16,11 @@ import yaml
 from kubernetes.client import models
 
 import study
-from study.capacity import Reservation
 from study.command_line import app
 from study.config import StudyConfig
 from study.configuration import load_config
 from study.errors import UsageError
-from study.recipes import RECIPES, fill_recipe
+from study.recipes import Workers, fill_recipe
 
 DEPLOY = Path(study.__file__).parent / "deploy"
 PROJECT = Path(__file__).parents[2]
@@ -55,8 +54,7 @@ KUBERAY: dict[str, dict[str, Any]] = {
     "AuthOptions": {"mode": "str"},
 }
 PLAIN = {"str": str, "int": int, "bool": bool, "object": object}
-STUDY = ["data.root=/shared/images"]
-ROOT = "/shared/studies"
+IMAGE = "images.example.org/mine:2"
 
 
 def parse(line: str) -> dict[str, Any]:
@@ -101,23 +99,21 @@ def fields_of_kubernetes(kind: str) -> dict[str, str]:
     return {model.attribute_map[name]: type_ for name, type_ in model.openapi_types.items()}
 
 
-def fill(recipe: str, config: str = "cluster", *overrides: str, root: str = ROOT, **others: Any) -> list[Any]:
+def fill(recipe: str, *overrides: str, config: str = "cluster", **others: Any) -> list[Any]:
     """The documents of a filled recipe."""
-    return list(yaml.safe_load_all(fill_recipe(recipe, config, [*STUDY, *overrides], root=root, **others)))
+    place = {"kuberay": "/shared", "launcher-aws": "s3://bucket"}[recipe]
+    given = [f"data.root={place}/images", *overrides]
+    return list(
+        yaml.safe_load_all(fill_recipe(recipe, config, given, **{"root": f"{place}/studies", "image": IMAGE} | others))
+    )
 
 
-def launchers() -> dict[str, Any]:
-    names = [name for name in RECIPES if name.startswith("launcher")]
-    return {f"{name}.yaml": read(f"{name}.yaml") for name in names} | {
-        f"{name} for a study": fill(name)[0] for name in names
-    }
-
-
-LAUNCHERS = launchers()
+LAUNCHERS = {name: read(name) for name in ("launcher-on-premise.yaml", "launcher-aws.yaml")}
+LAUNCHERS |= {"launcher-aws for a study": fill("launcher-aws")[0]}
 RAY_JOBS = {
     "kuberay.yaml": read("kuberay.yaml"),
     "for a study": fill("kuberay")[1],
-    "for a study without GPUs": fill("kuberay", "cluster", "resources.gpu=0", name="CPU only")[1],
+    "for a study without GPUs": fill("kuberay", "resources.gpu=0", name="CPU only", workers=Workers(80, gpus=0))[1],
 }
 
 
@@ -136,7 +132,7 @@ def test_the_launcher_takes_its_files(name):
 
 
 @pytest.mark.parametrize("name", RAY_JOBS)
-def test_every_field_for_kuberay_is_one_of_the_published_schema(name):
+def test_fields_for_kuberay_are_those_of_its_reference_and_of_the_published_schema_of_pods(name):
     job = RAY_JOBS[name]
     assert job["apiVersion"] == "ray.io/v1" and job["kind"] == "RayJob"
     check_fields(job, "RayJob", "job")
@@ -151,8 +147,11 @@ def test_every_field_for_kuberay_is_one_of_the_published_schema(name):
         assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
         assert container["resources"]["requests"] == container["resources"]["limits"]
         assert {each["name"]: each["value"] for each in container["env"]}["WBC_STUDY_CACHE"] == "/cache"
-    gpus = group["template"]["spec"]["containers"][0]["resources"]["limits"].get("nvidia.com/gpu")
-    assert gpus == (None if "without" in name else "1")
+        assert {"name", "image"} <= set(container)
+    # As the operator wants it: a label of DNS (RFC 1035) with no more than 47 characters.
+    assert re.fullmatch(r"[a-z]([-a-z0-9]{0,45}[a-z0-9])?", job["metadata"]["name"])
+    gpus = group["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"]
+    assert gpus == ("0" if "without" in name else "1")
     assert "nvidia.com/gpu" not in cluster["headGroupSpec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
 
 
@@ -176,12 +175,13 @@ def test_the_study_of_kuberay_is_one_that_the_command_line_runs():
 
 def test_a_filled_kuberay_brings_the_study_with_it(tmp_path):
     mine = tmp_path / "mine.yaml"
-    mine.write_text("about: 'Ours: \u00fc'\ntraining: {epochs: 7}\ndata: {source: folder}\n")
-    settings, job = fill("kuberay", str(mine), name="Smears 2026", image="images.example.org/mine:2", workers=80)
+    mine.write_text("about: 'Ours: \u00fc # 1'\ntraining: {epochs: 7}\ndata: {source: folder}\n")
+    settings, job = fill(
+        "kuberay", config=str(mine), name="Smears", workers=Workers(80, cpus=12, gpus=2, memory="64Gi")
+    )
     check_fields(settings, "V1ConfigMap", "settings")
-    assert settings["metadata"]["name"] == job["metadata"]["name"] == "smears-2026"
     asked = parse(job["spec"]["entrypoint"])
-    assert (asked["root"], asked["address"]) == (ROOT, "auto")
+    assert (asked["root"], asked["address"]) == ("/shared/studies", "auto")
     # The file of the head's pod, as the head reads it.
     head = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
     (volume,) = [each for each in head["volumes"] if "configMap" in each]
@@ -190,73 +190,117 @@ def test_a_filled_kuberay_brings_the_study_with_it(tmp_path):
     folder, _, name = asked["config"].rpartition("/")
     assert mount["mountPath"] == folder
     (tmp_path / name).write_text(settings["data"][name])
-    assert load_config(str(tmp_path / name)) == load_config(str(mine), STUDY, "Smears 2026")
+    assert load_config(str(tmp_path / name)) == load_config(str(mine), ["data.root=/shared/images"], "Smears")
     (group,) = job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
     assert group["replicas"] == group["maxReplicas"] == 80
-    assert (
-        group["template"]["spec"]["containers"][0]["image"]
-        == head["containers"][0]["image"]
-        == "images.example.org/mine:2"
-    )
+    (worker,) = group["template"]["spec"]["containers"]
+    assert worker["resources"]["limits"] == {"cpu": "12", "nvidia.com/gpu": "2", "memory": "64Gi"}
+    assert worker["image"] == head["containers"][0]["image"] == IMAGE
+
+
+def test_what_can_be_changed_still_stands_at_the_top_of_a_filled_recipe():
+    for recipe, root in (("kuberay", "/shared"), ("launcher-aws", "s3://bucket")):
+        given = {"root": root, "image": IMAGE, "name": "a\nb: # c"}
+        text = fill_recipe(recipe, "cluster", [f"data.root={root}"], **given)
+        body = text.partition("---\n")[2] or text
+        assert re.search(
+            r"# Change these.*\bimage: (&image )?images.example.org/mine:2\b.*# End of what to change", body, re.DOTALL
+        )
+        assert not [line for line in text.splitlines() if line.startswith("b: ")]
+
+
+def test_names_become_labels_and_different_ones_stay_different():
+    names = [
+        "mine",
+        "Mine",
+        "mine-",
+        "2026-smears",
+        "\u8840\u7403",
+        "\u8840",
+        "x" * 60,
+        "x" * 61,
+        "Smears 2026",
+        "smears-2026",
+    ]
+    made = [fill("kuberay", name=name)[1]["metadata"]["name"] for name in names]
+    assert len(set(made)) == len(names) and made[0] == "mine"
+    assert all(re.fullmatch(r"[a-z]([-a-z0-9]{0,45}[a-z0-9])?", name) for name in made)
 
 
 @pytest.mark.parametrize(
-    ("settings", "trials"),
+    ("settings", "workers", "told"),
     [
-        ([], 1),
-        (["resources.gpu=0.1"], 10),
-        (["resources.gpu=0.05", "resources.cpu=2"], 20),
-        (["resources.gpu=4"], 1),
-        (["resources.gpu=0"], 8),
-        (["resources.gpu=0", "resources.cpu=12"], 1),
+        ([], Workers(), "as many trials at once as its GPU memory holds, at most 8 "),
+        ([], Workers(gpus=0), "8 trials at once"),
+        (["resources.gpu=0.25"], Workers(gpus=2), "8 trials at once"),
+        (["resources.gpu=0.25", "resources.cpu=4"], Workers(), "2 trials at once"),
+        (["resources.gpu=2"], Workers(gpus=4), "2 trials at once"),
+        (
+            ["resources.gpu=0", "resources.accelerator=A100"],
+            Workers(),
+            "8 trials at once (its CPUs: 8). Give its pod a nodeSelector",
+        ),
     ],
 )
-def test_workers_of_a_filled_kuberay_hold_the_trials_that_their_gpus_take(settings, trials):
-    (group,) = fill("kuberay", "cluster", *settings)[1]["spec"]["rayClusterSpec"]["workerGroupSpecs"]
-    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
-    resources = load_config("cluster", [*STUDY, *settings]).resources
-    share = 1.0 if isinstance(resources.gpu, str) else resources.gpu
-    node = {"CPU": float(limits["cpu"]), "GPU": float(limits.get("nvidia.com/gpu", 0))}
-    assert Reservation(resources.cpu, share).slots_on(node) == trials
+def test_a_filled_kuberay_says_how_many_trials_a_worker_runs(settings, workers, told):
+    text = fill_recipe(
+        "kuberay",
+        "cluster",
+        ["data.root=/shared/x", *settings],
+        root="s3://bucket/studies",
+        image=IMAGE,
+        workers=workers,
+    )
+    assert told in text.splitlines()[0]
 
 
-@pytest.mark.parametrize("recipe", [name for name in RECIPES if name.startswith("launcher")])
-def test_a_filled_launcher_says_how_its_study_is_submitted(recipe, tmp_path):
+def test_a_filled_launcher_says_how_its_study_is_submitted(tmp_path):
     mine = tmp_path / "mine.yaml"
     mine.write_text("training: {epochs: 7}\ndata: {source: folder}\n")
+    overrides = ["data.root=s3://bucket/images", "search.also={training.stain_jitter: [0, 0.2]}"]
     text = fill_recipe(
-        recipe, str(mine), [*STUDY, "search.also={training.stain_jitter: [0, 0.2]}"], root="s3://bucket/studies"
+        "launcher-aws", str(mine), overrides, root="s3://bucket/studies", image=IMAGE, workers=Workers(9)
     )
-    assert yaml.safe_load(text)["cluster_name"] == "mine"
+    filled = yaml.safe_load(text)
+    assert filled["cluster_name"] == "mine"
+    assert filled["max_workers"] == filled["available_node_types"]["worker"]["min_workers"] == 9
+    assert filled["docker"]["image"] == IMAGE
     (line,) = [line for line in text.splitlines() if "wbc-study submit" in line]
     asked = parse(line[line.index("wbc-study") :])
     assert asked["root"] == "s3://bucket/studies"
     submitted = load_config(asked["config"], asked["overrides"], asked["name"])
-    assert submitted == load_config(str(mine), [*STUDY, "search.also={training.stain_jitter: [0, 0.2]}"])
-
-
-def test_the_machines_of_aws_are_as_many_as_asked():
-    filled = fill("launcher-aws", workers=9, image="images.example.org/mine:2")[0]
-    assert filled["max_workers"] == filled["available_node_types"]["worker"]["min_workers"] == 9
-    assert filled["docker"]["image"] == "images.example.org/mine:2"
+    assert submitted == load_config(str(mine), overrides)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("recipe", "overrides", "others", "message"),
     [
-        ({"recipe": "nomad"}, "'nomad': no such recipe. There are kuberay"),
-        ({"recipe": "launcher-on-premise", "workers": 3}, "its machines are named in its worker_ips"),
-        ({"recipe": "kuberay", "root": "studies"}, "--root studies: expected s3://"),
-        ({"recipe": "kuberay", "overrides": ["data.root=images"]}, "data.root: images: expected absolute paths"),
+        ("nomad", [], {}, "'nomad': no such recipe. There are kuberay and launcher-aws"),
+        ("kuberay", [], {"root": "studies"}, "--root studies: expected s3://"),
+        ("kuberay", [], {"root": "/tmp/studies"}, "--root /tmp/studies: expected below /shared, where the pods mount"),
+        ("kuberay", [], {"root": "/shared/../tmp"}, "--root /shared/../tmp: expected below /shared"),
+        ("kuberay", ["data.root=/home/ann"], {}, "data.root /home/ann: expected below /shared"),
+        ("kuberay", ["pretrain.cam16.weights=/w.pth"], {}, "pretrain.cam16.weights /w.pth: expected below"),
+        ("kuberay", ["arms.networks={resnet18: /r.pth}"], {}, "arms.networks.resnet18 /r.pth: expected below"),
+        ("kuberay", ["data.root=images"], {}, "data.root: images: expected absolute paths"),
+        ("kuberay", ["search.storage=postgresql://u:secret@h/d"], {}, "found a password in it"),
+        ("kuberay", ["data.root=s3://KEY:secret@b/images"], {}, "found an address with @"),
+        ("kuberay", ["resources.gpu=2"], {}, "the recipe's workers (--cpus, --gpus): a trial reserves 1 CPU and 2 GPU"),
+        ("kuberay", ["resources.cpu=16"], {}, "nodes have 8 CPU, 1 GPU"),
         (
-            {"recipe": "kuberay", "overrides": [*STUDY, "search.storage=postgresql://u:secret@h/d"]},
-            "found a password in it",
+            "kuberay",
+            ["resources.gpu=0", "resources.pretraining_gpu=1"],
+            {"workers": Workers(gpus=0)},
+            "nodes have 8 CPU, 0 GPU",
         ),
+        ("launcher-aws", [], {"root": "/shared/studies"}, "--root /shared/studies: expected below s3://"),
+        ("launcher-aws", [], {"workers": Workers(2, cpus=4)}, "names kinds of machine instead"),
     ],
 )
-def test_what_would_not_work_there_is_refused(arguments, message):
+def test_what_would_not_work_there_is_refused(recipe, overrides, others, message):
+    given = {"root": "s3://bucket/studies", "image": IMAGE} | others
     with pytest.raises(UsageError) as refused:
-        fill_recipe(**{"preset_or_file": "cluster", "overrides": STUDY, "root": ROOT} | arguments)
+        fill_recipe(recipe, "cluster", ["data.root=s3://bucket/images", *overrides], **given)
     assert message in str(refused.value) and "secret" not in str(refused.value)
 
 
