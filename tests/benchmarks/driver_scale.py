@@ -157,12 +157,16 @@ def measure_workers(quick: bool) -> Figure:
         directory = RunDirectory(Path(scratch) / "workers")
         began = time.time()
         run_waiting(config, directory, make_queue(config, directory))
-        epochs = read_segments(directory.records / "epochs", TABLES["epochs"])
+        epochs, rows = (read_segments(directory.records / name, TABLES[name]) for name in ("epochs", "trials"))
     assert len(epochs) == trials
-    value, ramp_up = utilisation((epochs["time"] - epochs["seconds"] - began).tolist(), seconds, slots)
+    processes = epochs["trial_id"].map(
+        rows.drop_duplicates("trial_id", keep="last").set_index("trial_id")["parameters"]
+    )
+    begins = (epochs["time"] - epochs["seconds"] - began).tolist()
+    value, ramp_up = utilisation(begins, processes.tolist(), seconds, slots)
     note = (
-        f"{trials:,} trials; all {slots} slots were busy {ramp_up:.1f} s after the start (their processes share"
-        f" {os.cpu_count()} cores); up to the end of the last trial"
+        f"{trials:,} trials; all {slots} slots had their process {ramp_up:.1f} s after the start (the processes share"
+        f" {os.cpu_count()} cores, and each takes some seconds of one to import Ray Tune); from then to the end of the last trial"
     )
     return figure_of("workers", [value], note=note)
 
@@ -174,6 +178,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--trials", type=int, default=200)
     arguments = parser.parse_args()
+    # Workers look for modules where the project was installed; tests are not part of it.
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
     if arguments.part == "run":
         print(json.dumps(asdict(run_many(arguments.trials))))
     else:

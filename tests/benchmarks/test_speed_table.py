@@ -106,8 +106,8 @@ def test_pairs_are_measured_back_to_back_in_changing_order_after_a_first_one() -
     assert "".join(asked) == "baabba"
 
 
-def test_utilisation_counts_from_when_every_slot_has_a_trial() -> None:
-    # Two slots. The second begins 1 s late; then each has the next trial 1 s after the last; one slot has no third.
-    value, ramp_up = utilisation([0.0, 1.0, 6.0, 7.0, 12.0], seconds=5.0, slots=2)
-    assert ramp_up == 1.0
-    assert value == pytest.approx((4 + 5 + 5 + 5 + 5) / (2 * 16))
+def test_utilisation_counts_from_when_every_slot_has_its_process() -> None:
+    # Two slots. The second's process is there after 6 s, when the first has its second trial already; it has no third.
+    value, ramp_up = utilisation([0.0, 5.5, 6.0, 11.0, 12.0], [1, 1, 2, 1, 2], seconds=5.0, slots=2)
+    assert ramp_up == 6.0
+    assert value == pytest.approx((4.5 + 5 + 5 + 5) / (2 * 11))

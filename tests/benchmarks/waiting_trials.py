@@ -43,7 +43,7 @@ class WaitingTrainable(tune.Trainable):
             val_loss=0.5,
             confusion=confusion,
             train_images=100,
-            parameters=1,
+            parameters=os.getpid(),  # the only number that is free: which process it was
             seconds=time.perf_counter() - began,
         )
         return {REPORT: [report]}

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,20 @@ class Node:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(below, timeout=30)
+
+    def processes(self, numbers: Collection[int]) -> list[psutil.Process]:
+        """Those of its processes that it knows by these numbers, and that have not ended."""
+        return [each for each in psutil.Process(self.process.pid).children(recursive=True) if _number(each) in numbers]
+
+
+def _number(process: psutil.Process) -> int | None:
+    """Of a process on its own machine; None when it has ended."""
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    except OSError:
+        return None
+    (line,) = [line for line in status.splitlines() if line.startswith("NSpid:")]
+    return int(line.split()[-1])
 
 
 class Cluster:

@@ -65,7 +65,9 @@ def read_until(stream: Iterator[str], wanted: str) -> str:
     pytest.fail(f"no {wanted!r} in: {read}")
 
 
-def test_a_job_outlives_its_client_and_can_be_watched_stopped_and_continued(cluster, s3, with_token, tmp_path):
+def test_a_job_outlives_its_client_is_watched_and_stopped_and_a_new_head_continues_it(
+    cluster, s3, with_token, tmp_path
+):
     url = f"s3://{BUCKET}/{tmp_path.name}"
     config = write_tiny(tmp_path, data={"cache_dir": None}, training={"epochs": 20}, arms={"fractions": [1.0]})
     at = ("--address", cluster.dashboard)
@@ -95,8 +97,18 @@ def test_a_job_outlives_its_client_and_can_be_watched_stopped_and_continued(clus
     said = second.communicate()[0]
     assert second.returncode == 130 and "the job goes on" in said
     again = re.search(r"job logs --follow (\S+)", said)[1]
-    printed = call("job", "logs", again, *at, "--follow")
-    assert f"Job {again} succeeded since" in printed and printed.count("Continuing s3") == 1
+    before = store.listing("records/epochs").keys()
+    while not store.listing("records/epochs").keys() - before:
+        assert f"Job {again} running since" in call("job", "status", again, *at)
+
+    # The head's plug is pulled: the cluster that takes its place knows of no job, and the store of all that was done.
+    cluster.nodes.pop().kill()
+    cluster.add("head again", cpus=2)
+    assert "no such job" in call("job", "status", again, *at, code=2)
+    assert "tiny: running in search" in call("status", "tiny", "--root", url)
+    third = re.search(r"Job (\S+)", call("submit", config, *at, "--root", url, "--detach"))[1]
+    printed = call("job", "logs", third, *at, "--follow")
+    assert f"Job {third} succeeded since" in printed and printed.count("Continuing s3") == 1
     assert "Validation accuracy" in printed
 
     call("fetch", "tiny", "--root", url, "--out", tmp_path / "fetched")
