@@ -137,7 +137,7 @@ def _aws(template: str, config: StudyConfig, root: str, image: str, number: int 
     values |= {} if number is None else {"workers": number}
     submit = ["wbc-study", "submit", *given, "--address", "http://127.0.0.1:8265", "--root", root]
     resources = config.resources
-    gpus = "as many GPUs as there are" if isinstance(resources.gpu, str) else f"{resources.gpu:g} GPU"
+    gpus = "such a part of a GPU as its memory allows" if isinstance(resources.gpu, str) else f"{resources.gpu:g} GPU"
     kind = f" of the kind {resources.accelerator}" if resources.accelerator else ""
     usage = [
         f"The study {config.name} on AWS. A trial takes {resources.cpu} CPU and {gpus}{kind}: choose the kind of worker by it.",
