@@ -9,9 +9,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 study: $(VENV)/.installed  ## Run the quick study on generated images and print its tables
 	$(BIN)/wbc-study run quick
 
-# More at a time than the gate has cores: half of the time a test waits for a process, a page or a timer.
-test: $(VENV)/.installed-dev  ## Run every test, three at a time; or some: make test TESTS=tests/models
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(if $(TESTS),$(TESTS),--numprocesses 3 --dist worksteal)
+test: $(VENV)/.installed-dev  ## Run every test, two at a time; or some: make test TESTS=tests/models
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(if $(TESTS),$(TESTS),--numprocesses 2 --dist worksteal)
 
 check: $(VENV)/.installed-dev  ## Lint, formatting and types
 	$(BIN)/ruff check .

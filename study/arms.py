@@ -6,14 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from analysis.schema import arm_name
+from study.config import LATENT_FUSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from study.config import FusionMode, StudyConfig
-
-LATENT_FUSIONS = ("sum", "concat", "gated")
-"""Fusions that join latent vectors with the classifier, as `models.fusion` defines them."""
 
 HANDCRAFTED = "handcrafted"
 """Folder below ``pretrain/`` of the features that the control `classical` looks at: colours and textures, no network."""

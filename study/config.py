@@ -27,6 +27,8 @@ from study.storage_urls import mask_password
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 EncoderName = Literal["prcc", "cam16"]
 FusionMode = Literal["off", "sum", "concat", "gated", "finetune"]
+LATENT_FUSIONS = ("sum", "concat", "gated")
+"""Fusions that join latent vectors with the classifier, as `models.fusion` defines them; `finetune` takes weights."""
 ControlName = Literal["random", "shuffled", "published", "twin", "classical"]
 LossWeights = Literal["none", "inverse", "effective"]
 Sampling = Literal["natural", "balanced"]
@@ -666,8 +668,8 @@ class StudyConfig(Settings):
             needed = {
                 "twin": ("off",),
                 "classical": ("off",),
-                "random": ("sum", "concat", "gated", "finetune"),
-                "shuffled": ("sum", "concat", "gated"),
+                "random": (*LATENT_FUSIONS, "finetune"),
+                "shuffled": LATENT_FUSIONS,
                 "published": ("off",),
             }[name]
             if name == "random" and any(self.arms.networks.values()):

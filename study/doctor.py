@@ -176,7 +176,7 @@ def _memory() -> Finding:
     found = f"{memory.available / 2**30:.1f} GiB free of {memory.total / 2**30:.1f}"
     if memory.available < _LEAST_MEMORY:
         return Finding(
-            "memory", BAD, f"{found}; a study needs {_LEAST_MEMORY / 2**30:.0f} GiB and 0.6 for each further trial"
+            "memory", BAD, f"{found}; a study needs {_LEAST_MEMORY / 2**30:.0f} GiB and 0.7 for each further trial"
         )
     return Finding("memory", GOOD, found)
 
