@@ -192,16 +192,17 @@ def _shown(value: Any) -> str:
     return "(none)" if value is None else str(value)
 
 
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their whole names, such as ``data.root``."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
 
 
 def _flatten_named(config: StudyConfig) -> dict[str, Any]:
     """Every setting by its name; a network without weights says so, or it would look like one that is not there."""
-    flat = _flatten(config.model_dump(mode="json"))
+    flat = flatten(config.model_dump(mode="json"))
     for name, path in config.arms.networks.items():
         flat[f"arms.networks.{name}"] = "no weights" if path is None else str(path)
     return flat

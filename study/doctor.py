@@ -17,7 +17,7 @@ from rich.text import Text
 
 from study.configuration import load_config
 from study.errors import StudyFailed
-from study.estimate import ImageCounts, estimate_seconds, seconds_per_image_step, slots_here
+from study.estimate import PROCESS_BYTES, ImageCounts, estimate_seconds, seconds_per_image_step, slots_here
 from study.progress import format_duration
 
 if TYPE_CHECKING:
@@ -176,7 +176,9 @@ def _memory() -> Finding:
     found = f"{memory.available / 2**30:.1f} GiB free of {memory.total / 2**30:.1f}"
     if memory.available < _LEAST_MEMORY:
         return Finding(
-            "memory", BAD, f"{found}; a study needs {_LEAST_MEMORY / 2**30:.0f} GiB and 0.7 for each further trial"
+            "memory",
+            BAD,
+            f"{found}; a study needs {_LEAST_MEMORY / 2**30:.0f} GiB and {PROCESS_BYTES / 2**30:.1f} for each further trial",
         )
     return Finding("memory", GOOD, found)
 

@@ -31,7 +31,7 @@ _STARTUP_SECONDS = 20.0
 _SCORING_SHARE = 1 / 3
 """A forward pass costs about a third of a training step on the same image."""
 
-_PROCESS_BYTES = 700 * 2**20
+PROCESS_BYTES = 700 * 2**20
 """Private memory of a process that trains the residual classifier at full width and 64 px, most of it imports: measured."""
 
 _PARAMETER_BYTES = 5 * 4
@@ -261,7 +261,7 @@ def print_estimate(
         slots=slots,
         network_seconds={name: seconds_per_image_step(config, arrays["wbc"], 3, name) for name in config.arms.networks},
     )
-    working = (slots + 1) * _PROCESS_BYTES + slots * _PARAMETER_BYTES * largest
+    working = (slots + 1) * PROCESS_BYTES + slots * _PARAMETER_BYTES * largest
     stored = sum(int((a.heights * a.widths * 3).sum()) for a in arrays.values())
     console.print(
         f"{len(arms)} arms x ({config.search.budget} search trials by {config.search.mode}, {config.search.scheduler}"

@@ -6,6 +6,7 @@ import math
 import re
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from PIL import Image
 
 from analysis import load_study
 from analysis.calibration import ensemble_temperature
+from analysis.errors import StudyError
 from analysis.explorer.pictures import PictureFolder
 from analysis.model_card import model_card
 from data_utils.config import DataConfig
@@ -102,14 +104,13 @@ def export_model(
 
 def own_images(study: Study) -> list[Path]:
     """Some validation images of each class; none where they are not in a folder, or no longer in the study's."""
-    folder = PictureFolder(study).folder
-    if folder is None:
-        return []
-    files = []
+    pictures, files = PictureFolder(study), []
     for _, paths in study.images[study.images["split"] == "val"].groupby("label")["path"]:
-        there = [file for file in ((folder / path).resolve() for path in paths) if file.is_file()]
-        # A study of somebody else must not make this look elsewhere.
-        there = [file for file in there if file.is_relative_to(folder)]
+        there: list[Path] = []
+        for path in paths:
+            with suppress(StudyError):  # no folder, or the path leads out of it
+                there.append(pictures.locate(path))
+        there = [file for file in there if file.is_file()]
         files += there[:: max(1, math.ceil(len(there) / _OF_EACH_CLASS))]
     return files
 

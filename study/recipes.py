@@ -7,7 +7,7 @@ import json
 import posixpath
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ import yaml
 
 from analysis.object_store import is_remote
 from study.capacity import Reservation, check_satisfiable, trial_reservation
-from study.configuration import dump_config, load_config
+from study.configuration import dump_config, flatten, load_config
 from study.errors import UsageError
 from study.jobs import check_travels
 
@@ -27,7 +27,7 @@ _DEPLOY = Path(__file__).parent / "deploy"
 KUBERAY, AWS = RECIPES = ("kuberay", "launcher-aws")
 """Recipes that can be filled in. SLURM's takes a study on its command line; machines of one's own get their studies as jobs."""
 
-_SHARED, _CACHE, _CONFIG = "/shared", "/cache", "/study/study.yaml"
+_SHARED, _CONFIG = "/shared", "/study/study.yaml"
 """Paths in the pods of `kuberay.yaml`."""
 _GPU = "nvidia.com/gpu"
 _LONGEST_NAME = 40
@@ -103,9 +103,9 @@ def _kuberay(template: str, config: StudyConfig, root: str, image: str, workers:
         "wbc-study/configuration": settings_name,
         "entrypoint": shlex.join(run),
     }
-    for key, value in (("gpus", workers.gpus), ("cpus", workers.cpus)):
-        values |= {} if value is None else {f"wbc-study/worker-{key}": str(value)}
-    values |= {"wbc-study/worker-memory": workers.memory} if workers.memory else {}
+    for key, value in (("gpus", workers.gpus), ("cpus", workers.cpus), ("memory", workers.memory)):
+        if value not in (None, ""):
+            values[f"wbc-study/worker-{key}"] = str(value)
     if workers.number is not None:
         values |= {"replicas": workers.number, "maxReplicas": max(64, workers.number)}
     text = _substitute(template, values)
@@ -134,7 +134,8 @@ def _kuberay(template: str, config: StudyConfig, root: str, image: str, workers:
 
 def _aws(template: str, config: StudyConfig, root: str, image: str, number: int | None, given: Sequence[str]) -> str:
     values: dict[str, Any] = {"cluster_name": _dns_name(config.name), "  image": image}
-    values |= {} if number is None else {"workers": number}
+    if number is not None:
+        values["workers"] = number
     submit = ["wbc-study", "submit", *given, "--address", "http://127.0.0.1:8265", "--root", root]
     resources = config.resources
     gpus = "such a part of a GPU as its memory allows" if isinstance(resources.gpu, str) else f"{resources.gpu:g} GPU"
@@ -157,10 +158,11 @@ def _check_shared(config: StudyConfig, root: str, expected: str, folder: str = "
     Raises:
         UsageError: with the settings.
     """
-    paths = [("--root", root), *_paths(config.model_dump())]
+    settings = flatten(config.model_dump())
+    paths = {"--root": root} | {key: str(value) for key, value in settings.items() if isinstance(value, Path)}
     wrong = [
         f"{key} {path}"
-        for key, path in paths
+        for key, path in paths.items()
         if not is_remote(path)
         and not (folder and PurePosixPath(posixpath.normpath(path)).is_relative_to(folder))
         # Each node has one of its own.
@@ -168,15 +170,6 @@ def _check_shared(config: StudyConfig, root: str, expected: str, folder: str = "
     ]
     if wrong:
         raise UsageError(f"{'; '.join(wrong)}: expected below {expected}")
-
-
-def _paths(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Settings that are paths of the nodes or addresses, with their values."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _paths(value, f"{prefix}{key}.")
-        elif isinstance(value, Path) or (isinstance(value, str) and is_remote(value)):
-            yield f"{prefix}{key}", str(value)
 
 
 def _describe_fit(resources: ResourcesConfig, worker: Mapping[str, float]) -> str:

@@ -44,6 +44,22 @@ class PictureFolder:
                 else "The images of this study were generated or downloaded and are not in a folder: there is no picture to show."
             )
 
+    def locate(self, relative: str) -> Path:
+        """Where a picture should be; it need not be there.
+
+        Args:
+            relative: A path of ``images.parquet``.
+
+        Raises:
+            StudyError: There are no pictures, or the path leads out of their folder.
+        """
+        if self.folder is None:
+            raise StudyError(self.reason)
+        path = (self.folder / relative).resolve()
+        if not path.is_relative_to(self.folder):
+            raise StudyError(f"images.parquet: {relative!r} leads out of {self.folder}; it is not shown.")
+        return path
+
     def read(self, relative: str) -> bytes:
         """One picture as PNG, decoded here, so that nothing but pixels reaches the page.
 
@@ -53,11 +69,7 @@ class PictureFolder:
         Raises:
             StudyError: The path leads out of the folder, or the file is missing or no picture.
         """
-        if self.folder is None:
-            raise StudyError(self.reason)
-        path = (self.folder / relative).resolve()
-        if not path.is_relative_to(self.folder):
-            raise StudyError(f"images.parquet: {relative!r} leads out of {self.folder}; it is not shown.")
+        path = self.locate(relative)
         try:
             with Image.open(path) as image:
                 picture = image.convert("RGB")

@@ -54,6 +54,8 @@ KUBERAY: dict[str, dict[str, Any]] = {
     "AuthOptions": {"mode": "str"},
 }
 PLAIN = {"str": str, "int": int, "bool": bool, "object": object}
+NAME = re.compile(r"[a-z]([-a-z0-9]{0,45}[a-z0-9])?")
+"""Of a RayJob, as the operator wants it: a label of DNS (RFC 1035) with no more than 47 characters."""
 IMAGE = "images.example.org/mine:2"
 
 
@@ -148,8 +150,7 @@ def test_fields_for_kuberay_are_those_of_its_reference_and_of_the_published_sche
         assert container["resources"]["requests"] == container["resources"]["limits"]
         assert {each["name"]: each["value"] for each in container["env"]}["WBC_STUDY_CACHE"] == "/cache"
         assert {"name", "image"} <= set(container)
-    # As the operator wants it: a label of DNS (RFC 1035) with no more than 47 characters.
-    assert re.fullmatch(r"[a-z]([-a-z0-9]{0,45}[a-z0-9])?", job["metadata"]["name"])
+    assert NAME.fullmatch(job["metadata"]["name"])
     gpus = group["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"]
     assert gpus == ("0" if "without" in name else "1")
     assert "nvidia.com/gpu" not in cluster["headGroupSpec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
@@ -224,7 +225,7 @@ def test_names_become_labels_and_different_ones_stay_different():
     ]
     made = [fill("kuberay", name=name)[1]["metadata"]["name"] for name in names]
     assert len(set(made)) == len(names) and made[0] == "mine"
-    assert all(re.fullmatch(r"[a-z]([-a-z0-9]{0,45}[a-z0-9])?", name) for name in made)
+    assert all(NAME.fullmatch(name) for name in made)
 
 
 @pytest.mark.parametrize(
