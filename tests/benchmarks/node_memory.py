@@ -2,7 +2,8 @@
 
 Trials at full width and 64 px train on 2,000 cached images of 360 px: first one at a time, then three at a time. Memory is the
 proportional set size of the worker processes: a page that several of them map counts once. Its highest value with three less
-that with one, halved, is what one more trial takes.
+that with one, halved, is what one more trial takes. How much of it is there before a trial trains is measured likewise, with
+processes that import what a trial imports, and others that load the CUDA libraries which PyTorch's CUDA build loads everywhere.
 """
 
 from __future__ import annotations
@@ -63,6 +64,35 @@ def _proportional_bytes(process: psutil.Process) -> int:
     return 0
 
 
+_IMPORTS = "import study.trial, models.classifier, ray.tune"
+
+_CUDA_LIBRARIES = """
+import ctypes, importlib.util, pathlib
+found = importlib.util.find_spec("nvidia")
+for folder in found.submodule_search_locations if found else []:
+    for name in ("nvJitLink", "cublasLt", "nvrtc", "cufft", "cusparse"):
+        for file in sorted(pathlib.Path(folder).glob(f"*/lib/lib{name}.so.*"))[:1]:
+            ctypes.CDLL(str(file), mode=ctypes.RTLD_GLOBAL)
+"""
+
+
+def idle_memory(statements: str) -> float:
+    """What one more process that has run these statements takes, MB; with `MANY` of them beside one."""
+    totals = []
+    for count in (1, MANY):
+        command = [sys.executable, "-c", f"{statements}\nprint(flush=True)\ninput()"]
+        processes = [
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)
+        ]
+        for process in processes:
+            assert process.stdout is not None
+            process.stdout.readline()
+        totals.append(sum(_proportional_bytes(psutil.Process(process.pid)) for process in processes))
+        for process in processes:
+            process.communicate("\n")
+    return (totals[1] - totals[0]) / (MANY - 1) / 1e6
+
+
 def measure(scratch: Path, images: int) -> Figure:
     """One trial at a time beside several."""
     root = write_cells(scratch / "cells", images)
@@ -77,7 +107,13 @@ def measure(scratch: Path, images: int) -> Figure:
     settings = load_config("local", overrides).model_dump(mode="json")
     one, many = (highest_memory(settings, scratch, at_once) for at_once in (1, MANY))
     pixels = sum(file.stat().st_size for file in (scratch / "cache").rglob("pixels.bin")) / 1e6
-    note = f"one trial {one:.0f} MB, {MANY} at a time {many:.0f} MB, of which {pixels:.0f} MB at most are the images' pages"
+    imports = idle_memory(_IMPORTS)
+    cuda = idle_memory(_CUDA_LIBRARIES) - idle_memory("import ctypes, importlib.util, pathlib")
+    note = (
+        f"one trial {one:.0f} MB, {MANY} at a time {many:.0f} MB, of which {pixels:.0f} MB at most are the images' pages; a"
+        f" process that has imported what a trial needs and does nothing {imports:.0f} MB, the CUDA libraries among it"
+        f" {cuda:.0f} MB"
+    )
     return figure_of("memory", [(many - one) / (MANY - 1)], note=note)
 
 

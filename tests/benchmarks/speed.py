@@ -42,6 +42,10 @@ QUICK = ("step", "step_quick", "fusion", "input", "overhead")
 """What fits into three minutes."""
 
 
+FAILED = "could not be measured: "
+"""Begins the note of a figure whose program failed."""
+
+
 def run_program(ids: Sequence[str], arguments: Sequence[str], quick: bool) -> list[Figure]:
     """The figures of one program; without values where it failed."""
     module, *rest = arguments
@@ -49,7 +53,7 @@ def run_program(ids: Sequence[str], arguments: Sequence[str], quick: bool) -> li
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}"
-        return [Figure(id_, None, note=f"could not be measured: {reason}") for id_ in ids]
+        return [Figure(id_, None, note=FAILED + reason) for id_ in ids]
     return load_figures(done.stdout.splitlines()[-1])
 
 
@@ -65,8 +69,8 @@ def describe_machine() -> str:
     )
 
 
-def main() -> None:
-    """Measure, print, write."""
+def main() -> int:
+    """Measure, print, write; 1 where a program failed (a goal that is missed is a result)."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ids", nargs="*", choices=[*GOALS, []], metavar="ID", help="All when none is given.")
     parser.add_argument("--quick", action="store_true", help="Fewer repetitions of what fits into three minutes.")
@@ -84,12 +88,13 @@ def main() -> None:
     print_table(figures, machine, console)
     path = os.environ.get(JSON_VARIABLE)
     if path:
-        write_json(Path(path), figures)
+        write_json(Path(path), figures, machine)
         console.print(f"Written: {path}", markup=False)
     if arguments.markdown:
         arguments.markdown.write_text(markdown(figures, machine), encoding="utf-8")
         console.print(f"Written: {arguments.markdown}", markup=False)
+    return int(any(figure.note.startswith(FAILED) for figure in figures))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

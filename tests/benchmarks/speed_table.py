@@ -6,11 +6,12 @@ import json
 import operator
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import binom
 
 _COMPARE = {"<=": operator.le, ">=": operator.ge}
 
@@ -87,15 +88,34 @@ class Figure:
 
 
 def figure_of(id_: str, values: Sequence[float], *, also: bool = True, note: str = "") -> Figure:
-    """The median of repeated measurements, with the quartiles: what else a machine does now and then moves neither."""
+    """The median of repeated measurements, with the quartiles: what else a machine does now and then moves neither.
+
+    Where there are enough repetitions, the note also says how well the median itself is known.
+    """
     if len(values) == 1:
         return Figure(id_, values[0], also=also, note=note)
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    interval = median_interval(values)
+    if interval:
+        known = f"95 % interval of the median {_number(interval[0])} to {_number(interval[1])}"
+        note = f"{note}; {known}" if note else known
     return Figure(id_, middle, low, high, len(values), also, note)
 
 
-def write_json(path: Path, figures: Sequence[Figure]) -> None:
-    """Write a list of ``{id, measure, figure, goal, reached}``; `figure` and `reached` are null for what was not measured."""
+def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The interval between two order statistics that holds the true median with at least 95 %, whatever the distribution.
+
+    None for fewer than six values: not even the smallest and the largest are that sure (2 x 0.5^5 = 6 %).
+    """
+    rank = int(binom.ppf(0.025, len(values), 0.5))  # values below the interval on each side
+    if not rank:
+        return None
+    ordered = sorted(values)
+    return ordered[rank - 1], ordered[-rank]
+
+
+def write_json(path: Path, figures: Sequence[Figure], machine: str) -> None:
+    """Write a list of ``{id, measure, figure, goal, reached, ...}``; the figure is null where it was not measured."""
     rows = [
         {
             "id": figure.id,
@@ -103,10 +123,26 @@ def write_json(path: Path, figures: Sequence[Figure]) -> None:
             "figure": figure.value,
             "goal": str(GOALS[figure.id]),
             "reached": figure.reached,
+            "quartiles": None if figure.low is None else [figure.low, figure.high],
+            "repetitions": figure.repetitions,
+            "note": figure.note,
+            "machine": machine,
         }
         for figure in figures
     ]
     path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> tuple[list[Figure], str]:
+    """The figures that `write_json` wrote, and the machine."""
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    figures = []
+    for row in rows:
+        low, high = row["quartiles"] or (None, None)
+        figure = Figure(row["id"], row["figure"], low, high, row["repetitions"], note=row["note"])
+        # Whether a second condition held is known from the verdict.
+        figures.append(replace(figure, also=figure.reached == row["reached"]))
+    return figures, rows[0]["machine"]
 
 
 def markdown(figures: Sequence[Figure], machine: str) -> str:

@@ -118,7 +118,7 @@ def main() -> None:
         steps, repetitions = 6, 15 if quick else 60
         small = Trials("quick", Path(scratch), steps)
         figures = [measure_step("step_quick", small, steps, repetitions), measure_fusion(small, repetitions)]
-        steps, repetitions = 2, 9 if quick else 40
+        steps, repetitions = 2, 9 if quick else 120
         full = Trials("local", Path(scratch), steps, **{"synthetic.size": 128})
         figures.append(measure_step("step", full, steps, repetitions))
     print(dump_figures(figures))
