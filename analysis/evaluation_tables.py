@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 PREFIX = "outside_"
 """Begins the names of these tables."""
 
+FEW_IMAGES = 5
+"""Of a class: with fewer, one image moves macro F1 by several points."""
+
 
 def evaluation_tables(study: Study) -> list[Table]:
     """For every other data set: each arm's metrics beside those on the study's own images, and the verdicts there.
@@ -87,9 +90,7 @@ def _metrics(study: Study, evaluation: Evaluation, slug: str) -> Table:
         f"{SPLIT_TITLES[own.split]} images; mean over n seeds. {INTERVAL}",
         "Nothing was trained, tuned or chosen on that data set; the study's validation chose settings and epochs.",
         _floor(evaluation),
-        f"No image of {', '.join(evaluation.missing)} there: macro F1 counts such a class as 0."
-        if evaluation.missing
-        else "",
+        _scarce_classes(evaluation),
         left_out(evaluation),
         TAKEN_AS_GIVEN,
     ]
@@ -101,6 +102,22 @@ def _by_metric(intervals: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
     """Metric -> arm -> row of `arm_intervals`."""
     rows = [{str(key): value for key, value in row.items()} for row in intervals.to_dict("records")]
     return {metric: {row["arm"]: row for row in rows if row["metric"] == metric} for metric in METRICS}
+
+
+def _scarce_classes(evaluation: Evaluation) -> str:
+    """Which classes macro F1 cannot tell much of there; empty when none."""
+    counts = evaluation.images_by_class
+    missing = [name for name, count in counts.items() if not count]
+    few = [f"{name} ({count})" for name, count in counts.items() if 0 < count < FEW_IMAGES]
+    sentences = []
+    if missing:
+        sentences.append(f"No image of {', '.join(missing)} there: macro F1 counts such a class as 0.")
+    if few:
+        sentences.append(
+            f"Fewer than {FEW_IMAGES} images there: {', '.join(few)}. Macro F1 gives such a class the weight of any other,"
+            " which is why its intervals are so long."
+        )
+    return " ".join(sentences)
 
 
 def _floor(evaluation: Evaluation) -> str:

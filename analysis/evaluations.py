@@ -34,10 +34,10 @@ class Evaluation:
     """Of the runs that are confirmed now; those of an earlier winner do not count."""
 
     @property
-    def missing(self) -> list[str]:
-        """Names of classes that the data set has no image of."""
+    def images_by_class(self) -> dict[str, int]:
+        """How many images the data set has of each class, 0 included."""
         counts = np.bincount(self.answers.labels, minlength=len(self.answers.classes))
-        return [name for name, count in zip(self.answers.classes, counts, strict=True) if not count]
+        return dict(zip(self.answers.classes, counts.tolist(), strict=True))
 
 
 def read_evaluations(study: Study) -> list[Evaluation]:

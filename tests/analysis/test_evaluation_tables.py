@@ -26,6 +26,8 @@ def test_each_arm_has_its_metrics_there_beside_its_own(run_directory: Make, fill
     assert shown["Test accuracy %"] == f"{100 * own:.2f}"
     # The most frequent class there has 24 of 40 images.
     assert "Always answering Neutrophil scores 60.00 %" in metrics.caption
+    assert "Fewer than 5 images there: Basophil (1), Eosinophil (3), Monocyte (2). Macro F1" in metrics.caption
+    assert "No image of" not in metrics.caption
     assert "Left out: 3 also in the study's train images." in metrics.caption
     assert "out-of-domain accuracy" in verdicts.caption
     assert verdicts.display()["Difference"].tolist() == ["+10.00", "+10.00"]

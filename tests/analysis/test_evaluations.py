@@ -34,7 +34,7 @@ def test_every_confirmed_run_is_paired_over_the_same_images(run_directory: Make,
         key = f"{'0.01' if arm.fraction == 0.01 else '1.0'}-{arm.fusion}"
         right = (arm.predicted == found.answers.labels).sum(axis=1)
         assert right.tolist() == [RIGHT[f"{key}-c{seed}"] for seed in arm.seeds]
-    assert left_out(found) == "Left out: 2 identical to another." and found.missing == []
+    assert left_out(found) == "Left out: 2 identical to another." and min(found.images_by_class.values()) > 0
 
 
 def test_own_and_other_images_stand_side_by_side(run_directory: Make, fill_directory: Make) -> None:
