@@ -153,7 +153,17 @@ class TpePoints:
 
     A suggestion is a function of the seed, the arm, the index and what was observed so far: the sampler is seeded anew for each
     index, so that a study that was interrupted does not draw its first points again.
+
+    The model looks at all trials of an arm while there are fewer than two `BLOCK`. Beyond, it looks at the newest one or two
+    blocks, at the `BEST` of those before, and at what still runs: a suggestion then takes no longer the more trials there were.
+    (Optuna itself gives trials less weight the older they are, once there are more than 25.)
     """
+
+    BLOCK = 100
+    """Trials by which the model forgets."""
+
+    BEST = 25
+    """Earlier trials that it keeps: as many as it ever counts as good ones."""
 
     def __init__(self, config: SearchConfig, seed: int, arm: str, budget: int, first: Sequence[Point] = ()):
         """Make a searcher that has seen nothing.
@@ -179,15 +189,24 @@ class TpePoints:
             **further_distributions(config),
         }
         self._study = optuna.create_study(study_name=arm, direction="maximize")
-        self._trials: dict[int, optuna.Trial] = {}
+        self._running: dict[int, optuna.Trial] = {}
+        self._seen: list[int] = []
+        """Index of each trial in Optuna's study, ascending."""
+        self._window = 0
+        """Index of the first trial of the newest blocks."""
+        self._earlier_ended = False
+        """Whether a trial before the window has ended since the study was made: it may be among the best."""
 
     @property
     def study(self) -> optuna.Study:
-        """The arm's Optuna study."""
+        """The arm's Optuna study: the trials that the model looks at."""
         return self._study
 
     def suggest(self, index: int) -> Point:
         """A quasi-random point while the model has too little to go on, then the sampler's."""
+        window = max(0, index // self.BLOCK - 1) * self.BLOCK
+        if window != self._window or self._earlier_ended:
+            self._forget(window)
         trial = self._ask(index, self._startup[index] if index < len(self._startup) else None)
         params = dict(trial.params)
         rate, decay = float(params.pop("learning_rate")), float(params.pop("weight_decay"))
@@ -195,32 +214,69 @@ class TpePoints:
 
     def observe(self, index: int, epoch: int, score: float) -> None:
         """Store an intermediate value."""
-        self._trials[index].report(score, epoch)
+        self._running[index].report(score, epoch)
 
     def end(self, index: int, status: str, score: float | None) -> None:
         """Tell Optuna: completed, pruned at a rung, or failed."""
         states = self._optuna.trial.TrialState
         state = {"completed": states.COMPLETE, "stopped": states.PRUNED}.get(status, states.FAIL)
-        self._study.tell(self._trials.pop(index), score if status == "completed" else None, state=state)
+        self._study.tell(self._running.pop(index), score if status == "completed" else None, state=state)
+        self._earlier_ended |= index < self._window
 
     def replay(self, index: int, point: Point, scores: dict[int, float], status: str) -> None:
         """Add the trial as it stands."""
-        self._ask(index, point)
+        self._ask(index, Point(*point))
         for epoch, score in scores.items():
             self.observe(index, epoch, score)
         if status != "running":
             self.end(index, status, max(scores.values(), default=None))
 
-    def _ask(self, index: int, point: Point | None) -> optuna.Trial:
-        if point is not None:
-            self._study.enqueue_trial(parameters(Point(*point)))
+    def _ask(self, index: int, given: Point | None) -> optuna.Trial:
+        if given is not None:
+            self._study.enqueue_trial(parameters(given))
         digest = hashlib.sha256(f"{self._seed}/{self._arm}/{index}".encode()).digest()
         # constant_liar counts running trials as bad, so that workers asking at once do not get the same point.
         self._study.sampler = self._optuna.samplers.TPESampler(
             n_startup_trials=0, constant_liar=True, seed=int.from_bytes(digest[:4], "big")
         )
-        self._trials[index] = self._study.ask(self._space)
-        return self._trials[index]
+        self._running[index] = self._study.ask(self._space)
+        self._seen.append(index)
+        return self._running[index]
+
+    def _forget(self, window: int) -> None:
+        """Begin Optuna's study anew with the trials that the model is to look at."""
+        before = dict(zip(self._seen, self._study.get_trials(deepcopy=False), strict=True))
+        earlier = [i for i, trial in before.items() if i < window and trial.state.is_finished()]
+        best = set(sorted(earlier, key=lambda i: _merit(before[i]), reverse=True)[: self.BEST])
+        self._study = self._optuna.create_study(study_name=self._arm, direction="maximize")
+        self._seen, self._window, self._earlier_ended = [], window, False
+        for i, trial in before.items():
+            if i in self._running:
+                self._study.enqueue_trial(trial.params)
+                self._running[i] = self._study.ask(self._space)
+                for epoch, score in trial.intermediate_values.items():
+                    self.observe(i, epoch, score)
+            elif i >= window or i in best:
+                self._study.add_trial(trial)
+            else:
+                continue
+            self._seen.append(i)
+
+
+def _merit(trial: optuna.trial.FrozenTrial) -> tuple[float, ...]:
+    """What an ended trial is worth to the model, the greater the better: as Optuna ranks them.
+
+    Complete ones by their value, then pruned ones by how far they came and their last value; those that failed are worth
+    nothing.
+    """
+    from optuna.trial import TrialState
+
+    if trial.state == TrialState.COMPLETE and trial.value is not None:
+        return (2, trial.value)
+    if trial.state == TrialState.PRUNED and trial.intermediate_values:
+        last = max(trial.intermediate_values)
+        return (1, last, trial.intermediate_values[last])
+    return (0,)
 
 
 def clip_point(config: SearchConfig, point: Point | tuple[float, float]) -> Point:

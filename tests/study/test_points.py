@@ -171,18 +171,14 @@ def test_the_model_learns_from_results() -> None:
     assert suggested[0] != suggested[1]
 
 
-HISTORIES = st.lists(
-    st.tuples(
-        st.sampled_from(["completed", "stopped", "diverged", "failed", "running"]),
-        st.lists(st.integers(0, 20).map(lambda hits: hits / 20), min_size=1, max_size=3),
-    ),
-    min_size=1,
-    max_size=7,
+OUTCOMES = st.tuples(
+    st.sampled_from(["completed", "stopped", "diverged", "failed", "running"]),
+    st.lists(st.integers(0, 20).map(lambda hits: hits / 20), min_size=1, max_size=3),
 )
 
 
 @settings(max_examples=40)
-@given(history=HISTORIES)
+@given(history=st.lists(OUTCOMES, min_size=1, max_size=7))
 def test_after_a_replay_the_searcher_stands_where_it_stood(history: list[tuple[str, list[float]]]) -> None:
     whole, restarted = tpe(), tpe()
     suggested = []
@@ -207,6 +203,80 @@ def test_after_a_replay_the_searcher_stands_where_it_stood(history: list[tuple[s
         if status == "running":
             restarted.end(index, "completed", 0.5)
             assert restarted.study.trials[index].state == TrialState.COMPLETE
+
+
+class Forgetful(TpePoints):
+    """Forgets after a few trials what takes hundreds."""
+
+    BLOCK, BEST = 3, 2
+
+
+def forgetful() -> Forgetful:
+    return Forgetful(CONFIG, 0, "WBC_1/off", budget=40)
+
+
+@settings(max_examples=40)
+@given(history=st.lists(st.tuples(OUTCOMES, st.integers(0, 8)), min_size=6, max_size=20))
+def test_a_model_that_forgets_also_stands_where_it_stood(history: list[tuple[tuple[str, list[float]], int]]) -> None:
+    whole, restarted = forgetful(), forgetful()
+    suggested, pending = [], []
+    for index, ((status, increments), delay) in enumerate(history):
+        suggested.append(whole.suggest(index))
+        scores = dict(enumerate(itertools.accumulate(increments, max), start=1))
+        for epoch, score in scores.items():
+            whole.observe(index, epoch, score)
+        if status != "running":
+            # Some outlive the blocks that they began in.
+            pending.append((index + delay, index, status, max(scores.values())))
+        for end in sorted(pending):
+            if end[0] <= index or index == len(history) - 1:
+                pending.remove(end)
+                whole.end(*end[1:])
+    for index, ((status, increments), _) in enumerate(history):
+        scores = dict(enumerate(itertools.accumulate(increments, max), start=1))
+        restarted.replay(index, suggested[index], scores, status)
+    assert restarted.suggest(len(history)) == whole.suggest(len(history))
+    running = [index for index, ((status, _), _) in enumerate(history) if status == "running"]
+    assert len(whole.study.trials) <= 2 * Forgetful.BLOCK + Forgetful.BEST + len(running)
+    for points in (whole, restarted):
+        for index in running:
+            points.observe(index, 9, 1.0)
+            points.end(index, "completed", 1.0)
+
+
+def test_a_model_that_forgets_keeps_the_newest_and_the_best() -> None:
+    points = forgetful()
+    for index, score in enumerate([0.9, 0.1, 0.2, 0.3, 0.95, 0.4, 0.5, 0.6, 0.7, 0.15]):
+        points.suggest(index)
+        points.end(index, "completed", score)
+    points.suggest(10)
+    # The window of trial 10 begins with trial 6; 0 and 4 were the best before it.
+    assert [trial.value for trial in points.study.trials] == [0.9, 0.95, 0.5, 0.6, 0.7, 0.15, None]
+
+
+def test_complete_trials_are_kept_before_pruned_and_pruned_before_failed_ones() -> None:
+    points = forgetful()
+    for index, status in enumerate(["failed", "stopped", "completed", "failed", "stopped", "failed"]):
+        points.suggest(index)
+        points.observe(index, 1, 0.5)
+        if index == 4:
+            points.observe(index, 2, 0.4)  # came farther than the other
+        points.end(index, status, 0.5)
+    for index in range(6, 9):
+        points.suggest(index)
+    points.suggest(9)
+    kept = points.study.trials[: Forgetful.BEST]
+    assert [trial.state for trial in kept] == [TrialState.COMPLETE, TrialState.PRUNED]
+    assert kept[1].intermediate_values == {1: 0.5, 2: 0.4}
+
+
+def test_the_model_forgets_nothing_of_two_hundred_trials() -> None:
+    assert 2 * TpePoints.BLOCK == 200
+    points = forgetful()
+    for index in range(2 * Forgetful.BLOCK):
+        points.suggest(index)
+        points.end(index, "failed", None)
+    assert len(points.study.trials) == 2 * Forgetful.BLOCK
 
 
 @pytest.mark.parametrize("mode", ["random", "qmc", "tpe"])
