@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 PREFIX = "outside_"
 """Begins the names of these tables."""
 
-FEW_IMAGES = 5
-"""Of a class: with fewer, one image moves macro F1 by several points."""
-
 
 def evaluation_tables(study: Study) -> list[Table]:
     """For every other data set: each arm's metrics beside those on the study's own images, and the verdicts there.
@@ -69,6 +66,8 @@ def _metrics(study: Study, evaluation: Evaluation, slug: str) -> Table:
             row[f"own_{metric}"] = inside[metric].get(arm, {}).get("value")
         rows.append(row)
     frame = pd.DataFrame(rows)
+    if _classes_with(evaluation, 1):
+        frame[["macro_f1_low", "macro_f1_high"]] = float("nan")
     frame["title"] = [
         setting if control else setting_title(setting)
         for setting, control in zip(frame["setting"], frame["control"], strict=True)
@@ -105,19 +104,22 @@ def _by_metric(intervals: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def _scarce_classes(evaluation: Evaluation) -> str:
-    """Which classes macro F1 cannot tell much of there; empty when none."""
-    counts = evaluation.images_by_class
-    missing = [name for name, count in counts.items() if not count]
-    few = [f"{name} ({count})" for name, count in counts.items() if 0 < count < FEW_IMAGES]
+    """Which classes macro F1 there cannot be told by; empty when none."""
+    missing, single = _classes_with(evaluation, 0), _classes_with(evaluation, 1)
     sentences = []
     if missing:
         sentences.append(f"No image of {', '.join(missing)} there: macro F1 counts such a class as 0.")
-    if few:
+    if single:
         sentences.append(
-            f"Fewer than {FEW_IMAGES} images there: {', '.join(few)}. Macro F1 gives such a class the weight of any other,"
-            " which is why its intervals are so long."
+            f"A single image of {', '.join(single)} there: how others of its class would do is not known, and macro F1 has no"
+            " interval."
         )
     return " ".join(sentences)
+
+
+def _classes_with(evaluation: Evaluation, images: int) -> list[str]:
+    """Names of the classes that the other data set has so many images of."""
+    return [name for name, count in evaluation.images_by_class.items() if count == images]
 
 
 def _floor(evaluation: Evaluation) -> str:

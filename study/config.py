@@ -344,7 +344,8 @@ class SearchConfig(Settings):
     mode: Literal["grid", "random", "qmc", "tpe"] = Field(
         default="tpe",
         description="`grid`: every point of the grid once. `random`, `qmc`: points that follow from the seed and the"
-        " index alone, the same in every arm. `tpe`: Optuna's sampler, one study per arm, the first points as in `qmc`.",
+        " index alone, the same in every arm. `tpe`: Optuna's sampler, one study per arm, the first points as in `qmc`;"
+        " of more than 200 trials of an arm it looks at the newest 150 to 200 and the best 25 before them.",
     )
     trials_per_arm: int | None = Field(
         default=None, ge=1, description="Trials of each arm. Empty: the grid's size in grid mode, else 8."

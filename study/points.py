@@ -154,16 +154,19 @@ class TpePoints:
     A suggestion is a function of the seed, the arm, the index and what was observed so far: the sampler is seeded anew for each
     index, so that a study that was interrupted does not draw its first points again.
 
-    The model looks at all trials of an arm while there are fewer than two `BLOCK`. Beyond, it looks at the newest one or two
-    blocks, at the `BEST` of those before, and at what still runs: a suggestion then takes no longer the more trials there were.
-    (Optuna itself gives trials less weight the older they are, once there are more than 25.)
+    The model looks at all of an arm's trials while there are no more than `BLOCKS` times `BLOCK`. Beyond, it looks at the newest
+    ones, at the `BEST` of those before, and at what still runs: the cost of a suggestion does not grow with the number of trials.
+    (Optuna itself gives a trial less weight the older it is, once there are more than 25.)
     """
 
-    BLOCK = 100
+    BLOCK = 50
     """Trials by which the model forgets."""
 
+    BLOCKS = 4
+    """That it looks at, the last of them being filled."""
+
     BEST = 25
-    """Earlier trials that it keeps: as many as it ever counts as good ones."""
+    """Earlier trials that it keeps: Optuna's model counts a tenth of the trials as good ones, and at most so many."""
 
     def __init__(self, config: SearchConfig, seed: int, arm: str, budget: int, first: Sequence[Point] = ()):
         """Make a searcher that has seen nothing.
@@ -204,7 +207,7 @@ class TpePoints:
 
     def suggest(self, index: int) -> Point:
         """A quasi-random point while the model has too little to go on, then the sampler's."""
-        window = max(0, index // self.BLOCK - 1) * self.BLOCK
+        window = max(0, index // self.BLOCK + 1 - self.BLOCKS) * self.BLOCK
         if window != self._window or self._earlier_ended:
             self._forget(window)
         trial = self._ask(index, self._startup[index] if index < len(self._startup) else None)

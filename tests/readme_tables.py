@@ -1,4 +1,4 @@
-"""README's tables and its picture, from the reference study that is committed beside it.
+"""README's tables and its picture, from the reference study and the measures of speed that are committed beside it.
 
     python -m tests.readme_tables            # says what differs
     python -m tests.readme_tables --write    # writes tables and picture anew
@@ -8,7 +8,8 @@ README marks each place with a comment that names a table of the study (``python
     <!-- table: test_metrics -->
     <!-- /table -->
 
-The caption of the picture stands between ``<!-- caption -->`` and ``<!-- /caption -->``.
+The caption of the picture stands between ``<!-- caption -->`` and ``<!-- /caption -->``, the table of speed between
+``<!-- speed -->`` and ``<!-- /speed -->``: ``BENCH_JSON=tests/benchmarks/speed.json make bench`` measures what it shows.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from analysis.figures.gallery import captioned
 from analysis.static_images import write_static_images
 from analysis.study import Study
 from analysis.tables import tables
+from tests.benchmarks.speed_table import markdown, read_json
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -30,12 +32,16 @@ REFERENCE = ROOT / "ray_results" / "reference"
 PICTURE = "fraction_curve"
 """The figure that README shows, ``ray_results/reference/fraction_curve.svg``."""
 
+SPEED = ROOT / "tests" / "benchmarks" / "speed.json"
+"""What one run of ``make bench`` wrote."""
+
 _CAPTION = re.compile(r"(<!-- caption -->\n).*?(<!-- /caption -->)", re.DOTALL)
+_SPEED = re.compile(r"(<!-- speed -->\n).*?(<!-- /speed -->)", re.DOTALL)
 _PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
 def filled(text: str, study: Study) -> str:
-    """README with every marked table as the study has it now: the table, and its caption below.
+    """README with every marked table as the study has it now, the table and its caption below; and the table of speed.
 
     Raises:
         KeyError: README names a table that the study does not have.
@@ -50,6 +56,8 @@ def filled(text: str, study: Study) -> str:
 
     # Where there is no place for a caption, as in tests, no figure is drawn for it.
     caption = captioned(study, PICTURE).caption if _CAPTION.search(text) else ""
+    speed = markdown(*read_json(SPEED)) if _SPEED.search(text) else ""
+    text = _SPEED.sub(lambda place: f"{place[1]}{speed}{place[2]}", text)
     return _CAPTION.sub(lambda place: f"{place[1]}{caption}\n{place[2]}", _PLACE.sub(fill, text))
 
 

@@ -3,7 +3,7 @@
 Trials at full width and 64 px train on 2,000 cached images of 360 px: first one at a time, then three at a time. Memory is the
 proportional set size of the worker processes: a page that several of them map counts once. Its highest value with three less
 that with one, halved, is what one more trial takes. How much of it is there before a trial trains is measured likewise, with
-processes that import what a trial imports, and others that load the CUDA libraries which PyTorch's CUDA build loads everywhere.
+processes that import what a trial imports, and others that load the largest of the libraries that PyTorch's CUDA build brings.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ def idle_memory(statements: str) -> float:
         ]
         for process in processes:
             assert process.stdout is not None
-            process.stdout.readline()
+            if process.stdout.readline() != "\n":
+                raise SystemExit(f"a process that ran {statements!r} ended")
         totals.append(sum(_proportional_bytes(psutil.Process(process.pid)) for process in processes))
         for process in processes:
             process.communicate("\n")
@@ -111,7 +112,7 @@ def measure(scratch: Path, images: int) -> Figure:
     cuda = idle_memory(_CUDA_LIBRARIES) - idle_memory("import ctypes, importlib.util, pathlib")
     note = (
         f"one trial {one:.0f} MB, {MANY} at a time {many:.0f} MB, of which {pixels:.0f} MB at most are the images' pages; a"
-        f" process that has imported what a trial needs and does nothing {imports:.0f} MB, the CUDA libraries among it"
+        f" process that has imported what a trial needs and does nothing {imports:.0f} MB, CUDA libraries among it"
         f" {cuda:.0f} MB"
     )
     return figure_of("memory", [(many - one) / (MANY - 1)], note=note)

@@ -6,7 +6,7 @@ import json
 import operator
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -74,6 +74,9 @@ class Figure:
     low: float | None = None
     high: float | None = None
     """The quartiles of the repetitions; None where there was one."""
+    least: float | None = None
+    most: float | None = None
+    """95 % interval of the median; None for fewer than six repetitions."""
     repetitions: int = 1
     also: bool = True
     """Whether the second condition of the goal holds, where it has one."""
@@ -88,60 +91,49 @@ class Figure:
 
 
 def figure_of(id_: str, values: Sequence[float], *, also: bool = True, note: str = "") -> Figure:
-    """The median of repeated measurements, with the quartiles: what else a machine does now and then moves neither.
-
-    Where there are enough repetitions, the note also says how well the median itself is known.
-    """
+    """The median of repeated measurements, with the quartiles: what else a machine does now and then moves neither."""
     if len(values) == 1:
         return Figure(id_, values[0], also=also, note=note)
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    interval = median_interval(values)
-    if interval:
-        known = f"95 % interval of the median {_number(interval[0])} to {_number(interval[1])}"
-        note = f"{note}; {known}" if note else known
-    return Figure(id_, middle, low, high, len(values), also, note)
+    least, most = median_interval(values)
+    return Figure(id_, middle, low, high, least, most, len(values), also, note)
 
 
-def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """The interval between two order statistics that holds the true median with at least 95 %, whatever the distribution.
+def median_interval(values: Sequence[float]) -> tuple[float, float] | tuple[None, None]:
+    """The interval between two order statistics that holds the true median with at least 95 %, for independent values.
 
-    None for fewer than six values: not even the smallest and the largest are that sure (2 x 0.5^5 = 6 %).
+    Nones for fewer than six values: not even the smallest and the largest are that sure (2 x 0.5^5 = 6 %).
     """
-    rank = int(binom.ppf(0.025, len(values), 0.5))  # values below the interval on each side
+    rank = int(binom.ppf(0.025, len(values), 0.5))  # of the lower end, from 1; the upper end has it from above
     if not rank:
-        return None
+        return None, None
     ordered = sorted(values)
     return ordered[rank - 1], ordered[-rank]
 
 
 def write_json(path: Path, figures: Sequence[Figure], machine: str) -> None:
     """Write a list of ``{id, measure, figure, goal, reached, ...}``; the figure is null where it was not measured."""
-    rows = [
-        {
-            "id": figure.id,
+    rows = []
+    for figure in figures:
+        fields = asdict(figure)
+        told = {
+            "id": fields.pop("id"),
             "measure": GOALS[figure.id].measure,
-            "figure": figure.value,
+            "figure": fields.pop("value"),
             "goal": str(GOALS[figure.id]),
             "reached": figure.reached,
-            "quartiles": None if figure.low is None else [figure.low, figure.high],
-            "repetitions": figure.repetitions,
-            "note": figure.note,
-            "machine": machine,
         }
-        for figure in figures
-    ]
+        rows.append({**told, **fields, "machine": machine})
     path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> tuple[list[Figure], str]:
     """The figures that `write_json` wrote, and the machine."""
     rows = json.loads(path.read_text(encoding="utf-8"))
-    figures = []
-    for row in rows:
-        low, high = row["quartiles"] or (None, None)
-        figure = Figure(row["id"], row["figure"], low, high, row["repetitions"], note=row["note"])
-        # Whether a second condition held is known from the verdict.
-        figures.append(replace(figure, also=figure.reached == row["reached"]))
+    derived = ("measure", "figure", "goal", "reached", "machine")
+    figures = [
+        Figure(value=row["figure"], **{key: value for key, value in row.items() if key not in derived}) for row in rows
+    ]
     return figures, rows[0]["machine"]
 
 
@@ -150,13 +142,14 @@ def markdown(figures: Sequence[Figure], machine: str) -> str:
     lines = [
         f"On {machine}:",
         "",
-        "| id | measure | median | quartiles (n) | goal | reached |",
-        "|---|---|---:|---:|---|---|",
+        "| id | measure | median | 95 % of the median | quartiles (n) | goal | reached |",
+        "|---|---|---:|---:|---:|---|---|",
     ]
     for figure in figures:
         goal = GOALS[figure.id]
         reached = {True: "yes", False: "no", None: "-"}[figure.reached]
-        lines.append(f"| {figure.id} | {goal.measure} | {_value(figure)} | {_spread(figure)} | {goal} | {reached} |")
+        cells = (figure.id, goal.measure, _value(figure), _interval(figure), _spread(figure), str(goal), reached)
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -165,12 +158,12 @@ def print_table(figures: Sequence[Figure], machine: str, console: Console | None
     console = console or Console(highlight=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title=f"Speed on {machine}", title_justify="left")
     table.add_column("id", no_wrap=True)
-    for heading in ("median", "quartiles (n)", "goal", "reached"):
+    for heading in ("median", "95 % of it", "quartiles (n)", "goal", "reached"):
         table.add_column(heading, justify="right", overflow="fold", no_wrap=heading != "goal")
     for figure in figures:
         reached = {True: "yes", False: "[red]no[/red]", None: "-"}[figure.reached]
         goal = GOALS[figure.id]
-        table.add_row(figure.id, _value(figure), _spread(figure), str(goal), reached)
+        table.add_row(figure.id, _value(figure), _interval(figure), _spread(figure), str(goal), reached)
     console.print(table)
     for figure in figures:
         told = f"{figure.id}: {GOALS[figure.id].measure}"
@@ -180,6 +173,10 @@ def print_table(figures: Sequence[Figure], machine: str, console: Console | None
 def _value(figure: Figure) -> str:
     unit = GOALS[figure.id].unit
     return "not measured" if figure.value is None else f"{_number(figure.value)}{unit and ' ' + unit}"
+
+
+def _interval(figure: Figure) -> str:
+    return "-" if figure.least is None or figure.most is None else f"{_number(figure.least)} to {_number(figure.most)}"
 
 
 def _spread(figure: Figure) -> str:

@@ -208,7 +208,7 @@ def test_after_a_replay_the_searcher_stands_where_it_stood(history: list[tuple[s
 class Forgetful(TpePoints):
     """Forgets after a few trials what takes hundreds."""
 
-    BLOCK, BEST = 3, 2
+    BLOCK, BLOCKS, BEST = 3, 2, 2
 
 
 def forgetful() -> Forgetful:
@@ -237,11 +237,13 @@ def test_a_model_that_forgets_also_stands_where_it_stood(history: list[tuple[tup
         restarted.replay(index, suggested[index], scores, status)
     assert restarted.suggest(len(history)) == whole.suggest(len(history))
     running = [index for index, ((status, _), _) in enumerate(history) if status == "running"]
-    assert len(whole.study.trials) <= 2 * Forgetful.BLOCK + Forgetful.BEST + len(running)
+    assert len(whole.study.trials) <= Forgetful.BLOCKS * Forgetful.BLOCK + Forgetful.BEST + len(running)
+    # What was interrupted goes on and ends, long after its block.
     for points in (whole, restarted):
         for index in running:
             points.observe(index, 9, 1.0)
             points.end(index, "completed", 1.0)
+    assert restarted.suggest(len(history) + 1) == whole.suggest(len(history) + 1)
 
 
 def test_a_model_that_forgets_keeps_the_newest_and_the_best() -> None:
@@ -270,13 +272,17 @@ def test_complete_trials_are_kept_before_pruned_and_pruned_before_failed_ones() 
     assert kept[1].intermediate_values == {1: 0.5, 2: 0.4}
 
 
-def test_the_model_forgets_nothing_of_two_hundred_trials() -> None:
-    assert 2 * TpePoints.BLOCK == 200
-    points = forgetful()
-    for index in range(2 * Forgetful.BLOCK):
-        points.suggest(index)
-        points.end(index, "failed", None)
-    assert len(points.study.trials) == 2 * Forgetful.BLOCK
+def test_the_model_forgets_nothing_before_its_blocks_are_full() -> None:
+    points, remembering = forgetful(), TpePoints(CONFIG, 0, "WBC_1/off", budget=40)
+    scores = [0.9, 0.1, 0.2, 0.3, 0.95, 0.4, 0.5, 0.6]
+    same = []
+    for index, score in enumerate(scores):
+        suggested = [each.suggest(index) for each in (points, remembering)]
+        same.append(suggested[0] == suggested[1])
+        for each in (points, remembering):
+            each.end(index, "completed", score)
+    assert same[:6] == [True] * 6
+    assert len(remembering.study.trials) == 8 and len(points.study.trials) == 2 + 5
 
 
 @pytest.mark.parametrize("mode", ["random", "qmc", "tpe"])
