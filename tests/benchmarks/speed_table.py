@@ -138,7 +138,7 @@ def read_json(path: Path) -> tuple[list[Figure], str]:
 
 
 def markdown(figures: Sequence[Figure], machine: str) -> str:
-    """The table as README shows it."""
+    """The table as README shows it, and below it what each measure compared and what else it showed."""
     lines = [
         f"On {machine}:",
         "",
@@ -150,6 +150,7 @@ def markdown(figures: Sequence[Figure], machine: str) -> str:
         reached = {True: "yes", False: "no", None: "-"}[figure.reached]
         cells = (figure.id, goal.measure, _value(figure), _interval(figure), _spread(figure), str(goal), reached)
         lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", *(f"- *{figure.id}*: {figure.note}." for figure in figures if figure.note)]
     return "\n".join(lines) + "\n"
 
 

@@ -103,7 +103,9 @@ def test_the_table_shows_figures_with_spread_beside_goals_and_says_what_is_missi
 
 
 def test_readme_gets_the_same_table() -> None:
-    written = markdown([figure_of("overhead", [0.1, 0.1, 0.12]), Figure("study_real", None)], "a machine")
+    figures = [figure_of("overhead", [0.1, 0.1, 0.12], note="warm"), Figure("study_real", None)]
+    written = markdown(figures, "a machine")
+    assert written.startswith("On a machine:\n\n|") and written.endswith("|\n\n- *overhead*: warm.\n")
     header, _, *rows = [line for line in written.splitlines() if line.startswith("|")]
     assert len({row.count("|") for row in (header, *rows)}) == 1
     assert "| 0.100 s | - | 0.100 to 0.110 (3) | <= 0.15 s, and" in rows[0] and rows[0].endswith("| yes |")
