@@ -41,14 +41,15 @@ TRIAL_COLUMNS = {
     "settings": "string",  # what else was searched: JSON, keys sorted, e.g. {"training.sampling": "balanced"}; see NO_SETTINGS
     "status": "string",
     "epochs": "int64",  # reported so far
-    "train_images": "int64",  # 0 until the trial has started
-    "parameters": "int64",  # trainable ones; 0 until the trial has started
+    "train_images": "int64",  # 0 until its first epoch
+    "parameters": "int64",  # trainable ones; 0 until its first epoch
     "error": "string",  # traceback of a failed trial, else empty
     "tune_id": "string",  # volatile
     "host": "string",  # volatile: of the node that trained its last epoch; of the driver while it has reported nothing
     "time": "float64",  # volatile: seconds since 1970 when the row was written
 }
-"""Table ``trials``: a row when a trial is handed out, one when it ends; the one with the highest sequence holds."""
+"""Table ``trials``: a row when a trial is handed out, one before its first epoch is recorded, one when it ends; the one with
+the highest sequence holds."""
 
 EPOCH_COLUMNS = {
     "sequence": "int64",

@@ -290,8 +290,8 @@ class TrialQueue:
             raise StudyFailed(
                 f"trial {trial_id} reported epoch {report.epoch} after epoch {trial.epochs}: its checkpoint is not its own"
             )
-        trial.train_images, trial.parameters = report.train_images, report.parameters
         trial.host = host
+        self._describe(trial, report)
         score = max(self._score(report), trial.best if trial.best is not None else 0.0)
         rung, stop = None, False
         if report.diverged:
@@ -404,6 +404,15 @@ class TrialQueue:
             score = self._score(report)
             trial.best = score if trial.best is None else max(trial.best, score)
 
+    def _describe(self, trial: _Trial, report: EpochReport) -> None:
+        """Record what a first report says of its trial, before its epoch.
+
+        The row of its end may have to be written from the records alone, where the study ends between the two.
+        """
+        if not trial.train_images:
+            trial.train_images, trial.parameters = report.train_images, report.parameters
+            self._append_trial(trial, "running")
+
     def _observe(self, trial: _Trial, report: EpochReport, best: float) -> None:
         """Tell the searcher what rungs compare, the best so far; and who only looks on, the epoch's own score."""
         trial.plan.points.observe(trial.spec.index, report.epoch, best)
@@ -423,6 +432,16 @@ class TrialQueue:
             self._end(self._trials[trial_id], "failed", self._given_up.pop(trial_id))
 
     def _write_trial(self, trial: _Trial, status: str, error: str = "") -> None:
+        """Record that a trial began or ended, then let it be so."""
+        self._append_trial(trial, status, error)
+        trial.status = status
+        if self._mirror is not None:
+            if status == "running":
+                self._mirror.begin(trial.spec)
+            else:
+                self._mirror.end(trial.spec, status, trial.best)
+
+    def _append_trial(self, trial: _Trial, status: str, error: str = "") -> None:
         self._records.append(
             "trials",
             [
@@ -439,9 +458,3 @@ class TrialQueue:
                 }
             ],
         )
-        trial.status = status
-        if self._mirror is not None:
-            if status == "running":
-                self._mirror.begin(trial.spec)
-            else:
-                self._mirror.end(trial.spec, status, trial.best)

@@ -127,8 +127,11 @@ def test_a_trial_is_recorded_when_it_is_handed_out_and_when_it_ends(
     assert queue.report(spec.trial_id, make_report(2)) == "complete"
     assert ended == [(spec.trial_id, "search")]
     trials = read(tmp_path, "trials")
-    assert list(trials["status"]) == ["running", "completed"]
-    last = trials.iloc[1]
+    assert list(trials["status"]) == ["running", "running", "completed"]
+    # What the first report says of the trial is recorded before its epoch.
+    assert list(trials["train_images"]) == [0, 12, 12]
+    assert trials["sequence"][1] < read(tmp_path, "epochs")["sequence"][0]
+    last = trials.iloc[2]
     assert (last["epochs"], last["train_images"], last["parameters"], last["tune_id"]) == (2, 12, 345, "tune")
     assert list(read(tmp_path, "epochs")["decision"]) == ["continue", "complete"]
     assert queue.finished
@@ -294,8 +297,9 @@ def test_a_failed_trial_uses_up_its_place(one_arm: OneArm, make_report: MakeRepo
     assert queue.failures == 2
     assert points.heard[1:] == [("end", 0, "failed", 0.2), ("end", 1, "failed", None)]
     trials = read(tmp_path, "trials")
-    assert list(trials["error"])[2:] == ["Traceback: out of memory", "lost"]
-    assert list(trials["epochs"])[2:] == [1, 0]
+    ends = trials[trials["status"] == "failed"]
+    assert list(ends["error"]) == ["Traceback: out of memory", "lost"]
+    assert list(ends["epochs"]) == [1, 0]
 
 
 def test_a_trial_that_fails_is_handed_out_again_so_often_in_a_row(
@@ -310,7 +314,7 @@ def test_a_trial_that_fails_is_handed_out_again_so_often_in_a_row(
             assert not queue.exhausted
             assert queue.hand_out() == (first, epoch - 1)
         queue.report(first.trial_id, make_report(epoch))
-    assert queue.failures == 0 and len(read(tmp_path, "trials")) == 2
+    assert queue.failures == 0 and set(read(tmp_path, "trials")["status"]) == {"running"}
     for _ in range(2):
         queue.fail(first.trial_id, "lost")
         queue.hand_out()
@@ -485,19 +489,23 @@ def test_a_kill_between_an_epoch_and_the_end_of_its_trial_is_mended(
     records = FullDisk(tmp_path)
     queue = TrialQueue(plans(), records, metric="val_accuracy")
     good, bad = take(queue), take(queue)
-    queue.report(good.trial_id, make_report(1, correct=20))
+    queue.report(good.trial_id, make_report(1, correct=10))
+    queue.report(bad.trial_id, make_report(1, correct=12))
+    queue.report(good.trial_id, make_report(2, correct=20))
     records.refused = "trials"
     with pytest.raises(OSError, match="No space"):
-        queue.report(bad.trial_id, make_report(1, correct=1))
-    assert list(read(tmp_path, "trials")["status"]) == ["running", "running"]
+        queue.report(bad.trial_id, make_report(2, correct=1))
+    assert set(read(tmp_path, "trials")["status"]) == {"running"}
 
     mended = plans()
     queue = replayed(tmp_path, mended)
     last = read(tmp_path, "trials").iloc[-1]
-    assert (last["trial_id"], last["status"], last["epochs"]) == (bad.trial_id, "stopped", 1)
+    assert (last["trial_id"], last["status"], last["epochs"]) == (bad.trial_id, "stopped", 2)
+    # As if nothing had happened, also what only the trial's process knew.
+    assert (last["train_images"], last["parameters"]) == (12, 345)
     heard = mended[0].points.heard  # type: ignore[attr-defined]  # HearingPoints
-    assert heard == [("replay", 0, {1: 1.0}, "running"), ("replay", 1, {1: 0.05}, "stopped")]
-    assert queue.hand_out() == (good, 1)
+    assert heard == [("replay", 0, {1: 0.5, 2: 1.0}, "running"), ("replay", 1, {1: 0.6, 2: 0.6}, "stopped")]
+    assert queue.hand_out() == (good, 2)
     assert queue.hand_out() is None
     # Once is enough.
     count = len(read(tmp_path, "trials"))
@@ -611,6 +619,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.given_up: list[str] = []
         """Failed for good before anything was trained."""
         self.ended: set[str] = set()
+        self.described: set[str] = set()
+        """Trials of which a first report was recorded before its epoch: images and parameters."""
         self.handed_out = {arm.name: 0 for arm, _, _ in ARMS}
         self.events: dict[str, list[tuple[Any, ...]]] = {arm.name: [] for arm, _, _ in ARMS}
 
@@ -684,6 +694,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.note(spec.trial_id, "hand_out")
 
     def took(self, trial_id: str, decision: str | None) -> None:
+        self.described.add(trial_id)
         self.epochs[trial_id] += 1
         self.failures[trial_id] = 0
         self.note(trial_id, "report", self.epochs[trial_id], decision)
@@ -779,17 +790,21 @@ class QueueMachine(RuleBasedStateMachine):
         self.rebuild()
 
     @precondition(lambda self: self.running)
-    @rule(data=st.data(), lives=st.integers(0, 1))
+    @rule(data=st.data(), lives=st.integers(0, 2))
     def kill_while_recording_an_epoch(self, data: st.DataObject, lives: int) -> None:
         trial_id = data.draw(st.sampled_from(self.running))
+        before_the_epoch = int(trial_id not in self.described)
         self.writer.lives = lives
         decision = None
         with suppress(Killed):
             decision = self.queue.report(trial_id, train(self.specs[trial_id], self.epochs[trial_id] + 1))
-        assert decision == (None if lives == 0 else decision)
-        if lives:
+        if lives > before_the_epoch:
             # Killed after the epoch's row means that the trial's own row was to follow.
             self.took(trial_id, decision)
+        else:
+            assert decision is None
+            if lives:
+                self.described.add(trial_id)
         self.rebuild()
 
     def at_the_last_attempt(self) -> list[str]:
@@ -843,9 +858,11 @@ class QueueMachine(RuleBasedStateMachine):
         trials, epochs = read(self.folder, "trials"), read(self.folder, "epochs")
         assert set(trials["trial_id"]) == set(self.specs) == self.ended
         for trial_id, rows in trials.groupby("trial_id"):
-            begun, ended = rows["status"]
-            assert begun == "running" != ended
-            assert list(rows["epochs"]) == [0, self.epochs[trial_id]]
+            *begun, ended = rows["status"]
+            described = trial_id in self.described
+            assert begun == ["running"] * (1 + described) and ended != "running"
+            assert list(rows["epochs"]) == [0] * len(begun) + [self.epochs[trial_id]]
+            assert list(rows["train_images"]) == ([0, 5, 5] if described else [0, 0])
         assert set(epochs["trial_id"]) <= set(self.specs)
         for trial_id, rows in epochs.groupby("trial_id"):
             assert list(rows["epoch"]) == list(range(1, self.epochs[trial_id] + 1))
