@@ -124,12 +124,11 @@ def _classes_with(evaluation: Evaluation, images: int) -> list[str]:
 
 def _floor(evaluation: Evaluation) -> str:
     """What always answering the most frequent class of the other data set scores there."""
-    answers = evaluation.answers
-    counts = np.bincount(answers.labels, minlength=len(answers.classes))
+    counts = np.array(list(evaluation.images_by_class.values()))
     confusion = np.zeros((len(counts), len(counts)))
     confusion[:, counts.argmax()] = counts
     metrics = confusion_metrics(confusion)
     return (
-        f"Always answering {answers.classes[int(counts.argmax())]} scores {100 * float(metrics.accuracy):.2f} % and a "
+        f"Always answering {evaluation.answers.classes[int(counts.argmax())]} scores {100 * float(metrics.accuracy):.2f} % and a "
         f"macro F1 of {float(metrics.macro_f1):.3f} there."
     )

@@ -41,35 +41,43 @@ class NarrowedStudy(Study):
         return among
 
     @cached_property
-    def trials(self) -> pd.DataFrame:  # noqa: D102 - as in `Study`
+    def trials(self) -> pd.DataFrame:
+        """The trials that are shown."""
         return self._whole.trials[self._shown[:-1]].reset_index(drop=True)
 
     @cached_property
-    def epochs(self) -> pd.DataFrame:  # noqa: D102 - as in `Study`
+    def epochs(self) -> pd.DataFrame:
+        """Epochs of the trials that are shown."""
         return self._whole.epochs[self._shown[self._whole.epoch_trials]].reset_index(drop=True)
 
     @cached_property
-    def confirmed(self) -> pd.DataFrame:  # noqa: D102 - as in `Study`
+    def confirmed(self) -> pd.DataFrame:
+        """Confirmed runs among the trials that are shown."""
         return self._among(self._whole.confirmed)
 
     @cached_property
-    def predictions(self) -> pd.DataFrame:  # noqa: D102 - as in `Study`
+    def predictions(self) -> pd.DataFrame:
+        """Predictions of the trials that are shown."""
         return self._among(self._whole.predictions)
 
     @cached_property
-    def images(self) -> pd.DataFrame:  # noqa: D102 - as in `Study`
+    def images(self) -> pd.DataFrame:
+        """Images of the whole study."""
         return self._whole.images
 
     @cached_property
-    def curves(self) -> pd.DataFrame:  # noqa: D102 - as in `Study`
+    def curves(self) -> pd.DataFrame:
+        """Pretraining curves of the whole study."""
         return self._whole.curves
 
     @cached_property
-    def answers(self) -> Answers:  # noqa: D102 - as in `Study`
+    def answers(self) -> Answers:
+        """Answers of the whole study: evidence does not depend on what is shown."""
         return self._whole.answers
 
     @cached_property
-    def validation_intervals(self) -> pd.DataFrame:  # noqa: D102 - as in `Study`
+    def validation_intervals(self) -> pd.DataFrame:
+        """Intervals of the whole study."""
         return self._whole.validation_intervals
 
     @cached_property
@@ -77,10 +85,12 @@ class NarrowedStudy(Study):
         verdicts: pd.DataFrame = self._whole.verdicts()
         return verdicts
 
-    def winners(self) -> pd.DataFrame:  # noqa: D102 - as in `Study`
+    def winners(self) -> pd.DataFrame:
+        """Winners of the whole study, as far as they are shown."""
         return self._among(self._whole.winners())
 
-    def selected(self) -> pd.DataFrame:  # noqa: D102 - as in `Study`
+    def selected(self) -> pd.DataFrame:
+        """Selected runs of the whole study, as far as they are shown."""
         return self._among(self._whole.selected())
 
 

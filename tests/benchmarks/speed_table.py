@@ -146,10 +146,7 @@ def markdown(figures: Sequence[Figure], machine: str) -> str:
         "|---|---|---:|---:|---:|---|---|",
     ]
     for figure in figures:
-        goal = GOALS[figure.id]
-        reached = {True: "yes", False: "no", None: "-"}[figure.reached]
-        cells = (figure.id, goal.measure, _value(figure), _interval(figure), _spread(figure), str(goal), reached)
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(f"| {' | '.join((figure.id, GOALS[figure.id].measure, *_cells(figure)))} |")
     lines += ["", *(f"- *{figure.id}*: {figure.note}." for figure in figures if figure.note)]
     return "\n".join(lines) + "\n"
 
@@ -162,13 +159,18 @@ def print_table(figures: Sequence[Figure], machine: str, console: Console | None
     for heading in ("median", "95 % of it", "quartiles (n)", "goal", "reached"):
         table.add_column(heading, justify="right", overflow="fold", no_wrap=heading != "goal")
     for figure in figures:
-        reached = {True: "yes", False: "[red]no[/red]", None: "-"}[figure.reached]
-        goal = GOALS[figure.id]
-        table.add_row(figure.id, _value(figure), _interval(figure), _spread(figure), str(goal), reached)
+        *cells, reached = _cells(figure)
+        table.add_row(figure.id, *cells, f"[red]{reached}[/red]" if figure.reached is False else reached)
     console.print(table)
     for figure in figures:
         told = f"{figure.id}: {GOALS[figure.id].measure}"
         console.print(f"{told}. {figure.note}" if figure.note else told, markup=False, soft_wrap=True)
+
+
+def _cells(figure: Figure) -> tuple[str, ...]:
+    """Median, its interval, quartiles, goal and verdict, as both tables show them."""
+    reached = {True: "yes", False: "no", None: "-"}[figure.reached]
+    return _value(figure), _interval(figure), _spread(figure), str(GOALS[figure.id]), reached
 
 
 def _value(figure: Figure) -> str:
