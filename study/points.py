@@ -180,9 +180,11 @@ class TpePoints:
         """
         import optuna
 
+        from study.tpe_sampler import KnownSpaceSampler
+
         # Optuna logs each trial at INFO; our records and progress say the same.
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._optuna = optuna
+        self._optuna, self._sampler = optuna, KnownSpaceSampler
         self._seed, self._arm = seed, arm
         startup = min(max(config.tpe_startup, len(first)), budget)
         self._startup = [*first, *quasi_random_points(config, seed, startup)][:startup]
@@ -238,10 +240,7 @@ class TpePoints:
         if given is not None:
             self._study.enqueue_trial(parameters(given))
         digest = hashlib.sha256(f"{self._seed}/{self._arm}/{index}".encode()).digest()
-        # constant_liar counts running trials as bad, so that workers asking at once do not get the same point.
-        self._study.sampler = self._optuna.samplers.TPESampler(
-            n_startup_trials=0, constant_liar=True, seed=int.from_bytes(digest[:4], "big")
-        )
+        self._study.sampler = self._sampler(self._space, seed=int.from_bytes(digest[:4], "big"))
         self._running[index] = self._study.ask(self._space)
         self._seen.append(index)
         return self._running[index]
