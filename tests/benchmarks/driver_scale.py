@@ -44,6 +44,11 @@ ARMS = 8
 MEMORY_MB = 200
 """Resident memory that thousands of trials may add to the driver."""
 
+IN_MEMORY = Path("/dev/shm")
+"""Where there is one: a file system in memory. A disk's has work of its own with files that come and go by the hundred a second
+(ext4 passes over every inode that was freed in the last minutes when it looks for one), and the difference shows how much.
+"""
+
 
 def make_queue(
     config: StudyConfig, directory: RunDirectory, ended: Callable[[str, str], None] | None = None
@@ -92,6 +97,11 @@ class Spent:
     """Bytes of resident memory that were added."""
     begun: bool = False
 
+    @property
+    def each(self) -> float:
+        """CPU time of a trial, ms."""
+        return 1e3 * self.cpu / self.trials
+
     def mark(self) -> None:
         """Begin at the first call, then say how much it was until now."""
         now = time.process_time(), time.perf_counter(), psutil.Process().memory_info().rss
@@ -107,12 +117,12 @@ def run_waiting(config: StudyConfig, directory: RunDirectory, queue: TrialQueue)
     run_trials(config, directory, queue, reservation, slots, "no images", WaitingTrainable)
 
 
-def run_many(count: int) -> Spent:
-    """A search of so many trials of two epochs, each of which ends at once, with two workers."""
+def run_many(count: int, folder: str | None) -> Spent:
+    """A search of so many trials of two epochs, each of which ends at once, with two workers; files go below the folder."""
     overrides = [f"search.trials_per_arm={count // ARMS}", "training.epochs=2", "search.grace_epochs=1"]
     config = load_config("quick", overrides)
     spent = Spent(count - 1)
-    with tempfile.TemporaryDirectory() as scratch, ray_session(None):
+    with tempfile.TemporaryDirectory(dir=folder) as scratch, ray_session(None):
         directory = RunDirectory(Path(scratch) / "many")
         queue = make_queue(config, directory, lambda trial_id, phase: None if spent.begun else spent.mark())
         run_waiting(config, directory, queue)
@@ -122,27 +132,35 @@ def run_many(count: int) -> Spent:
 
 
 def measure_driver(quick: bool) -> Figure:
-    """Few trials and many, in processes of their own, in turn."""
+    """Few trials and many, in processes of their own, in turn; then once more without a disk."""
     few, many = (80, 400) if quick else (200, 5000)
-    found: dict[int, list[Spent]] = {few: [], many: []}
-    for count in (few, many, few):
+
+    def run(count: int, folder: Path | None = None) -> Spent:
+        where = [] if folder is None else ["--folder", str(folder)]
         done = subprocess.run(
-            [sys.executable, "-m", "tests.benchmarks.driver_scale", "run", "--trials", str(count)],
+            [sys.executable, "-m", "tests.benchmarks.driver_scale", "run", "--trials", str(count), *where],
             check=True,
             stdout=subprocess.PIPE,
             text=True,
         )
-        found[count].append(Spent(**json.loads(done.stdout.splitlines()[-1])))
-    (large,) = found[many]
-    grown = large.memory / 1e6
-    per_trial = {count: [1e3 * spent.cpu / spent.trials for spent in runs] for count, runs in found.items()}
+        return Spent(**json.loads(done.stdout.splitlines()[-1]))
+
+    before, large, after = run(few), run(many), run(few)
     note = (
-        f"{many:,} trials {per_trial[many][0]:.1f} ms each, {few} trials {per_trial[few][0]:.1f} and {per_trial[few][1]:.1f} ms"
-        f" (CPU time of the driver); {1e3 * large.wall / large.trials:.1f} ms of wall time; resident memory grew by"
-        f" {grown:.0f} MB"
+        f"{many:,} trials {large.each:.1f} ms each, {few} trials {before.each:.1f} and {after.each:.1f} ms (CPU time of the"
+        f" driver); {1e3 * large.wall / large.trials:.1f} ms of wall time; resident memory grew by {large.memory / 1e6:.0f} MB"
     )
+    if IN_MEMORY.is_dir():
+        light, heavy = run(few, IN_MEMORY), run(many, IN_MEMORY)
+        note += (
+            f"; with files in memory instead of on the disk {heavy.each:.1f} and {light.each:.1f} ms,"
+            f" a ratio of {heavy.each / light.each:.2f}"
+        )
     return figure_of(
-        "driver", [per_trial[many][0] / small for small in per_trial[few]], also=grown <= MEMORY_MB, note=note
+        "driver",
+        [large.each / small.each for small in (before, after)],
+        also=large.memory / 1e6 <= MEMORY_MB,
+        note=note,
     )
 
 
@@ -163,12 +181,13 @@ def measure_workers(quick: bool) -> Figure:
         rows.drop_duplicates("trial_id", keep="last").set_index("trial_id")["parameters"]
     )
     begins = (epochs["time"] - epochs["seconds"] - began).tolist()
-    value, ramp_up = utilisation(begins, processes.tolist(), seconds, slots)
+    used = utilisation(begins, processes.tolist(), seconds, slots)
     note = (
-        f"{trials:,} trials; all {slots} slots had their process {ramp_up:.1f} s after the start (the processes share"
-        f" {os.cpu_count()} cores, and each takes some seconds of one to import Ray Tune); from then to the end of the last trial"
+        f"{trials:,} trials; all {slots} slots had their process {used.ramp_up:.1f} s after the start (the processes share"
+        f" {os.cpu_count()} cores, and each takes some seconds of one to import Ray Tune); from then until the last trial ended,"
+        f" until the last one began {used.while_trials_were_left:.3f}"
     )
-    return figure_of("workers", [value], note=note)
+    return figure_of("workers", [used.share], note=note)
 
 
 def main() -> None:
@@ -177,11 +196,12 @@ def main() -> None:
     parser.add_argument("part", choices=["driver", "workers", "run"], help="`run` is what `driver` runs.")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--folder", help="Where `run` keeps its files; the system's temporary folder when not given.")
     arguments = parser.parse_args()
     # Workers look for modules where the project was installed; tests are not part of it.
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
     if arguments.part == "run":
-        print(json.dumps(asdict(run_many(arguments.trials))))
+        print(json.dumps(asdict(run_many(arguments.trials, arguments.folder))))
     else:
         measure = measure_driver if arguments.part == "driver" else measure_workers
         print(dump_figures([measure(arguments.quick)]))

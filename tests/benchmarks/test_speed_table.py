@@ -136,6 +136,9 @@ def test_pairs_are_measured_back_to_back_in_changing_order_after_a_first_one() -
 
 def test_utilisation_counts_from_when_every_slot_has_its_process() -> None:
     # Two slots. The second's process is there after 6 s, when the first has its second trial already; it has no third.
-    value, ramp_up = utilisation([0.0, 5.5, 6.0, 11.0, 12.0], [1, 1, 2, 1, 2], seconds=5.0, slots=2)
-    assert ramp_up == 6.0
-    assert value == pytest.approx((4.5 + 5 + 5 + 5) / (2 * 11))
+    used = utilisation([0.0, 5.5, 6.0, 11.0, 12.0], [1, 1, 2, 1, 2], seconds=5.0, slots=2)
+    assert used.ramp_up == 6.0
+    assert used.share == pytest.approx((4.5 + 5 + 5 + 5) / (2 * 11))
+    assert used.while_trials_were_left == pytest.approx((4.5 + 5 + 1) / (2 * 6))
+    # The last process begins with the last trial: nothing was left from then on.
+    assert utilisation([0.0, 1.0], [1, 2], seconds=5.0, slots=2).while_trials_were_left == 0.0

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 
-def utilisation(begins: Sequence[float], processes: Sequence[int], seconds: float, slots: int) -> tuple[float, float]:
-    """Share of the slots' time in which trials waited, from when each slot had its process until the last trial ended.
+class Utilisation(NamedTuple):
+    """Shares of the slots' time in which trials waited, and when each slot had its process."""
+
+    share: float
+    """From when each slot had its process until the last trial ended."""
+
+    while_trials_were_left: float
+    """The same until the last trial began: slots that nothing is left for are not counted."""
+
+    ramp_up: float
+    """When the last slot's process began its first trial, s."""
+
+
+def utilisation(begins: Sequence[float], processes: Sequence[int], seconds: float, slots: int) -> Utilisation:
+    """How busy slots were.
 
     Args:
         begins: When each trial began, s.
         processes: Which process ran each trial.
         seconds: How long each lasted.
         slots: Trials that can wait at once.
-
-    Returns:
-        The share, and when each slot had a process: when the last of them began its first trial.
     """
     first: dict[int, float] = {}
     for begin, process in sorted(zip(begins, processes, strict=True)):
         first.setdefault(process, begin)
-    ramp_up, end = sorted(first.values())[slots - 1], max(begins) + seconds
-    waited = sum(max(0.0, begin + seconds - max(begin, ramp_up)) for begin in begins)
-    return waited / (slots * (end - ramp_up)), ramp_up
+    ramp_up, last = sorted(first.values())[slots - 1], max(begins)
+
+    def share(end: float) -> float:
+        waited = sum(max(0.0, min(begin + seconds, end) - max(begin, ramp_up)) for begin in begins)
+        return waited / (slots * (end - ramp_up)) if end > ramp_up else 0.0
+
+    return Utilisation(share(last + seconds), share(last), ramp_up)
