@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from analysis.study import Study
 
 GAIN, NO_EVIDENCE, LOSS = "gain", "no evidence of a gain", "loss"
-"""The verdicts."""
+ABOVE_OFF, ABOVE_RANDOM, NO_CONTROL = "above off, not random", "above random, not off", "above off, no control"
+"""The verdicts. Those of the second line are on a fusion arm that beats one of its two baselines, or the only one that it has:
+none of them is a gain.
+"""
 
 SPLIT_TITLES = {"test": "test", "val": "validation", "outside": "out-of-domain"}
 """Words for where answers come from; ``outside`` is another data set, see `analysis.evaluations`."""
@@ -115,7 +118,7 @@ def judge(answers: Answers) -> pd.DataFrame:
     Tests are two-sided. Holm's adjustment runs over all fractions (and arms) of one kind of comparison and metric; all
     controls are of one kind, or one of many would be above ``off`` by chance too often. A fusion arm is called a gain
     only when it beats both ``off`` and random encoders after adjustment; without a random control at its fraction it
-    never is.
+    never is, and the verdict on a difference that is certain by itself says what is lacking.
 
     Args:
         answers: Of the confirmed runs.
@@ -289,6 +292,9 @@ def _add_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
         against = {kind: beats[kind].get((row["metric"], row["arm"])) for kind in beats}
         gains = above[position] and (row["kind"] not in beats or all(against.values()))
         verdict = LOSS if below[position] else GAIN if gains else NO_EVIDENCE
+        if above[position] and not gains:
+            missing = against["random"] is None
+            verdict = ABOVE_RANDOM if row["kind"] == "random" else NO_CONTROL if missing else ABOVE_OFF
         found.append(verdict)
         sentences.append(_sentence(row, verdict, against))
     return frame.assign(verdict=pd.Series(found, dtype="str"), sentence=pd.Series(sentences, dtype="str"))

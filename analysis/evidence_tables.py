@@ -12,10 +12,11 @@ from analysis.answers import Answers
 from analysis.claims import check_answers
 from analysis.comparison import setting_of, setting_title
 from analysis.errors import StudyError
-from analysis.evidence import SPLIT_TITLES, arm_intervals, describe_groups
+from analysis.evidence import SPLIT_TITLES, arm_intervals, describe_groups, show_difference
 from analysis.hyperparameters import hyperparameter_title
 from analysis.intervals import METRICS, exact_mcnemar, wilson_interval
 from analysis.metrics import METRIC_TITLES, confusion_metrics, count_confusion, metric_title
+from analysis.pooled import mean_differences
 from analysis.power import SEEDS, detectable
 from analysis.schema import subset_name
 from analysis.tables import OPTIMISTIC, Column, Table
@@ -43,7 +44,7 @@ def evidence_tables(study: Study) -> list[Table]:
         frame = pd.DataFrame(columns=_VERDICTS)
         return [Table("verdicts", "Verdicts: accuracy", reason, frame, _verdict_columns("points"))]
     made = [verdict_table(judged, answers, metric) for metric in METRICS]
-    made.append(_claims(answers))
+    made += [_mean_differences(answers), _claims(answers)]
     made += [_intervals(answers, metric) for metric in METRICS]
     made += [_detectable(judged), _seed_recalls(answers), _seed_tests(answers)]
     metric = metric_title(study.metric)
@@ -86,7 +87,7 @@ def verdict_table(judged: pd.DataFrame, answers: Answers, metric: str) -> Table:
         f"{unit} of {SPLIT_TITLES[split]} {METRIC_TITLES[metric]}, runs paired by seed, n seeds, {images:,} images. {INTERVAL}",
         "p: two-sided, adjusted by Holm over all fractions and arms of one kind of comparison (fusion minus off, fusion minus "
         "random, controls minus off). Pretraining is called a gain only when it beats both off and random: the same fusion of "
-        "the same encoders with random weights. A control called a gain is above off.",
+        "the same encoders with random weights; above only one of them is no gain. A control called a gain is above off.",
         describe_groups(answers),
         TAKEN_AS_GIVEN,
         OPTIMISTIC if split == "val" else "",
@@ -96,6 +97,38 @@ def verdict_table(judged: pd.DataFrame, answers: Answers, metric: str) -> Table:
     form = "points" if metric == METRICS[0] else "signed"
     title = f"Verdicts: {METRIC_TITLES[metric]}"
     return Table(name, title, _join(caption), frame, _verdict_columns(form), detail=metric != METRICS[0])
+
+
+def _mean_differences(answers: Answers) -> Table:
+    frame = mean_differences(answers)
+    rows = frame.to_dict("records")
+    frame["title"] = [METRIC_TITLES[str(name)] for name in frame["metric"]]
+    frame["shown"] = [show_difference(row["difference"], row["metric"]) for row in rows]
+    frame["interval"] = [
+        " to ".join(show_difference(row[end], row["metric"], unit=False) for end in ("low", "high")) for row in rows
+    ]
+    frame["baseline_setting"] = frame["baseline_setting"].where(frame["kind"] != "random", "random")
+    columns = (
+        Column("Metric", "title"),
+        Column("Arm", "setting"),
+        Column("Minus", "baseline_setting"),
+        Column("Difference", "shown"),
+        Column("95 % interval", "interval"),
+        Column("p", "p", form="p"),
+        Column("Fractions", "fractions", form="count"),
+        Column("n", "seeds", form="count"),
+    )
+    caption = [
+        f"Mean difference in {SPLIT_TITLES[answers.split]} metrics over the fractions at which both arms are, each of which "
+        f"counts alike; runs paired by seed, n seeds, {len(answers.labels):,} images. {INTERVAL}",
+        "p: two-sided and not adjusted: of so many rows one in twenty is below 0.05 by chance. This asks whether an arm adds "
+        "anything on the whole, with more images behind it than one fraction has. It is no verdict; a mean can hide that "
+        "fractions differ.",
+        describe_groups(answers),
+        TAKEN_AS_GIVEN,
+        OPTIMISTIC if answers.split == "val" else "",
+    ]
+    return Table("mean_differences", "Differences over all fractions", _join(caption), frame, columns)
 
 
 def _baseline_titles(judged: pd.DataFrame) -> list[str]:

@@ -211,10 +211,6 @@ def _methods_model(config: Mapping[str, Any]) -> str:
     return words
 
 
-_SEEN = 200
-"""Trials of an arm beyond which the study's model of them forgets."""
-
-
 def _methods_search(study: Study) -> str:
     search = _part(study.config, "search")
     if "mode" not in search:
@@ -232,8 +228,7 @@ def _methods_search(study: Study) -> str:
     startup = search.get("tpe_startup")
     if search["mode"] == "tpe" and isinstance(startup, int) and len(counts):
         how["tpe"] = (
-            f"{startup} quasi-random point{'s' if startup > 1 else ''}, then a tree-structured Parzen estimator (Optuna)"
-            f"{' that sees the newest 150 to 200 trials and the best 25 before them' if counts.max() > _SEEN else ''},"
+            f"{startup} quasi-random point{'s' if startup > 1 else ''}, then a tree-structured Parzen estimator (Optuna),"
             if counts.max() > startup
             else "quasi-random points (as many trials as come before a tree-structured Parzen estimator suggests any)"
         )

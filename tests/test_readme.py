@@ -16,6 +16,7 @@ from PIL import Image
 from torch import nn
 
 from analysis import Study, load_study
+from analysis.pooled import mean_differences
 from analysis.report import write_report
 from analysis.tables import Column, Table, tables
 from data_utils.config import DataConfig
@@ -26,16 +27,58 @@ from study.command_line import app
 from study.config import StudyConfig
 from tests.analysis.conftest import RunDirectory, fill
 from tests.benchmarks.speed_table import GOALS, read_json
-from tests.readme_tables import PICTURE, README, REFERENCE, SPEED, filled, marked
+from tests.readme_tables import PICTURE, README, REFERENCE, SPEED, filled, fingerprint, marked
 
 TEXT = README.read_text(encoding="utf-8")
 
 
-def test_tables_are_those_of_the_reference_study() -> None:
-    assert filled(TEXT, load_study(REFERENCE)) == TEXT, "python -m tests.readme_tables --write"
-    assert (REFERENCE / f"{PICTURE}.svg").is_file()
+def test_tables_and_picture_are_those_of_the_reference_study() -> None:
+    study = load_study(REFERENCE)
+    assert filled(TEXT, study) == TEXT, "python -m tests.readme_tables --write"
+    picture = REFERENCE / f"{PICTURE}.svg"
+    assert f"]({picture.relative_to(README.parent)})" in TEXT
+    assert fingerprint(study) in picture.read_text(encoding="utf-8"), "python -m tests.readme_tables --write"
     size = sum(path.stat().st_size for path in REFERENCE.rglob("*") if path.is_file())
     assert size < 8e6, f"ray_results/reference/ takes {size / 1e6:.1f} MB"
+
+
+def test_numbers_in_the_prose_are_those_of_the_records() -> None:
+    prose = re.sub(r"<!-- table.*?/table -->", "", TEXT, flags=re.DOTALL)
+    prose = " ".join(prose.partition("## The reference study")[2].partition("## What comes out")[0].split())
+    for folder, arms, metric, numbers in (
+        ("reference", ("sum", "off"), "macro_f1", "({3:+.3f} and {4:+.3f}, p {p3:.3f} and below 0.001)"),
+        ("reference", ("off-classical", "off"), "macro_f1", "`off-classical`, {3:+.3f} and {4:+.3f})"),
+        ("reference", ("sum", "sum-random"), "macro_f1", "that is {4:+.3f}, p {p4:.2f}"),
+        ("reference", ("sum", "sum-random"), "macro_f1", "(p {p1:.2f} to {p2:.2f})"),
+        ("reference", ("sum-published", "off"), "accuracy", "it lies {1:.1f} points of accuracy above `off`"),
+        ("reference", ("sum-published", "off"), "accuracy", "(interval {low1:+.1f} to {high1:+.1f})"),
+        ("reference", ("sum-published", "off"), "accuracy", "with all labels {below4:.1f} below, a loss (p {p4:.2f})"),
+        ("reference_stand_ins", ("sum", "off"), "macro_f1", "({3:+.3f} and {4:+.3f}, p {p3:.3f} and {p4:.3f})"),
+        ("reference_stand_ins", ("sum", "sum-random"), "macro_f1", "({3:+.3f} and {4:+.3f}, p {p3:.2f} both)"),
+    ):
+        verdicts = load_study(REFERENCE.parent / folder).verdicts()
+        rows = verdicts[verdicts["metric"] == metric].assign(baseline=verdicts["baseline"].str.partition("/")[2])
+        rows = rows[(rows["setting"] == arms[0]) & (rows["baseline"] == arms[1])].to_dict("records")
+        scale = 100 if metric == "accuracy" else 1
+        values: dict[str, Any] = {}
+        for row in rows:
+            place = str([0.01, 0.1, 0.5, 1.0].index(row["fraction"]) + 1)
+            values |= {f"_{place}": scale * row["difference"], f"below{place}": -scale * row["difference"]}
+            values |= {
+                f"p{place}": row["p_holm"],
+                f"low{place}": scale * row["low"],
+                f"high{place}": scale * row["high"],
+            }
+        expected = re.sub(r"\{(\d)", r"{_\1", numbers).format(**values)
+        assert expected in prose, f"{folder}: README does not say {expected!r}"
+    means = mean_differences(load_study(REFERENCE).answers).set_index(["metric", "setting", "baseline_setting"])
+    off, random = (means.loc[("macro_f1", "sum", baseline)] for baseline in ("off", "sum-random"))
+    assert f"{off['difference']:.3f} more than `off` (95 % interval {off['low']:+.3f} to {off['high']:+.3f})" in prose
+    assert f"{random['difference']:.3f} more than the same fusion" in prose
+    assert f"({random['low']:+.3f} to {random['high']:+.3f}, p {random['p']:.3f})" in prose
+    recall = load_study(REFERENCE).table("test_recall")
+    recall = recall[recall["subset"].isin(["WBC_50", "WBC_100"])].set_index("setting")["test_recall_basophil"]
+    assert (recall["without"] == 0).all() and (9 * recall["with (sum)"]).round().eq(5).all()  # `off` none, `sum` five
 
 
 def test_the_report_of_the_reference_study_is_that_of_its_records(tmp_path: Path) -> None:

@@ -63,16 +63,16 @@ def _where(study: Study) -> str:
 def _fraction_caption(study: Study) -> str:
     return (
         f"{selection_rule(study)} {OPTIMISTIC} {floor_sentence(study)} Bands: 95 % intervals of the mean, in which seeds and "
-        "images vary, where there are two seeds. Settings are set apart a little sideways. "
+        "images vary, where there are two seeds. Points are moved a little sideways, or they would hide each other. "
         f"{PUBLISHED_NOTE}"
     )
 
 
 def _difference_caption(study: Study) -> str:
     return (
-        "Each mark is one seed: the run of the arm minus the run without pretraining that saw the same images in the same "
-        f"order from the same initial weights; bars: means with 95 % intervals, in which seeds and images vary "
-        "(each interval by itself; the verdicts adjust for several). Open marks are controls. "
+        "Accuracy above, macro F1 below. Each mark is one seed: the run of the arm minus the run without pretraining that saw "
+        "the same images in the same order from the same initial weights; bars: means with 95 % intervals, in which seeds and "
+        "images vary (each interval by itself; the verdicts adjust for several). Open marks are controls. "
         f"{_where(study)}"
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
+from plotly.subplots import make_subplots
 
 from analysis.comparison import OFF, settings_of
 from analysis.confusion import shown_split
@@ -20,21 +21,18 @@ from analysis.metrics import metric_title
 from analysis.schema import MASKS_SUFFIX
 from analysis.study import Study
 
+METRICS = ("accuracy", "macro_f1")
+"""Shown, from above. A gain of frequent classes shows in the first, one of rare classes in the second alone."""
 _BASELINE = "baseline_"
 """Before the name of a column: its value in the run that is subtracted."""
 _WIDTH = 0.6
 """Of the place of one fraction, how much its settings take."""
 
 
-def paired_difference(study: Study, metric: str = "accuracy") -> go.Figure:
-    """Difference to the arm without pretraining, seed by seed.
-
-    Args:
-        study: Any study.
-        metric: "accuracy", "macro_f1" or "weighted_f1"; on test images where there are some.
-    """
-    table = paired_difference_table(study, metric)
-    return draw_paired_difference(table, setting_colours(study), f"{shown_split(study)}_{metric}")
+def paired_difference(study: Study) -> go.Figure:
+    """Difference in accuracy and macro F1 to the arm without pretraining, seed by seed, on test images where there are some."""
+    tables = {f"{shown_split(study)}_{metric}": paired_difference_table(study, metric) for metric in METRICS}
+    return draw_paired_difference(tables, setting_colours(study))
 
 
 def paired_difference_table(study: Study, metric: str = "accuracy") -> pd.DataFrame:
@@ -44,7 +42,7 @@ def paired_difference_table(study: Study, metric: str = "accuracy") -> pd.DataFr
 
     Args:
         study: Any study.
-        metric: As in `paired_difference`.
+        metric: "accuracy", "macro_f1" or "weighted_f1"; on test images where there are some.
 
     Returns:
         One row per fraction, setting and seed that both arms have: fraction, subset, setting, arm, control, seed,
@@ -93,82 +91,97 @@ def _intervals(study: Study, metric: str) -> pd.DataFrame:
     return rows[["arm", "baseline_setting", "low", "high"]]
 
 
-def draw_paired_difference(table: pd.DataFrame, colours: dict[str, str], metric: str) -> go.Figure:
-    """Draw `paired_difference_table`: a mark per seed, a bar at the mean with its interval."""
-    if not len(table):
+def draw_paired_difference(tables: Mapping[str, pd.DataFrame], colours: dict[str, str]) -> go.Figure:
+    """Draw `paired_difference_table`: a mark per seed, a bar at the mean with its interval.
+
+    Args:
+        tables: Metric -> table; one below the other, of the same runs.
+        colours: Colour of each setting.
+    """
+    first = next(iter(tables.values()))
+    if not len(first):
         return empty_figure("No two confirmed runs that are shown share a fraction and a seed.")
-    subsets = table["subset"].unique().tolist()
-    settings = [name for name in colours if name in set(table["setting"].unique())]
-    step = _WIDTH / max(1, len(settings))
-    points = metric.endswith("accuracy")
-    scale, unit = (100.0, " points") if points else (1.0, "")
-    form = "+.2f" if points else "+.3f"
-    figure = go.Figure()
-    figure.add_hline(y=0, line={"color": GREY, "width": 1})
-    for position, setting in enumerate(settings):
-        rows = table[table["setting"] == setting]
-        offset = (position - (len(settings) - 1) / 2) * step
-        places = np.array([subsets.index(subset) for subset in rows["subset"]]) + offset
-        control = bool((rows["control"] != "").any())
-        figure.add_trace(
-            go.Scatter(
-                x=places.round(4).tolist(),
-                y=(scale * rows["difference"]).tolist(),
-                mode="markers",
-                name=safe(setting) + (" (control)" if control else ""),
-                legendgroup=setting,
-                marker={
-                    "color": colours[setting],
-                    "size": 8,
-                    "opacity": 0.8,
-                    "symbol": "diamond-open" if control else "circle",
-                },
-                customdata=_pair_hover(rows),
-                hovertemplate=TRIAL_HOVER.replace("VALUE", f"%{{y:{form}}}{unit}"),
-            )
-        )
-        means = rows.drop_duplicates("subset")
-        above = (scale * (means["high"] - means["mean"])).fillna(0.0)
-        below = (scale * (means["mean"] - means["low"])).fillna(0.0)
-        figure.add_trace(
-            go.Scatter(
-                x=[subsets.index(subset) + offset for subset in means["subset"]],
-                y=(scale * means["mean"]).tolist(),
-                mode="markers",
-                name=f"{safe(setting)}, mean",
-                legendgroup=setting,
-                showlegend=False,
-                error_y={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": above.tolist(),
-                    "arrayminus": below.tolist(),
-                    "color": colours[setting],
-                    "thickness": 2,
-                    "width": 6,
-                },
-                marker={"color": colours[setting], "size": 18, "symbol": "line-ew", "line": {"width": 3}}
-                | {"line": {"width": 3, "color": colours[setting]}},
-                customdata=[
-                    [safe(row["arm"]), str(row["n"]), safe(row["baseline_setting"]), _interval_words(row, scale, form)]
-                    for row in means.to_dict("records")
-                ],
-                hovertemplate=(
-                    f"%{{customdata[0]}} minus %{{customdata[2]}}<br>mean %{{y:{form}}}{unit} of %{{customdata[1]}} seeds"
-                    "<br>%{customdata[3]}<extra></extra>"
-                ),
-            )
-        )
+    subsets = first["subset"].unique().tolist()
+    settings = [name for name in colours if name in set(first["setting"].unique())]
+    figure = make_subplots(rows=len(tables), cols=1, shared_xaxes=True, vertical_spacing=0.06)
+    for place, (metric, table) in enumerate(tables.items(), start=1):
+        figure.add_hline(y=0, line={"color": GREY, "width": 1}, row=place, col=1, exclude_empty_subplots=False)
+        points = metric.endswith("accuracy")
+        for position, setting in enumerate(settings):
+            offset = (position - (len(settings) - 1) / 2) * _WIDTH / len(settings)
+            rows = table[table["setting"] == setting]
+            x = [subsets.index(subset) + offset for subset in rows["subset"]]
+            _add_setting(figure, rows.assign(x=np.round(x, 4)), colours[setting], points=points, row=place)
+        title = f"difference in {metric_title(metric)}" + (",<br>percentage points" if points else "")
+        figure.update_yaxes(title_text=title, tickformat="+" if points else "+.2f", row=place, col=1)
     figure.update_xaxes(
         tickvals=list(range(len(subsets))),
         ticktext=[safe(name) for name in subsets],
         range=[-0.5, len(subsets) - 0.5],
-        title_text="labelled training images",
     )
-    title = f"difference in {metric_title(metric)}" + (", percentage points" if points else "")
-    figure.update_yaxes(title_text=title, tickformat="+" if points else "+.2f")
-    figure.update_layout(template=TEMPLATE, height=440)
+    figure.update_xaxes(title_text="labelled training images", row=len(tables), col=1)
+    height = 160 + 280 * len(tables)
+    figure.update_layout(template=TEMPLATE, height=height, legend={"y": -70 / height})
     return figure
+
+
+def _add_setting(figure: go.Figure, rows: pd.DataFrame, colour: str, *, points: bool, row: int) -> None:
+    """One setting's marks and bars; ``x`` is where each row stands. In points of accuracy, or as they are."""
+    setting, control = str(rows["setting"].iloc[0]), bool((rows["control"] != "").any())
+    scale, unit, form = (100.0, " points", "+.2f") if points else (1.0, "", "+.3f")
+    figure.add_trace(
+        go.Scatter(
+            x=rows["x"].tolist(),
+            y=(scale * rows["difference"]).tolist(),
+            mode="markers",
+            name=safe(setting) + (" (control)" if control else ""),
+            legendgroup=setting,
+            showlegend=row == 1,
+            marker={
+                "color": colour,
+                "size": 8,
+                "opacity": 0.8,
+                "symbol": "diamond-open" if control else "circle",
+            },
+            customdata=_pair_hover(rows),
+            hovertemplate=TRIAL_HOVER.replace("VALUE", f"%{{y:{form}}}{unit}"),
+        ),
+        row=row,
+        col=1,
+    )
+    means = rows.drop_duplicates("subset")
+    above = (scale * (means["high"] - means["mean"])).fillna(0.0)
+    below = (scale * (means["mean"] - means["low"])).fillna(0.0)
+    figure.add_trace(
+        go.Scatter(
+            x=means["x"].tolist(),
+            y=(scale * means["mean"]).tolist(),
+            mode="markers",
+            name=f"{safe(setting)}, mean",
+            legendgroup=setting,
+            showlegend=False,
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": above.tolist(),
+                "arrayminus": below.tolist(),
+                "color": colour,
+                "thickness": 2,
+                "width": 6,
+            },
+            marker={"color": colour, "size": 18, "symbol": "line-ew", "line": {"width": 3, "color": colour}},
+            customdata=[
+                [safe(each["arm"]), str(each["n"]), safe(each["baseline_setting"]), _interval_words(each, scale, form)]
+                for each in means.to_dict("records")
+            ],
+            hovertemplate=(
+                f"%{{customdata[0]}} minus %{{customdata[2]}}<br>mean %{{y:{form}}}{unit} of %{{customdata[1]}} seeds"
+                "<br>%{customdata[3]}<extra></extra>"
+            ),
+        ),
+        row=row,
+        col=1,
+    )
 
 
 def _pair_hover(rows: pd.DataFrame) -> NDArray[np.object_]:

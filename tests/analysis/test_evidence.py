@@ -14,7 +14,16 @@ from statsmodels.stats.multitest import multipletests
 
 from analysis import StudyError, load_study
 from analysis.answers import Answers, ArmAnswers
-from analysis.evidence import GAIN, LOSS, NO_EVIDENCE, arm_intervals, judge
+from analysis.evidence import (
+    ABOVE_OFF,
+    ABOVE_RANDOM,
+    GAIN,
+    LOSS,
+    NO_CONTROL,
+    NO_EVIDENCE,
+    arm_intervals,
+    judge,
+)
 
 Make = Callable[..., Any]
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
@@ -54,7 +63,8 @@ def test_a_gain_must_beat_off_and_random_encoders() -> None:
     assert both.loc[("WBC_10/sum", "WBC_10/sum-random"), "verdict"] == GAIN
     assert "beats both off and random" in both.loc[("WBC_10/sum", "WBC_10/off"), "sentence"]
     one = judged(off, transfer, strong)
-    assert one.loc[("WBC_10/sum", "WBC_10/off"), "verdict"] == NO_EVIDENCE
+    assert one.loc[("WBC_10/sum", "WBC_10/off"), "verdict"] == ABOVE_OFF
+    assert one.loc[("WBC_10/sum", "WBC_10/sum-random"), "verdict"] == NO_EVIDENCE
     assert "beats off, but not random encoders" in one.loc[("WBC_10/sum", "WBC_10/off"), "sentence"]
     # The random control itself is above off, and its row says so of a control.
     assert one.loc[("WBC_10/sum-random", "WBC_10/off"), "verdict"] == GAIN
@@ -64,7 +74,7 @@ def test_a_gain_must_beat_off_and_random_encoders() -> None:
 def test_without_a_random_control_nothing_is_a_gain() -> None:
     row = judged(arm(0.7), arm(0.9, fusion="sum", draw=1)).loc[("WBC_10/sum", "WBC_10/off")]
     assert row["p_holm"] < 0.001
-    assert row["verdict"] == NO_EVIDENCE
+    assert row["verdict"] == NO_CONTROL
     assert "random encoders is missing" in row["sentence"]
 
 
@@ -93,6 +103,7 @@ def test_losses_and_noise_are_called_so() -> None:
     assert worse.loc[("WBC_10/sum", "WBC_10/off"), "verdict"] == LOSS
     same = judged(arm(0.8), arm(0.8, fusion="sum", draw=1), random)
     assert same.loc[("WBC_10/sum", "WBC_10/off"), "verdict"] == NO_EVIDENCE
+    assert same.loc[("WBC_10/sum", "WBC_10/sum-random"), "verdict"] == ABOVE_RANDOM
     assert "beats random encoders, but not off" in same.loc[("WBC_10/sum", "WBC_10/off"), "sentence"]
 
 
@@ -124,7 +135,7 @@ def test_the_random_control_of_the_same_fusion_and_encoders_is_the_one_to_beat()
     rivals = frame[frame["kind"] == "random"]
     assert rivals[["arm", "baseline"]].to_numpy().tolist() == [["WBC_10/sum(prcc)", "WBC_10/sum(prcc)-random"]]
     transfer = frame[frame["kind"] == "transfer"].set_index("setting")["verdict"]
-    assert transfer.to_dict() == {"sum(prcc)": GAIN, "sum(cam16)": NO_EVIDENCE, "gated(prcc)": NO_EVIDENCE}
+    assert transfer.to_dict() == {"sum(prcc)": GAIN, "sum(cam16)": NO_CONTROL, "gated(prcc)": NO_CONTROL}
 
 
 def test_arms_that_learn_from_masks_meet_baselines_that_do() -> None:

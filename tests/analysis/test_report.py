@@ -15,7 +15,6 @@ from analysis import StudyError, load_study, write_report
 from analysis.figures.gallery import FIGURES
 from analysis.report import zip_report
 from analysis.summary import methods, summary
-from study.points import TpePoints
 from tests.analysis.conftest import RunDirectory
 
 Make = Callable[..., Any]
@@ -227,15 +226,3 @@ def test_methods_say_who_suggested_the_points(run_directory: Make, fill_director
     directory.config["search"]["tpe_startup"] = 100
     text = " ".join(methods(load_study(directory.save())))
     assert "quasi-random points (as many trials as come before" in text
-
-
-def test_methods_say_what_the_model_forgets(run_directory: Make) -> None:
-    directory = run_directory()
-    directory.config["search"] = {"metric": "val_accuracy", "mode": "tpe", "tpe_startup": 4}
-    whole = TpePoints.BLOCK * TpePoints.BLOCKS
-    sees = f"sees the newest {whole - TpePoints.BLOCK} to {whole} trials and the best {TpePoints.BEST} before them"
-    for index in range(whole):
-        directory.trial(f"trial{index}", index=index, correct=[20])
-    assert sees not in " ".join(methods(load_study(directory.save())))
-    directory.trial("one more", index=whole, correct=[20])
-    assert sees in " ".join(methods(load_study(directory.save())))

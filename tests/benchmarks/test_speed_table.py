@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,4 +142,4 @@ def test_utilisation_counts_from_when_every_slot_has_its_process() -> None:
     assert used.share == pytest.approx((4.5 + 5 + 5 + 5) / (2 * 11))
     assert used.while_trials_were_left == pytest.approx((4.5 + 5 + 1) / (2 * 6))
     # The last process begins with the last trial: nothing was left from then on.
-    assert utilisation([0.0, 1.0], [1, 2], seconds=5.0, slots=2).while_trials_were_left == 0.0
+    assert math.isnan(utilisation([0.0, 1.0], [1, 2], seconds=5.0, slots=2).while_trials_were_left)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ class Utilisation(NamedTuple):
     """From when each slot had its process until the last trial ended."""
 
     while_trials_were_left: float
-    """The same until the last trial began: slots that nothing is left for are not counted."""
+    """The same until the last trial began: slots that nothing is left for are not counted. NaN where that is no time."""
 
     ramp_up: float
     """When the last slot's process began its first trial, s."""
@@ -35,6 +36,6 @@ def utilisation(begins: Sequence[float], processes: Sequence[int], seconds: floa
 
     def share(end: float) -> float:
         waited = sum(max(0.0, min(begin + seconds, end) - max(begin, ramp_up)) for begin in begins)
-        return waited / (slots * (end - ramp_up)) if end > ramp_up else 0.0
+        return waited / (slots * (end - ramp_up)) if end > ramp_up else math.nan
 
     return Utilisation(share(last + seconds), share(last), ramp_up)

@@ -46,3 +46,15 @@ def test_intervals_are_those_of_the_verdicts(finished_study: Study) -> None:
     assert table["low"].to_dict() == verdicts["low"].to_dict()
     assert table["high"].to_dict() == verdicts["high"].to_dict()
     assert table["mean"].tolist() == pytest.approx(verdicts.loc[table.index, "difference"].tolist())
+
+
+def test_both_metrics_are_drawn_from_the_same_zero_and_a_setting_has_one_entry_in_the_legend(
+    finished_study: Study,
+) -> None:
+    figure = paired_difference(finished_study)
+    assert [shape.y0 for shape in figure.layout.shapes] == [0, 0]
+    drawn = {trace.yaxis: list(trace.y) for trace in figure.data if trace.name == "sum"}
+    for axis, metric, scale in (("y", "accuracy", 100), ("y2", "macro_f1", 1)):
+        table = paired_difference_table(finished_study, metric)
+        assert drawn[axis] == pytest.approx((scale * table["difference"]).tolist())
+    assert [trace.name for trace in figure.data if trace.showlegend] == ["sum"]

@@ -1,0 +1,92 @@
+"""Differences averaged over the fractions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from analysis.answers import Answers, ArmAnswers
+from analysis.evidence import judge
+from analysis.intervals import METRICS
+from analysis.pooled import COLUMNS, mean_differences
+
+CLASSES = ("a", "b", "c")
+LABELS = np.repeat([0, 1, 2], [120, 60, 20])
+
+
+def arm(
+    right: float, fraction: float, fusion: str = "off", control: str = "", *, seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
+) -> ArmAnswers:
+    """Answers that are right with a probability, drawn anew for each seed."""
+    draw = np.random.default_rng([int(1e4 * right), int(100 * fraction), len(fusion), len(control)])
+    return answered(np.full((len(seeds), len(LABELS)), right), fraction, fusion, control, draw, seeds)
+
+
+def answered(
+    chance: NDArray[np.float64],
+    fraction: float,
+    fusion: str,
+    control: str,
+    draw: np.random.Generator,
+    seeds: tuple[int, ...] = (1, 2, 3, 4, 5),
+) -> ArmAnswers:
+    """Answers of which each is right with its own chance."""
+    wrong = (LABELS + draw.integers(1, 3, chance.shape)) % 3
+    predicted = np.where(draw.random(chance.shape) < chance, LABELS, wrong)
+    name = f"WBC_{100 * fraction:g}/{fusion}{'-' + control if control else ''}"
+    encoders = "" if fusion == "off" else "prcc+cam16"
+    return ArmAnswers(name, fraction, fusion, encoders, control, np.array(seeds), predicted)
+
+
+def arms(gain: float, random: float = 0.0) -> tuple[ArmAnswers, ...]:
+    made = []
+    for fraction in (0.01, 0.1, 1.0):
+        made += [arm(0.7, fraction), arm(0.7 + gain, fraction, "sum"), arm(0.7 + random, fraction, "sum", "random")]
+    return tuple(made)
+
+
+def test_each_fraction_counts_alike_and_the_mean_is_known_better_than_any() -> None:
+    answers = Answers("test", CLASSES, LABELS, (*arms(0.06), arm(0.7, 0.1, control="twin")))
+    frame, verdicts = mean_differences(answers), judge(answers)
+    assert frame.columns.tolist() == COLUMNS
+    assert frame["kind"].tolist() == ["transfer", "random", "control"] * len(
+        METRICS
+    )  # the twin is at one fraction only
+    for row in frame.to_dict("records"):
+        single = verdicts[
+            (verdicts["metric"] == row["metric"])
+            & (verdicts["kind"] == row["kind"])
+            & (verdicts["setting"] == row["setting"])
+        ]
+        assert row["fractions"] == len(single) == 3 and row["seeds"] == 5 and row["images"] == len(LABELS)
+        assert row["difference"] == pytest.approx(single["difference"].mean())
+        assert row["high"] - row["low"] < (single["high"] - single["low"]).mean()
+
+
+def test_only_seeds_that_all_of_the_arms_have_are_paired() -> None:
+    whole = Answers("test", CLASSES, LABELS, arms(0.1))
+    two = arm(0.8, 1.0, "sum", seeds=(2, 4))
+    some = replace(whole, arms=tuple(two if each.arm == two.arm else each for each in whole.arms))
+    found = mean_differences(some).groupby("kind")["seeds"].unique()
+    assert found["transfer"].tolist() == found["random"].tolist() == [2] and found["control"].tolist() == [5]
+    one = replace(whole, arms=tuple(each for each in whole.arms if each.fraction == 1))
+    assert len(mean_differences(one)) == 0
+
+
+def test_the_interval_holds_a_true_mean_difference_as_often_as_it_says() -> None:
+    draw, held = np.random.default_rng(0), 0
+    for _ in range(150):
+        # An image is hard or easy for every run, and a seed good or bad on every image of an arm.
+        hardness = draw.normal(0, 0.1, len(LABELS))
+        made = [
+            answered(0.75 + hardness + draw.normal(0, 0.02, (5, 1)), fraction, fusion, "", draw)
+            for fraction in (0.01, 0.1)
+            for fusion in ("off", "sum")
+        ]
+        row = mean_differences(Answers("test", CLASSES, LABELS, tuple(made))).iloc[0]
+        held += int(row["low"] <= 0 <= row["high"])
+    # Of 150 intervals that cover 95 % fewer than 136 hold the truth once in a hundred times.
+    assert held >= 136
