@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -19,6 +20,8 @@ from analysis import Study, load_study
 from analysis.pooled import mean_differences
 from analysis.report import write_report
 from analysis.tables import Column, Table, tables
+from data_utils import cache
+from data_utils.audit import audit
 from data_utils.config import DataConfig
 from data_utils.decoding import decode_image
 from data_utils.sources import CLASSES, Item, Source
@@ -188,11 +191,25 @@ def test_the_example_of_a_classifier_can_be_an_arm(monkeypatch: pytest.MonkeyPat
     assert network(torch.rand(2, 3, 32, 32)).shape == (2, 5)
 
 
-def test_the_example_of_a_source_has_the_images_of_its_folder(tmp_path: Path) -> None:
-    for name in ("basophil_1.png", "neutrophil_7.png", "notes.txt"):
-        Image.new("RGB", (4, 4), (9, 9, 9)).save(tmp_path / name, "PNG")
-    source = block("NamedFiles")["NamedFiles"](DataConfig(source="folder", root=tmp_path))
-    assert [(item.path, item.label) for item in source.items] == [("basophil_1.png", 0), ("neutrophil_7.png", 4)]
-    assert source.read(1).tolist() == [[[9, 9, 9]] * 4] * 4
+def test_the_example_of_a_source_becomes_splits_cache_and_audit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw, folder = np.random.default_rng(0), tmp_path / "cells"
+    folder.mkdir()
+    (folder / "notes.txt").touch()
+    for name in CLASSES["wbc"]:
+        for number in range(10):
+            Image.fromarray(draw.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(
+                folder / f"{name.lower()}_{number}.png"
+            )
+    config = DataConfig(source="folder", root=folder, image_size=16, stored_size=32, cache_dir=tmp_path / "cache")
+    source = block("NamedFiles")["NamedFiles"](config)
+    assert [item.label for item in source.items] == [label for label in range(5) for _ in range(10)]
     for name in ("domain", "classes", "items", "identity", "subsets", "read", "read_mask", "mask_name", "has_mask"):
         assert hasattr(source, name) and hasattr(Source, name)
+    monkeypatch.setattr(cache, "open_source", lambda config, domain: source)
+    arrays = cache.prepare(config, "wbc")
+    assert len(arrays) == 50 and set(arrays.splits) == {"train", "val", "test"}
+    findings = audit({"wbc": arrays}, (0.5, 1.0), 0)["wbc"]
+    assert findings["images_total"] == 50 and not findings["leaks"] and not findings["unreadable"]
+    assert sum(findings["fractions"]["1"]["classes"].values()) == (arrays.splits == "train").sum()
