@@ -128,7 +128,7 @@ def _mean_differences(answers: Answers) -> Table:
         TAKEN_AS_GIVEN,
         OPTIMISTIC if answers.split == "val" else "",
     ]
-    return Table("mean_differences", "Differences over all fractions", _join(caption), frame, columns)
+    return Table("mean_differences", "Differences over all fractions", _join(caption), frame, columns, detail=True)
 
 
 def _baseline_titles(judged: pd.DataFrame) -> list[str]:

@@ -26,6 +26,7 @@ def test_a_finished_study_has_the_tables_of_the_report(finished: Path) -> None:
         "verdicts",
         "verdicts_macro_f1",
         "verdicts_weighted_f1",
+        "mean_differences",
         "claims",
         "intervals_accuracy",
         "intervals_macro_f1",
@@ -183,7 +184,7 @@ def test_every_table_with_chosen_runs_names_the_metric_of_the_choice(
     directory.config["search"]["metric"] = metric
     made = named(directory.save())
     chosen = {name for name in made if not name.startswith("budget")}
-    assert len(chosen) == 19
+    assert len(chosen) == 20
     for name in chosen:
         assert re.search(rf"(by|best) validation {words}", made[name].caption), name
 
