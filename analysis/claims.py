@@ -223,8 +223,7 @@ def _contrast(answers: Answers, terms: Sequence[_Term], quantity: str, *, above:
         return _Finding(OPEN, f"The arms share {len(seeds)} confirmed seeds; two at least are needed.")
     parts = []
     for weight, arm, name in terms:
-        scores, rows = _score(answers, arm, name), np.isin(arm.seeds, seeds)
-        parts.append((weight, Scores(scores.per_seed[rows], scores.contributions[rows], scores.worth)))
+        parts.append((weight, _score(answers, arm, name).of_runs(np.isin(arm.seeds, seeds))))
     estimate = crossed_interval(combine_scores(parts), answers.labels, groups=answers.groups)
     value, low, high = float(estimate.value), float(estimate.low), float(estimate.high)
     sentence = (

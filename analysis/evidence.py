@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from analysis.study import Study
 
 GAIN, NO_EVIDENCE, LOSS = "gain", "no evidence of a gain", "loss"
-ABOVE_OFF, ABOVE_RANDOM, NO_CONTROL = "above off, not random", "above random, not off", "above off, no control"
-"""The verdicts. Those of the second line are on a fusion arm that beats one of its two baselines, or the only one that it has:
-none of them is a gain.
+ABOVE_OFF, ABOVE_RANDOM = "above off only", "above random only"
+ABOVE_OFF_NO_CONTROL, ABOVE_RANDOM_NO_OFF = "above off, no control", "above random, no off"
+"""The verdicts. Those after the first line are on a fusion arm that is above one of its two baselines and not certainly above
+the other, or has no other: none of them is a gain.
 """
 
 SPLIT_TITLES = {"test": "test", "val": "validation", "outside": "out-of-domain"}
@@ -272,10 +273,7 @@ def _common_seeds(comparison: Comparison) -> np.ndarray[tuple[int], np.dtype[np.
 
 
 def _take_seeds(scores: Scores, arm: ArmAnswers, seeds: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Scores:
-    if len(seeds) == len(arm.seeds):
-        return scores
-    rows = np.flatnonzero(np.isin(arm.seeds, seeds))
-    return Scores(scores.per_seed[rows], scores.contributions[rows], scores.worth)
+    return scores if len(seeds) == len(arm.seeds) else scores.of_runs(np.isin(arm.seeds, seeds))
 
 
 def _add_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
@@ -293,18 +291,26 @@ def _add_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
         gains = above[position] and (row["kind"] not in beats or all(against.values()))
         verdict = LOSS if below[position] else GAIN if gains else NO_EVIDENCE
         if above[position] and not gains:
-            missing = against["random"] is None
-            verdict = ABOVE_RANDOM if row["kind"] == "random" else NO_CONTROL if missing else ABOVE_OFF
+            verdict = _ABOVE_ONE[row["kind"], against["random" if row["kind"] == "transfer" else "transfer"] is None]
         found.append(verdict)
         sentences.append(_sentence(row, verdict, against))
     return frame.assign(verdict=pd.Series(found, dtype="str"), sentence=pd.Series(sentences, dtype="str"))
 
 
+_ABOVE_ONE = {
+    ("transfer", False): ABOVE_OFF,
+    ("transfer", True): ABOVE_OFF_NO_CONTROL,
+    ("random", False): ABOVE_RANDOM,
+    ("random", True): ABOVE_RANDOM_NO_OFF,
+}
+"""(Kind of the comparison, whether there is no other) -> its verdict where it alone is certain."""
+
+
 def _beats(rows: Sequence[Mapping[str, Any]], above: Sequence[bool], kind: str) -> dict[tuple[str, str], bool]:
-    """(metric, arm) -> whether the arm is above all its baselines of the kind; absent where it has none."""
+    """(metric, arm) -> whether the arm is above all its baselines of the kind; absent where it shares seeds with none."""
     beaten: dict[tuple[str, str], bool] = {}
     for row, up in zip(rows, above, strict=True):
-        if row["kind"] == kind:
+        if row["kind"] == kind and not np.isnan(row["p"]):
             key = row["metric"], row["arm"]
             beaten[key] = beaten.get(key, True) and up
     return beaten
@@ -346,13 +352,14 @@ def _conclusion(row: Mapping[str, Any], verdict: str, against: Mapping[str, bool
         return "A gain from its given weights." if verdict == GAIN else "No evidence that its given weights help."
     return {
         (True, True): "A gain: it beats both off and random encoders.",
-        (True, False): "No evidence of a gain: it beats off, but not random encoders.",
+        (True, False): "No evidence of a gain: it beats off, but not certainly random encoders.",
         (
             True,
             None,
         ): "No gain is claimed: the control with random encoders is missing, so the architecture alone may do it.",
-        (False, True): "No evidence of a gain: it beats random encoders, but not off.",
-    }.get((bool(against["transfer"]), against["random"]), "No evidence of a gain.")
+        (False, True): "No evidence of a gain: it beats random encoders, but not certainly off.",
+        (None, True): "No gain is claimed: off is missing, so pretraining may only make up for what the fusion costs.",
+    }.get((against["transfer"], against["random"]), "No evidence of a gain.")
 
 
 def _reservation(row: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from analysis.answers import Answers
 from analysis.claims import check_answers
 from analysis.comparison import setting_of, setting_title
 from analysis.errors import StudyError
-from analysis.evidence import SPLIT_TITLES, arm_intervals, describe_groups, show_difference
+from analysis.evidence import ENOUGH_SEEDS, SPLIT_TITLES, arm_intervals, describe_groups, show_difference
 from analysis.hyperparameters import hyperparameter_title
 from analysis.intervals import METRICS, exact_mcnemar, wilson_interval
 from analysis.metrics import METRIC_TITLES, confusion_metrics, count_confusion, metric_title
@@ -81,7 +81,6 @@ def verdict_table(judged: pd.DataFrame, answers: Answers, metric: str) -> Table:
     frame["baseline_setting"] = _baseline_titles(frame)
     name = "verdicts" if metric == METRICS[0] else f"verdicts_{metric}"
     unit = "Percentage points" if metric == METRICS[0] else "Differences"
-    few = frame["seeds"].min() if len(frame) else 0
     split, images = answers.split, len(answers.labels)
     caption = [
         f"{unit} of {SPLIT_TITLES[split]} {METRIC_TITLES[metric]}, runs paired by seed, n seeds, {images:,} images. {INTERVAL}",
@@ -91,12 +90,17 @@ def verdict_table(judged: pd.DataFrame, answers: Answers, metric: str) -> Table:
         describe_groups(answers),
         TAKEN_AS_GIVEN,
         OPTIMISTIC if split == "val" else "",
-        "" if few >= 5 else "With fewer than 5 seeds the intervals are somewhat too short.",
+        _few_seeds(frame),
         "The sentence of each comparison is in the CSV.",
     ]
     form = "points" if metric == METRICS[0] else "signed"
     title = f"Verdicts: {METRIC_TITLES[metric]}"
     return Table(name, title, _join(caption), frame, _verdict_columns(form), detail=metric != METRICS[0])
+
+
+def _few_seeds(frame: pd.DataFrame) -> str:
+    enough = len(frame) and frame["seeds"].min() >= ENOUGH_SEEDS
+    return "" if enough else f"With fewer than {ENOUGH_SEEDS} seeds the intervals are somewhat too short."
 
 
 def _mean_differences(answers: Answers) -> Table:
@@ -115,20 +119,21 @@ def _mean_differences(answers: Answers) -> Table:
         Column("Difference", "shown"),
         Column("95 % interval", "interval"),
         Column("p", "p", form="p"),
-        Column("Fractions", "fractions", form="count"),
+        Column("Over", "subsets"),
         Column("n", "seeds", form="count"),
     )
     caption = [
-        f"Mean difference in {SPLIT_TITLES[answers.split]} metrics over the fractions at which both arms are, each of which "
-        f"counts alike; runs paired by seed, n seeds, {len(answers.labels):,} images. {INTERVAL}",
-        "p: two-sided and not adjusted: of so many rows one in twenty is below 0.05 by chance. This asks whether an arm adds "
-        "anything on the whole, with more images behind it than one fraction has. It is no verdict; a mean can hide that "
-        "fractions differ.",
+        f"Mean difference in {SPLIT_TITLES[answers.split]} metrics over the fractions that are named, each of which counts "
+        f"alike; runs paired by the n seeds that all of them share, {len(answers.labels):,} images. {INTERVAL}",
+        "p: two-sided and not adjusted: where nothing differs, one in twenty is below 0.05. This asks whether an arm adds "
+        "anything on the whole. There are more runs behind it than behind one fraction, but the same images and seeds, and the "
+        "least certain fraction makes most of the interval. It is no verdict; a mean can hide that fractions differ.",
         describe_groups(answers),
         TAKEN_AS_GIVEN,
         OPTIMISTIC if answers.split == "val" else "",
+        _few_seeds(frame),
     ]
-    return Table("mean_differences", "Differences over all fractions", _join(caption), frame, columns, detail=True)
+    return Table("mean_differences", "Mean differences over fractions", _join(caption), frame, columns, detail=True)
 
 
 def _baseline_titles(judged: pd.DataFrame) -> list[str]:

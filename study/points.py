@@ -250,7 +250,9 @@ class TpePoints:
         before = dict(zip(self._seen, self._study.get_trials(deepcopy=False), strict=True))
         earlier = [i for i, trial in before.items() if i < window and trial.state.is_finished()]
         best = set(sorted(earlier, key=lambda i: _merit(before[i]), reverse=True)[: self.BEST])
-        self._study = self._optuna.create_study(study_name=self._arm, direction="maximize")
+        # The seed does not matter: what is asked for here is given.
+        sampler = self._sampler(self._space, seed=0)
+        self._study = self._optuna.create_study(study_name=self._arm, direction="maximize", sampler=sampler)
         self._seen, self._window, self._earlier_ended = [], window, False
         for i, trial in before.items():
             if i in self._running:

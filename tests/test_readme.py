@@ -14,6 +14,7 @@ import pytest
 import torch
 import typer
 from PIL import Image
+from sklearn.metrics import f1_score
 from torch import nn
 
 from analysis import Study, load_study
@@ -33,6 +34,7 @@ from tests.benchmarks.speed_table import GOALS, read_json
 from tests.readme_tables import PICTURE, README, REFERENCE, SPEED, filled, fingerprint, marked
 
 TEXT = README.read_text(encoding="utf-8")
+SUBSETS = ("WBC_1", "WBC_10", "WBC_50", "WBC_100")
 
 
 def test_tables_and_picture_are_those_of_the_reference_study() -> None:
@@ -45,43 +47,90 @@ def test_tables_and_picture_are_those_of_the_reference_study() -> None:
     assert size < 8e6, f"ray_results/reference/ takes {size / 1e6:.1f} MB"
 
 
-def test_numbers_in_the_prose_are_those_of_the_records() -> None:
+class Shown:
+    """The differences of a published study between two settings in one metric, by fraction, as README writes them."""
+
+    def __init__(self, folder: str, setting: str, baseline: str, metric: str = "macro_f1"):
+        study = load_study(REFERENCE.parent / folder)
+        rows = study.verdicts()
+        rows = rows[(rows["metric"] == metric) & (rows["setting"] == setting)]
+        self.rows = rows[rows["baseline"].str.endswith(f"/{baseline}")].set_index("subset")
+        self.p = self.rows["p_holm"]
+        self.scale, self.form = (100, "+.1f") if metric == "accuracy" else (1, "+.3f")
+        means = mean_differences(study.answers)
+        means = means[(means["metric"] == metric) & (means["setting"] == setting)]
+        (self.mean,) = means[means["baseline_setting"] == baseline].to_dict("records")
+
+    def difference(self, subset: str, column: str = "difference") -> str:
+        return format(self.scale * self.rows.loc[subset, column], self.form)
+
+
+def test_differences_in_the_prose_are_those_of_the_records() -> None:
     prose = re.sub(r"<!-- table.*?/table -->", "", TEXT, flags=re.DOTALL)
     prose = " ".join(prose.partition("## The reference study")[2].partition("## What comes out")[0].split())
-    for folder, arms, metric, numbers in (
-        ("reference", ("sum", "off"), "macro_f1", "({3:+.3f} and {4:+.3f}, p {p3:.3f} and below 0.001)"),
-        ("reference", ("off-classical", "off"), "macro_f1", "`off-classical`, {3:+.3f} and {4:+.3f})"),
-        ("reference", ("sum", "sum-random"), "macro_f1", "that is {4:+.3f}, p {p4:.2f}"),
-        ("reference", ("sum", "sum-random"), "macro_f1", "(p {p1:.2f} to {p2:.2f})"),
-        ("reference", ("sum-published", "off"), "accuracy", "it lies {1:.1f} points of accuracy above `off`"),
-        ("reference", ("sum-published", "off"), "accuracy", "(interval {low1:+.1f} to {high1:+.1f})"),
-        ("reference", ("sum-published", "off"), "accuracy", "with all labels {below4:.1f} below, a loss (p {p4:.2f})"),
-        ("reference_stand_ins", ("sum", "off"), "macro_f1", "({3:+.3f} and {4:+.3f}, p {p3:.3f} and {p4:.3f})"),
-        ("reference_stand_ins", ("sum", "sum-random"), "macro_f1", "({3:+.3f} and {4:+.3f}, p {p3:.2f} both)"),
-    ):
-        verdicts = load_study(REFERENCE.parent / folder).verdicts()
-        rows = verdicts[verdicts["metric"] == metric].assign(baseline=verdicts["baseline"].str.partition("/")[2])
-        rows = rows[(rows["setting"] == arms[0]) & (rows["baseline"] == arms[1])].to_dict("records")
-        scale = 100 if metric == "accuracy" else 1
-        values: dict[str, Any] = {}
-        for row in rows:
-            place = str([0.01, 0.1, 0.5, 1.0].index(row["fraction"]) + 1)
-            values |= {f"_{place}": scale * row["difference"], f"below{place}": -scale * row["difference"]}
-            values |= {
-                f"p{place}": row["p_holm"],
-                f"low{place}": scale * row["low"],
-                f"high{place}": scale * row["high"],
-            }
-        expected = re.sub(r"\{(\d)", r"{_\1", numbers).format(**values)
-        assert expected in prose, f"{folder}: README does not say {expected!r}"
-    means = mean_differences(load_study(REFERENCE).answers).set_index(["metric", "setting", "baseline_setting"])
-    off, random = (means.loc[("macro_f1", "sum", baseline)] for baseline in ("off", "sum-random"))
-    assert f"{off['difference']:.3f} more than `off` (95 % interval {off['low']:+.3f} to {off['high']:+.3f})" in prose
-    assert f"{random['difference']:.3f} more than the same fusion" in prose
-    assert f"({random['low']:+.3f} to {random['high']:+.3f}, p {random['p']:.3f})" in prose
-    recall = load_study(REFERENCE).table("test_recall")
-    recall = recall[recall["subset"].isin(["WBC_50", "WBC_100"])].set_index("setting")["test_recall_basophil"]
-    assert (recall["without"] == 0).all() and (9 * recall["with (sum)"]).round().eq(5).all()  # `off` none, `sum` five
+    some, whole = "WBC_50", "WBC_100"
+    off, random = Shown("reference", "sum", "off"), Shown("reference", "sum", "sum-random")
+    mean = off.mean
+    assert (
+        f"{mean['difference']:.3f} more than `off` (95 % interval {mean['low']:+.3f} to {mean['high']:+.3f})" in prose
+    )
+    mean = random.mean
+    assert f"{mean['difference']:.3f} more than the same fusion" in prose
+    assert f"({mean['low']:+.3f} to {mean['high']:+.3f}, p {mean['p']:.3f}, not adjusted)" in prose
+    assert off.p[whole] < 0.001
+    said = f"({off.difference(some)} and {off.difference(whole)}, adjusted p {off.p[some]:.3f} and below 0.001)"
+    assert said in prose
+    assert random.p.min() > 0.05 and f"(adjusted p {random.p.min():.2f} to {random.p.max():.2f})" in prose
+    assert f"that is {random.difference(whole)}, p {random.p[whole]:.2f}:" in prose
+    assert (
+        f"{Shown('reference', 'off-classical', 'off').mean['difference']:+.3f} over `off` over all fractions" in prose
+    )
+    placebo = Shown("reference", "sum-published", "off", "accuracy")
+    assert f"{placebo.difference('WBC_1').lstrip('+')} points of accuracy above `off`" in prose
+    assert f"(interval {placebo.difference('WBC_1', 'low')} to {placebo.difference('WBC_1', 'high')})" in prose
+    assert placebo.rows.loc[whole, "verdict"] == "loss"
+    assert f"with all labels {placebo.difference(whole).lstrip('-')} below, a loss (p {placebo.p[whole]:.2f})" in prose
+    accuracy = [Shown("reference", "sum", baseline, "accuracy") for baseline in ("off", "sum-random")]
+    assert not any(
+        each.rows["verdict"].isin(["gain", "above off only", "above random only"]).any() for each in accuracy
+    )
+    assert "no evidence of a gain at any fraction" in prose and accuracy[0].rows.loc["WBC_1", "high"] > 0.09
+    off, random = Shown("reference_stand_ins", "sum", "off"), Shown("reference_stand_ins", "sum", "sum-random")
+    assert f"({off.difference(some)} and {off.difference(whole)}, p {off.p[some]:.3f} and {off.p[whole]:.3f})" in prose
+    assert f"{random.p[some]:.2f}" == f"{random.p[whole]:.2f}"
+    assert f"({random.difference(some)} and {random.difference(whole)}, p {random.p[some]:.2f} both)" in prose
+
+
+def test_counts_and_shares_in_the_prose_are_those_of_the_records() -> None:
+    prose = " ".join(TEXT.partition("## The reference study")[2].partition("<!-- table")[0].split())
+    study = load_study(REFERENCE)
+    arms = {arm.arm: arm for arm in study.answers.arms}
+    labels = study.answers.labels
+
+    def each_class(name: str) -> Any:
+        return np.mean([f1_score(labels, answers, average=None) for answers in arms[name].predicted], axis=0)
+
+    for baseline, shown in (("off", "; 0.085 and"), ("sum-random", " 0.043 of that are the F1 of basophils")):
+        parts = [each_class(f"{subset}/sum") - each_class(f"{subset}/{baseline}") for subset in SUBSETS]
+        assert f"{np.mean(parts, axis=0)[0] / len(CLASSES['wbc']):.3f}" in shown and shown in prose
+    basophils = labels == 0
+    assert basophils.sum() == 9
+    for setting, expected in (("off", 0), ("sum", 5)):
+        for subset in SUBSETS[2:]:
+            found = (arms[f"{subset}/{setting}"].predicted[:, basophils] == 0).sum(axis=1).mean()
+            assert round(found) == expected
+    assert "of the 9 basophils to test `off` finds none, `sum` five on average" in prose
+    assert f"({each_class('WBC_10/off-classical').mean():.3f} and {each_class('WBC_10/sum').mean():.3f})" in prose
+    needed = study.table("detectable").query("kind in ('transfer', 'random')")
+    first, later = needed[needed["subset"] == "WBC_1"], needed[needed["subset"] != "WBC_1"]
+    assert set(later["detectable"].mul(100).round()) == {2, 3} and "a true difference of two to three points" in prose
+    assert set(first["detectable"].mul(100).round()) == {10, 15} and "at 1 % one of ten to fifteen" in prose
+    elsewhere = study.table("outside_wbc_masked")
+    own, there = (100 * elsewhere[name] for name in ("own_accuracy", "accuracy"))
+    assert f"Test accuracy is {own.min():.0f} to {own.max():.0f} %" in prose
+    assert f"there it is {there.min():.0f} to {there.max():.0f} %" in prose
+    train = study.images[study.images["split"] == "train"]
+    assert f"Of {len(train):,} training images {(train['label'] == 0).sum()} are basophils" in prose
 
 
 def test_the_report_of_the_reference_study_is_that_of_its_records(tmp_path: Path) -> None:

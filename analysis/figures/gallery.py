@@ -72,7 +72,8 @@ def _difference_caption(study: Study) -> str:
     return (
         "Accuracy above, macro F1 below. Each mark is one seed: the run of the arm minus the run without pretraining that saw "
         "the same images in the same order from the same initial weights; bars: means with 95 % intervals, in which seeds and "
-        "images vary (each interval by itself; the verdicts adjust for several). Open marks are controls. "
+        "images vary (each interval by itself; the verdicts adjust for several). Open marks are controls, of which twin and "
+        "classical share the labelled images alone. "
         f"{_where(study)}"
     )
 

@@ -16,10 +16,11 @@ from analysis import StudyError, load_study
 from analysis.answers import Answers, ArmAnswers
 from analysis.evidence import (
     ABOVE_OFF,
+    ABOVE_OFF_NO_CONTROL,
     ABOVE_RANDOM,
+    ABOVE_RANDOM_NO_OFF,
     GAIN,
     LOSS,
-    NO_CONTROL,
     NO_EVIDENCE,
     arm_intervals,
     judge,
@@ -65,7 +66,7 @@ def test_a_gain_must_beat_off_and_random_encoders() -> None:
     one = judged(off, transfer, strong)
     assert one.loc[("WBC_10/sum", "WBC_10/off"), "verdict"] == ABOVE_OFF
     assert one.loc[("WBC_10/sum", "WBC_10/sum-random"), "verdict"] == NO_EVIDENCE
-    assert "beats off, but not random encoders" in one.loc[("WBC_10/sum", "WBC_10/off"), "sentence"]
+    assert "beats off, but not certainly random encoders" in one.loc[("WBC_10/sum", "WBC_10/off"), "sentence"]
     # The random control itself is above off, and its row says so of a control.
     assert one.loc[("WBC_10/sum-random", "WBC_10/off"), "verdict"] == GAIN
     assert "control random is above off" in one.loc[("WBC_10/sum-random", "WBC_10/off"), "sentence"]
@@ -74,8 +75,20 @@ def test_a_gain_must_beat_off_and_random_encoders() -> None:
 def test_without_a_random_control_nothing_is_a_gain() -> None:
     row = judged(arm(0.7), arm(0.9, fusion="sum", draw=1)).loc[("WBC_10/sum", "WBC_10/off")]
     assert row["p_holm"] < 0.001
-    assert row["verdict"] == NO_CONTROL
+    assert row["verdict"] == ABOVE_OFF_NO_CONTROL
     assert "random encoders is missing" in row["sentence"]
+
+
+def test_a_baseline_without_common_seeds_counts_as_missing() -> None:
+    off, transfer = arm(0.7), arm(0.85, fusion="sum", draw=1)
+    random = arm(0.7, fusion="sum", control="random", draw=2)
+    other = replace(random, seeds=random.seeds + 100)
+    found = judged(off, transfer, other)
+    assert found.loc[("WBC_10/sum", "WBC_10/off"), "verdict"] == ABOVE_OFF_NO_CONTROL
+    assert "control with random encoders is missing" in found.loc[("WBC_10/sum", "WBC_10/off"), "sentence"]
+    assert found.loc[("WBC_10/sum", "WBC_10/sum-random"), "verdict"] == NO_EVIDENCE
+    alone = judged(transfer, random).loc[("WBC_10/sum", "WBC_10/sum-random")]
+    assert alone["verdict"] == ABOVE_RANDOM_NO_OFF and "off is missing" in alone["sentence"]
 
 
 def test_a_network_is_compared_with_off_and_its_weights_with_random_ones() -> None:
@@ -104,7 +117,7 @@ def test_losses_and_noise_are_called_so() -> None:
     same = judged(arm(0.8), arm(0.8, fusion="sum", draw=1), random)
     assert same.loc[("WBC_10/sum", "WBC_10/off"), "verdict"] == NO_EVIDENCE
     assert same.loc[("WBC_10/sum", "WBC_10/sum-random"), "verdict"] == ABOVE_RANDOM
-    assert "beats random encoders, but not off" in same.loc[("WBC_10/sum", "WBC_10/off"), "sentence"]
+    assert "beats random encoders, but not certainly off" in same.loc[("WBC_10/sum", "WBC_10/off"), "sentence"]
 
 
 def test_holm_runs_over_the_fractions_of_one_kind_of_comparison() -> None:
@@ -135,7 +148,11 @@ def test_the_random_control_of_the_same_fusion_and_encoders_is_the_one_to_beat()
     rivals = frame[frame["kind"] == "random"]
     assert rivals[["arm", "baseline"]].to_numpy().tolist() == [["WBC_10/sum(prcc)", "WBC_10/sum(prcc)-random"]]
     transfer = frame[frame["kind"] == "transfer"].set_index("setting")["verdict"]
-    assert transfer.to_dict() == {"sum(prcc)": GAIN, "sum(cam16)": NO_CONTROL, "gated(prcc)": NO_CONTROL}
+    assert transfer.to_dict() == {
+        "sum(prcc)": GAIN,
+        "sum(cam16)": ABOVE_OFF_NO_CONTROL,
+        "gated(prcc)": ABOVE_OFF_NO_CONTROL,
+    }
 
 
 def test_arms_that_learn_from_masks_meet_baselines_that_do() -> None:

@@ -32,10 +32,12 @@ def answered(
     control: str,
     draw: np.random.Generator,
     seeds: tuple[int, ...] = (1, 2, 3, 4, 5),
+    labels: NDArray[np.int64] = LABELS,
 ) -> ArmAnswers:
     """Answers of which each is right with its own chance."""
-    wrong = (LABELS + draw.integers(1, 3, chance.shape)) % 3
-    predicted = np.where(draw.random(chance.shape) < chance, LABELS, wrong)
+    chance = np.broadcast_to(chance, (len(seeds), len(labels)))
+    wrong = (labels + draw.integers(1, 3, chance.shape)) % 3
+    predicted = np.where(draw.random(chance.shape) < chance, labels, wrong)
     name = f"WBC_{100 * fraction:g}/{fusion}{'-' + control if control else ''}"
     encoders = "" if fusion == "off" else "prcc+cam16"
     return ArmAnswers(name, fraction, fusion, encoders, control, np.array(seeds), predicted)
@@ -51,7 +53,7 @@ def arms(gain: float, random: float = 0.0) -> tuple[ArmAnswers, ...]:
 def test_each_fraction_counts_alike_and_the_mean_is_known_better_than_any() -> None:
     answers = Answers("test", CLASSES, LABELS, (*arms(0.06), arm(0.7, 0.1, control="twin")))
     frame, verdicts = mean_differences(answers), judge(answers)
-    assert frame.columns.tolist() == COLUMNS
+    assert tuple(frame.columns) == COLUMNS
     assert frame["kind"].tolist() == ["transfer", "random", "control"] * len(
         METRICS
     )  # the twin is at one fraction only
@@ -61,7 +63,7 @@ def test_each_fraction_counts_alike_and_the_mean_is_known_better_than_any() -> N
             & (verdicts["kind"] == row["kind"])
             & (verdicts["setting"] == row["setting"])
         ]
-        assert row["fractions"] == len(single) == 3 and row["seeds"] == 5 and row["images"] == len(LABELS)
+        assert row["subsets"] == "WBC_1, WBC_10, WBC_100" and row["seeds"] == 5 and row["images"] == len(LABELS)
         assert row["difference"] == pytest.approx(single["difference"].mean())
         assert row["high"] - row["low"] < (single["high"] - single["low"]).mean()
 
@@ -76,17 +78,34 @@ def test_only_seeds_that_all_of_the_arms_have_are_paired() -> None:
     assert len(mean_differences(one)) == 0
 
 
-def test_the_interval_holds_a_true_mean_difference_as_often_as_it_says() -> None:
-    draw, held = np.random.default_rng(0), 0
+def test_a_fraction_whose_arms_share_no_seeds_is_left_out() -> None:
+    whole = Answers("test", CLASSES, LABELS, arms(0.1))
+    other = arm(0.8, 0.1, "sum", seeds=(7, 8, 9))
+    some = replace(whole, arms=tuple(other if each.arm == other.arm else each for each in whole.arms))
+    row = mean_differences(some).iloc[0]
+    assert (row["kind"], row["subsets"], row["seeds"]) == ("transfer", "WBC_1, WBC_100", 5)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
+def test_intervals_know_that_images_and_seeds_are_the_same_at_every_fraction(metric: str) -> None:
+    draw, held, naive = np.random.default_rng(0), 0, 0
+    labels = np.repeat([0, 1, 2], [120, 60, 9])
     for _ in range(150):
-        # An image is hard or easy for every run, and a seed good or bad on every image of an arm.
-        hardness = draw.normal(0, 0.1, len(LABELS))
+        # What the arm changes of an image, and under a seed, it changes at both fractions.
+        shared = draw.normal(0, 0.25, len(labels)) + draw.normal(0, 0.03, (5, 1))
+        hardness = draw.normal(0, 0.1, len(labels))
         made = [
-            answered(0.75 + hardness + draw.normal(0, 0.02, (5, 1)), fraction, fusion, "", draw)
+            answered(np.clip(0.6 + hardness + change, 0, 1), fraction, fusion, "", draw, labels=labels)
             for fraction in (0.01, 0.1)
-            for fusion in ("off", "sum")
+            for fusion, change in (("off", 0.0), ("sum", shared))
         ]
-        row = mean_differences(Answers("test", CLASSES, LABELS, tuple(made))).iloc[0]
+        answers = Answers("test", CLASSES, labels, tuple(made))
+        frame, single = mean_differences(answers), judge(answers)
+        row = frame[frame["metric"] == metric].iloc[0]
         held += int(row["low"] <= 0 <= row["high"])
+        errors = single.loc[single["metric"] == metric, "standard_error"]
+        naive += int(abs(row["difference"]) <= 2.2 * np.sqrt((errors**2).sum()) / 2)
     # Of 150 intervals that cover 95 % fewer than 136 hold the truth once in a hundred times.
     assert held >= 136
+    # As if the fractions had images and seeds of their own.
+    assert naive < held

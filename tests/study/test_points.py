@@ -177,7 +177,7 @@ OUTCOMES = st.tuples(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(history=st.lists(OUTCOMES, min_size=1, max_size=7))
 def test_after_a_replay_the_searcher_stands_where_it_stood(history: list[tuple[str, list[float]]]) -> None:
     whole, restarted = tpe(), tpe()
@@ -215,7 +215,7 @@ def forgetful() -> Forgetful:
     return Forgetful(CONFIG, 0, "WBC_1/off", budget=40)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(history=st.lists(st.tuples(OUTCOMES, st.integers(0, 8)), min_size=6, max_size=20))
 def test_a_model_that_forgets_also_stands_where_it_stood(history: list[tuple[tuple[str, list[float]], int]]) -> None:
     whole, restarted = forgetful(), forgetful()

@@ -254,7 +254,7 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(actions=ACTIONS)
 def test_no_order_of_appends_compactions_failures_and_restarts_loses_a_row(
     tmp_path_factory: pytest.TempPathFactory, actions: list[int | str]

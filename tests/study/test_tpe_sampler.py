@@ -20,7 +20,7 @@ SPACE: dict[str, BaseDistribution] = {
 ENDS = st.sampled_from([TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, None])
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(history=st.lists(st.tuples(ENDS, st.floats(0, 1)), min_size=1, max_size=20))
 def test_suggestions_are_those_of_optunas_own_sampler(history: list[tuple[TrialState | None, float]]) -> None:
     told, own = (optuna.create_study(direction="maximize") for _ in range(2))

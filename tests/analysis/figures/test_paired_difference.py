@@ -52,7 +52,7 @@ def test_both_metrics_are_drawn_from_the_same_zero_and_a_setting_has_one_entry_i
     finished_study: Study,
 ) -> None:
     figure = paired_difference(finished_study)
-    assert [shape.y0 for shape in figure.layout.shapes] == [0, 0]
+    assert [(shape.y0, shape.yref) for shape in figure.layout.shapes] == [(0, "y"), (0, "y2")]
     drawn = {trace.yaxis: list(trace.y) for trace in figure.data if trace.name == "sum"}
     for axis, metric, scale in (("y", "accuracy", 100), ("y2", "macro_f1", 1)):
         table = paired_difference_table(finished_study, metric)
