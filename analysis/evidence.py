@@ -127,9 +127,9 @@ def judge(answers: Answers) -> pd.DataFrame:
     Returns:
         One row per comparison and metric: fraction, subset, kind (of `KINDS`), arm, setting, control,
         baseline, metric ("accuracy", "macro_f1", "weighted_f1"), split, difference, low, high (95 %, of this comparison
-        alone), p, p_holm, family (number of tests adjusted for), verdict, seeds (common to both), arm_seeds, baseline_seeds,
-        images, groups (patients or smears of these images; 0 where none are known, and each image counts by itself),
-        standard_error, degrees_of_freedom, seed_sd, seed_part, image_part, interaction_part, image_freedom (as
+        alone; inside [-1, 1]), p, p_holm, family (number of tests adjusted for), verdict, seeds (common to both), arm_seeds,
+        baseline_seeds, images, groups (patients or smears of these images; 0 where none are known, and each image counts by
+        itself), standard_error, degrees_of_freedom, seed_sd, seed_part, image_part, interaction_part, image_freedom (as
         `analysis.intervals.Estimate` says), sentence. Differences are shares: 0.05 is 5 points of accuracy. Comparisons
         with fewer than two common seeds have no numbers and no evidence. Ordered by metric, kind, fraction, arm.
     """
@@ -164,6 +164,8 @@ def judge(answers: Answers) -> pd.DataFrame:
                 }
             )
     numbers = _estimate_all(differences, answers, "difference").rename(columns={"value": "difference"})
+    # No two shares differ by more than one; an interval over two seeds can be longer than that.
+    numbers[["low", "high"]] = numbers[["low", "high"]].clip(-1, 1)
     frame = pd.concat([pd.DataFrame(rows, columns=_KEYS), numbers], axis=1)
     families = list(zip(frame["metric"], frame["kind"], strict=True))
     p = frame["p"].to_numpy()

@@ -120,6 +120,18 @@ def test_losses_and_noise_are_called_so() -> None:
     assert "beats random encoders, but not certainly off" in same.loc[("WBC_10/sum", "WBC_10/off"), "sentence"]
 
 
+def test_no_interval_is_longer_than_any_difference_can_be() -> None:
+    good, bad = np.tile(LABELS, (2, 1)), np.tile((LABELS + 1) % len(CLASSES), (2, 1))
+    # Better under one seed, worse under the other, each by everything.
+    two = [replace(arm(0.7, fusion=fusion), seeds=np.array([1, 2])) for fusion in ("off", "sum")]
+    mixed = [
+        replace(each, predicted=np.stack(rows))
+        for each, rows in zip(two, ((good[0], bad[0]), (bad[0], good[0])), strict=True)
+    ]
+    row = judged(*mixed).loc[("WBC_10/sum", "WBC_10/off")]
+    assert (row["low"], row["difference"], row["high"]) == (-1, 0, 1)
+
+
 def test_holm_runs_over_the_fractions_of_one_kind_of_comparison() -> None:
     arms = []
     for position, fraction in enumerate((0.01, 0.1, 0.5, 1.0)):
