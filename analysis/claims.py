@@ -17,7 +17,7 @@ import pandas as pd
 
 from analysis.answers import Answers, ArmAnswers
 from analysis.comparison import OFF, setting_of
-from analysis.evidence import GAIN, OPTIMISTIC_VERDICT, SPLIT_TITLES, judge, show_difference
+from analysis.evidence import GAIN, OPTIMISTIC_VERDICT, SPLIT_TITLES, judge, show_difference, take_seeds
 from analysis.intervals import CONFIDENCE, Scores, combine_scores, crossed_interval, score_recall, score_runs
 from analysis.published import published_results
 from analysis.schema import subset_name
@@ -223,7 +223,7 @@ def _contrast(answers: Answers, terms: Sequence[_Term], quantity: str, *, above:
         return _Finding(OPEN, f"The arms share {len(seeds)} confirmed seeds; two at least are needed.")
     parts = []
     for weight, arm, name in terms:
-        parts.append((weight, _score(answers, arm, name).of_runs(np.isin(arm.seeds, seeds))))
+        parts.append((weight, take_seeds(_score(answers, arm, name), arm, seeds)))
     estimate = crossed_interval(combine_scores(parts), answers.labels, groups=answers.groups)
     value, low, high = float(estimate.value), float(estimate.low), float(estimate.high)
     sentence = (

@@ -105,7 +105,7 @@ def verdicts(study: Study) -> pd.DataFrame:
     """
     answers = study.answers
     comparisons = list_comparisons(answers)
-    if comparisons and not any(len(_common_seeds(each)) >= 2 for each in comparisons):
+    if comparisons and not any(len(common_seeds(each)) >= 2 for each in comparisons):
         raise StudyError(
             f"{study.path}: no two compared arms share two confirmed seeds, and one seed says nothing about how runs vary. "
             "Set confirm.seeds to 2 or more (5 is the default) and run the study again: it is extended."
@@ -133,7 +133,7 @@ def judge(answers: Answers) -> pd.DataFrame:
         `analysis.intervals.Estimate` says), sentence. Differences are shares: 0.05 is 5 points of accuracy. Comparisons
         with fewer than two common seeds have no numbers and no evidence. Ordered by metric, kind, fraction, arm.
     """
-    scores = dict(zip(map(id, answers.arms), _score_arms(answers), strict=True))
+    scores = dict(zip(map(id, answers.arms), score_arms(answers), strict=True))
     comparisons = sorted(
         list_comparisons(answers), key=lambda each: (KINDS.index(each.kind), each.arm.fraction, each.arm.arm)
     )
@@ -141,9 +141,9 @@ def judge(answers: Answers) -> pd.DataFrame:
     differences = []
     for metric in METRICS:
         for each in comparisons:
-            seeds = _common_seeds(each)
-            first = _take_seeds(scores[id(each.arm)][metric], each.arm, seeds)
-            second = _take_seeds(scores[id(each.baseline)][metric], each.baseline, seeds)
+            seeds = common_seeds(each)
+            first = take_seeds(scores[id(each.arm)][metric], each.arm, seeds)
+            second = take_seeds(scores[id(each.baseline)][metric], each.baseline, seeds)
             differences.append(first - second)
             rows.append(
                 {
@@ -163,9 +163,7 @@ def judge(answers: Answers) -> pd.DataFrame:
                     "groups": count_groups(answers),
                 }
             )
-    numbers = _estimate_all(differences, answers, "difference").rename(columns={"value": "difference"})
-    # No two shares differ by more than one; an interval over two seeds can be longer than that.
-    numbers[["low", "high"]] = numbers[["low", "high"]].clip(-1, 1)
+    numbers = estimate_all(differences, answers, "difference").rename(columns={"value": "difference"})
     frame = pd.concat([pd.DataFrame(rows, columns=_KEYS), numbers], axis=1)
     families = list(zip(frame["metric"], frame["kind"], strict=True))
     p = frame["p"].to_numpy()
@@ -218,7 +216,7 @@ def arm_intervals(answers: Answers) -> pd.DataFrame:
         high (95 %, inside [0, 1]; missing for a single seed), seed_sd, seeds, images, standard_error, degrees_of_freedom (of
         the value, seeds and images both varying). Ordered by metric, fraction, arm.
     """
-    scores = _score_arms(answers)
+    scores = score_arms(answers)
     rows = [
         {
             "fraction": arm.fraction,
@@ -236,13 +234,13 @@ def arm_intervals(answers: Answers) -> pd.DataFrame:
         for arm, each in zip(answers.arms, scores, strict=True)
     ]
     columns = ["fraction", "subset", "arm", "setting", "control", "metric", "split", "value", "seeds", "images"]
-    numbers = _estimate_all([each[metric] for metric in METRICS for each in scores], answers, "share")
+    numbers = estimate_all([each[metric] for metric in METRICS for each in scores], answers, "share")
     errors = ["standard_error", "degrees_of_freedom"]
     frame = pd.concat([pd.DataFrame(rows, columns=columns), numbers[["low", "high", "seed_sd", *errors]]], axis=1)
     return frame[[*columns[:8], "low", "high", "seed_sd", "seeds", "images", *errors]]
 
 
-def _score_arms(answers: Answers) -> list[dict[str, Scores]]:
+def score_arms(answers: Answers) -> list[dict[str, Scores]]:
     """Metric -> scores of each arm; arms with as many seeds are scored together, as simulations make many small studies."""
     found: list[dict[str, Scores]] = [{} for _ in answers.arms]
     counts = np.array([len(arm.seeds) for arm in answers.arms], dtype=np.int64)
@@ -256,8 +254,12 @@ def _score_arms(answers: Answers) -> list[dict[str, Scores]]:
     return found
 
 
-def _estimate_all(scores: Sequence[Scores], answers: Answers, scale: Literal["difference", "share"]) -> pd.DataFrame:
-    """One row of numbers for each of the scores; missing where there are fewer than two seeds."""
+def estimate_all(scores: Sequence[Scores], answers: Answers, scale: Literal["difference", "share"]) -> pd.DataFrame:
+    """One row of numbers for each of the scores; missing where there are fewer than two seeds.
+
+    Returns:
+        value, low, high, p and what else `analysis.intervals.Estimate` has. Bounds of a difference lie in [-1, 1].
+    """
     table = np.full((len(scores), len(_ESTIMATES)), np.nan)
     counts = np.array([each.per_seed.shape[-1] for each in scores], dtype=np.int64)
     # Scores of as many seeds are computed together: a study has hundreds of intervals.
@@ -266,16 +268,25 @@ def _estimate_all(scores: Sequence[Scores], answers: Answers, scale: Literal["di
         stacked = stack_scores([scores[int(row)] for row in members])
         estimate = crossed_interval(stacked, answers.labels, scale, groups=answers.groups)
         table[members] = np.stack([getattr(estimate, name) for name in _ESTIMATES], axis=1)
-    return pd.DataFrame(table, columns=_ESTIMATES)
+    found = pd.DataFrame(table, columns=_ESTIMATES)
+    if scale == "difference":
+        # No two shares differ by more than one; an interval over two seeds can be longer than that.
+        found[["low", "high"]] = found[["low", "high"]].clip(-1, 1)
+    return found
 
 
-def _common_seeds(comparison: Comparison) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def common_seeds(comparison: Comparison) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """The seeds that both arms have, ascending."""
     first, second = comparison.arm.seeds, comparison.baseline.seeds
     return first if np.array_equal(first, second) else np.intersect1d(first, second)
 
 
-def _take_seeds(scores: Scores, arm: ArmAnswers, seeds: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Scores:
-    return scores if len(seeds) == len(arm.seeds) else scores.of_runs(np.isin(arm.seeds, seeds))
+def take_seeds(scores: Scores, arm: ArmAnswers, seeds: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Scores:
+    """The scores of those runs of an arm that have these seeds, all of which it has."""
+    if len(seeds) == len(arm.seeds):
+        return scores
+    rows = np.isin(arm.seeds, seeds)
+    return Scores(scores.per_seed[rows], scores.contributions[rows], scores.worth)
 
 
 def _add_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
@@ -291,21 +302,24 @@ def _add_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
     for position, row in enumerate(rows):
         against = {kind: beats[kind].get((row["metric"], row["arm"])) for kind in beats}
         gains = above[position] and (row["kind"] not in beats or all(against.values()))
-        verdict = LOSS if below[position] else GAIN if gains else NO_EVIDENCE
-        if above[position] and not gains:
-            verdict = _ABOVE_ONE[row["kind"], against["random" if row["kind"] == "transfer" else "transfer"] is None]
+        if below[position]:
+            verdict = LOSS
+        elif gains or not above[position]:
+            verdict = GAIN if gains else NO_EVIDENCE
+        else:
+            verdict = _ABOVE_ONE[against["transfer"], against["random"]]
         found.append(verdict)
         sentences.append(_sentence(row, verdict, against))
     return frame.assign(verdict=pd.Series(found, dtype="str"), sentence=pd.Series(sentences, dtype="str"))
 
 
 _ABOVE_ONE = {
-    ("transfer", False): ABOVE_OFF,
-    ("transfer", True): ABOVE_OFF_NO_CONTROL,
-    ("random", False): ABOVE_RANDOM,
-    ("random", True): ABOVE_RANDOM_NO_OFF,
+    (True, False): ABOVE_OFF,
+    (True, None): ABOVE_OFF_NO_CONTROL,
+    (False, True): ABOVE_RANDOM,
+    (None, True): ABOVE_RANDOM_NO_OFF,
 }
-"""(Kind of the comparison, whether there is no other) -> its verdict where it alone is certain."""
+"""Whether an arm beats off and random encoders, None where there is no such baseline -> the verdict on what it does beat."""
 
 
 def _beats(rows: Sequence[Mapping[str, Any]], above: Sequence[bool], kind: str) -> dict[tuple[str, str], bool]:

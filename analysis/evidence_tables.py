@@ -111,7 +111,7 @@ def _mean_differences(answers: Answers) -> Table:
     frame["interval"] = [
         " to ".join(show_difference(row[end], row["metric"], unit=False) for end in ("low", "high")) for row in rows
     ]
-    frame["baseline_setting"] = frame["baseline_setting"].where(frame["kind"] != "random", "random")
+    frame["baseline_setting"] = _baseline_titles(frame.assign(baseline=frame["baseline_setting"]))
     columns = (
         Column("Metric", "title"),
         Column("Arm", "setting"),

@@ -73,10 +73,6 @@ class Scores:
             np.maximum(self.worth, other.worth),
         )
 
-    def of_runs(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Scores:
-        """Those of some of the S seeds, by mask or position; without leading axes."""
-        return Scores(self.per_seed[chosen], self.contributions[chosen], self.worth)
-
 
 def combine_scores(parts: Sequence[tuple[float, Scores]]) -> Scores:
     """A weighted sum of scores of runs that share seeds (in the same order) and images, e.g. a difference of differences.

@@ -9,8 +9,8 @@ import pandas as pd
 
 from analysis.answers import Answers
 from analysis.comparison import setting_of
-from analysis.evidence import KINDS, Comparison, list_comparisons
-from analysis.intervals import METRICS, combine_scores, crossed_interval, score_runs
+from analysis.evidence import KINDS, Comparison, common_seeds, estimate_all, list_comparisons, score_arms, take_seeds
+from analysis.intervals import METRICS, combine_scores
 from analysis.schema import subset_name
 
 _KEYS = ("kind", "setting", "baseline_setting", "metric", "split", "subsets")
@@ -33,29 +33,24 @@ def mean_differences(answers: Answers) -> pd.DataFrame:
     """
     groups: dict[tuple[str, str, str], list[Comparison]] = {}
     for each in list_comparisons(answers):
-        if len(np.intersect1d(each.arm.seeds, each.baseline.seeds)) >= 2:
+        if len(common_seeds(each)) >= 2:
             groups.setdefault((each.kind, setting_of(each.arm.arm), setting_of(each.baseline.arm)), []).append(each)
-    scores = {
-        id(arm): score_runs(answers.labels, arm.predicted, len(answers.classes))
-        for comparisons in groups.values()
-        for each in comparisons
-        for arm in (each.arm, each.baseline)
-    }
-    rows = []
-    for (kind, setting, baseline), comparisons in groups.items():
-        seeds = reduce(np.intersect1d, [arm.seeds for each in comparisons for arm in (each.arm, each.baseline)])
-        if len(comparisons) < 2 or len(seeds) < 2:
-            continue
-        for metric in METRICS:
+    scores = dict(zip(map(id, answers.arms), score_arms(answers), strict=True))
+    ordered = sorted(groups.items(), key=lambda group: (KINDS.index(group[0][0]), group[0][1]))
+    rows, means = [], []
+    for metric in METRICS:
+        for (kind, setting, baseline), comparisons in ordered:
+            seeds = reduce(np.intersect1d, [common_seeds(each) for each in comparisons])
+            if len(comparisons) < 2 or len(seeds) < 2:
+                continue
             parts = [
-                (sign / len(comparisons), scores[id(arm)][metric].of_runs(np.isin(arm.seeds, seeds)))
+                (sign / len(comparisons), take_seeds(scores[id(arm)][metric], arm, seeds))
                 for each in comparisons
                 for sign, arm in ((1.0, each.arm), (-1.0, each.baseline))
             ]
-            estimate = crossed_interval(combine_scores(parts), answers.labels, groups=answers.groups)
+            means.append(combine_scores(parts))
             subsets = ", ".join(subset_name(each.arm.fraction) for each in comparisons)
-            numbers = (float(each) for each in (estimate.value, estimate.low, estimate.high, estimate.p))
-            key = (kind, setting, baseline, metric, answers.split, subsets)
-            rows.append((*key, *numbers, len(seeds), len(answers.labels)))
-    rows.sort(key=lambda row: (METRICS.index(row[3]), KINDS.index(row[0]), row[1]))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+            rows.append((kind, setting, baseline, metric, answers.split, subsets, len(seeds), len(answers.labels)))
+    frame = pd.DataFrame(rows, columns=[*_KEYS, "seeds", "images"])
+    numbers = estimate_all(means, answers, "difference").rename(columns={"value": "difference"})
+    return pd.concat([frame, numbers], axis=1)[list(COLUMNS)]

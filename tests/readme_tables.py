@@ -23,7 +23,7 @@ from typing import Any
 
 from analysis import load_study
 from analysis.export import to_markdown
-from analysis.figures.gallery import captioned
+from analysis.figures.gallery import CaptionedFigure, captioned
 from analysis.static_images import write_static_images
 from analysis.study import Study
 from analysis.tables import tables
@@ -69,8 +69,8 @@ def marked(text: str) -> list[str]:
     return [place[2] for place in _PLACE.finditer(text)]
 
 
-def fingerprint(study: Study) -> str:
-    """Of what the picture shows: the figure as Plotly has it, numbers to six digits, for processors round in other ways."""
+def fingerprint(picture: CaptionedFigure) -> str:
+    """Of what a picture shows: the figure as Plotly has it, numbers to six digits, for processors round in other ways."""
 
     def rounded(value: Any) -> Any:
         if isinstance(value, dict):
@@ -79,7 +79,7 @@ def fingerprint(study: Study) -> str:
             return [rounded(each) for each in value]
         return f"{value:.6g}" if isinstance(value, float) else value
 
-    figure = json.loads(captioned(study, PICTURE).figure.to_json(engine="json"))
+    figure = json.loads(picture.figure.to_json(engine="json"))
     return hashlib.sha256(json.dumps(rounded(figure), sort_keys=True).encode()).hexdigest()
 
 
@@ -93,10 +93,11 @@ def main(arguments: list[str]) -> int:
     after = filled(before, study)
     if "--write" in arguments:
         README.write_text(after, encoding="utf-8")
-        (picture,) = write_static_images([captioned(study, PICTURE)], REFERENCE, "svg")
+        drawn = captioned(study, PICTURE)
+        (file,) = write_static_images([drawn], REFERENCE, "svg")
         # Browsers draw differently; what they drew is compared.
-        picture.write_text(f"{picture.read_text(encoding='utf-8')}<!-- {fingerprint(study)} -->\n", encoding="utf-8")
-        print(f"Written: {README} ({', '.join(marked(after)) or 'no table'}) and {picture}")
+        file.write_text(f"{file.read_text(encoding='utf-8')}<!-- {fingerprint(drawn)} -->\n", encoding="utf-8")
+        print(f"Written: {README} ({', '.join(marked(after)) or 'no table'}) and {file}")
         return 0
     if before != after:
         print(f"{README} differs from {REFERENCE}: python -m tests.readme_tables --write")

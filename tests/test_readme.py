@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from sklearn.metrics import f1_score
 from torch import nn
 
 from analysis import Study, load_study
+from analysis.figures.gallery import captioned
 from analysis.pooled import mean_differences
 from analysis.report import write_report
 from analysis.tables import Column, Table, tables
-from data_utils import cache
+from data_utils import cache as image_cache
 from data_utils.audit import audit
 from data_utils.config import DataConfig
 from data_utils.decoding import decode_image
@@ -38,20 +40,27 @@ SUBSETS = ("WBC_1", "WBC_10", "WBC_50", "WBC_100")
 
 
 def test_tables_and_picture_are_those_of_the_reference_study() -> None:
-    study = load_study(REFERENCE)
+    study = published(REFERENCE.name)
     assert filled(TEXT, study) == TEXT, "python -m tests.readme_tables --write"
     picture = REFERENCE / f"{PICTURE}.svg"
     assert f"]({picture.relative_to(README.parent)})" in TEXT
-    assert fingerprint(study) in picture.read_text(encoding="utf-8"), "python -m tests.readme_tables --write"
+    assert fingerprint(captioned(study, PICTURE)) in picture.read_text(encoding="utf-8"), (
+        "python -m tests.readme_tables --write"
+    )
     size = sum(path.stat().st_size for path in REFERENCE.rglob("*") if path.is_file())
     assert size < 8e6, f"ray_results/reference/ takes {size / 1e6:.1f} MB"
+
+
+@cache
+def published(folder: str) -> Study:
+    return load_study(REFERENCE.parent / folder)
 
 
 class Shown:
     """The differences of a published study between two settings in one metric, by fraction, as README writes them."""
 
     def __init__(self, folder: str, setting: str, baseline: str, metric: str = "macro_f1"):
-        study = load_study(REFERENCE.parent / folder)
+        study = published(folder)
         rows = study.verdicts()
         rows = rows[(rows["metric"] == metric) & (rows["setting"] == setting)]
         self.rows = rows[rows["baseline"].str.endswith(f"/{baseline}")].set_index("subset")
@@ -103,7 +112,7 @@ def test_differences_in_the_prose_are_those_of_the_records() -> None:
 
 def test_counts_and_shares_in_the_prose_are_those_of_the_records() -> None:
     prose = " ".join(TEXT.partition("## The reference study")[2].partition("<!-- table")[0].split())
-    study = load_study(REFERENCE)
+    study = published(REFERENCE.name)
     arms = {arm.arm: arm for arm in study.answers.arms}
     labels = study.answers.labels
 
@@ -256,8 +265,8 @@ def test_the_example_of_a_source_becomes_splits_cache_and_audit(
     assert [item.label for item in source.items] == [label for label in range(5) for _ in range(10)]
     for name in ("domain", "classes", "items", "identity", "subsets", "read", "read_mask", "mask_name", "has_mask"):
         assert hasattr(source, name) and hasattr(Source, name)
-    monkeypatch.setattr(cache, "open_source", lambda config, domain: source)
-    arrays = cache.prepare(config, "wbc")
+    monkeypatch.setattr(image_cache, "open_source", lambda config, domain: source)
+    arrays = image_cache.prepare(config, "wbc")
     assert len(arrays) == 50 and set(arrays.splits) == {"train", "val", "test"}
     findings = audit({"wbc": arrays}, (0.5, 1.0), 0)["wbc"]
     assert findings["images_total"] == 50 and not findings["leaks"] and not findings["unreadable"]

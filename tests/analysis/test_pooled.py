@@ -54,9 +54,8 @@ def test_each_fraction_counts_alike_and_the_mean_is_known_better_than_any() -> N
     answers = Answers("test", CLASSES, LABELS, (*arms(0.06), arm(0.7, 0.1, control="twin")))
     frame, verdicts = mean_differences(answers), judge(answers)
     assert tuple(frame.columns) == COLUMNS
-    assert frame["kind"].tolist() == ["transfer", "random", "control"] * len(
-        METRICS
-    )  # the twin is at one fraction only
+    # The twin is at one fraction only.
+    assert frame["kind"].tolist() == ["transfer", "random", "control"] * len(METRICS)
     for row in frame.to_dict("records"):
         single = verdicts[
             (verdicts["metric"] == row["metric"])
@@ -109,3 +108,16 @@ def test_intervals_know_that_images_and_seeds_are_the_same_at_every_fraction(met
     assert held >= 136
     # As if the fractions had images and seeds of their own.
     assert naive < held
+
+
+def test_no_mean_difference_is_further_from_zero_than_one() -> None:
+    answers = Answers("test", CLASSES, LABELS, arms(0.0))
+    # Better under one seed, worse under the other, each by everything.
+    ends = (LABELS, (LABELS + 1) % 3)
+    some = tuple(
+        replace(each, seeds=np.array([1, 2]), predicted=np.stack(ends if each.fusion == "off" else ends[::-1]))
+        for each in answers.arms
+        if not each.control
+    )
+    row = mean_differences(replace(answers, arms=some)).iloc[0]
+    assert (row["low"], row["difference"], row["high"]) == (-1, 0, 1)
