@@ -17,6 +17,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -75,7 +76,7 @@ class Lease:
         Raises:
             StudyFailed: the claim could not be renewed in time.
         """
-        if time.monotonic() - self._renewed > self._seconds:
+        if monotonic() - self._renewed > self._seconds:
             raise StudyFailed(
                 f"{self._store.url}: could not be reached for {self._seconds:.0f} s, and another process may run this study by"
                 " now. Nothing recorded is lost; run the same command again"
@@ -85,7 +86,7 @@ class Lease:
         """Claim, and look whether anybody else has: as long as a claim in the way may be that of a process that has died."""
         last_seen: dict[str, tuple[int, float]] = {}
         while True:
-            began = time.monotonic()
+            began = monotonic()
             self._store.write(self._key, self._claim(holds=False))
             others = self._others()
             if not others:
@@ -158,7 +159,7 @@ class Lease:
 
     def _keep(self) -> None:
         while not self._ended.wait(self._seconds / 6):
-            began = time.monotonic()
+            began = monotonic()
             try:
                 self._store.write(self._key, self._claim(holds=True))
             except (StoreUnreachable, StudyError):

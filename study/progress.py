@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
@@ -100,15 +100,15 @@ class Progress:
             name: Of the phase.
             describe: How far it is, asked now and then.
         """
-        began = time.monotonic()
+        began = monotonic()
         details: list[str] = []
 
         def headline() -> str:
-            return f"{name:<9} {describe() or 'running'} | {format_duration(time.monotonic() - began)}"
+            return f"{name:<9} {describe() or 'running'} | {format_duration(monotonic() - began)}"
 
         with self._shown(lambda: Text(headline()), headline):
             yield details.append
-        self.say(f"{name:<9} {'; '.join(details) or 'done'} ({format_duration(time.monotonic() - began)})")
+        self.say(f"{name:<9} {'; '.join(details) or 'done'} ({format_duration(monotonic() - began)})")
 
     @contextmanager
     def _shown(self, screen: Callable[[], RenderableType], line: Callable[[], str]) -> Iterator[None]:
@@ -136,14 +136,14 @@ class Progress:
         self, name: str, arms: Callable[[], Sequence[ArmProgress]], slots: Callable[[], int], metric: str
     ) -> Iterator[None]:
         """Show the arms while their trials run: a table that is redrawn on a terminal, now and then a line elsewhere."""
-        began = time.monotonic()
+        began = monotonic()
 
         def headline(current: Sequence[ArmProgress]) -> str:
             ended, planned = sum(arm.ended for arm in current), sum(arm.planned for arm in current)
             left = time_left(current, slots())
             estimate = "" if ended == planned or left is None else f" | about {format_duration(left)} left"
             running = sum(arm.running for arm in current)
-            since = format_duration(time.monotonic() - began)
+            since = format_duration(monotonic() - began)
             return f"{name:<9} {ended}/{planned} trials, {running} running | {since}{estimate}"
 
         def screen() -> Group:
@@ -156,6 +156,6 @@ class Progress:
         completed, stopped = sum(arm.completed for arm in current), sum(arm.stopped for arm in current)
         self.say(
             f"{name:<9} {completed} trials completed, {stopped} stopped early,"
-            f" {sum(arm.failed for arm in current)} failed or diverged ({format_duration(time.monotonic() - began)})"
+            f" {sum(arm.failed for arm in current)} failed or diverged ({format_duration(monotonic() - began)})"
         )
         self.console.print(arm_table(current, metric, max(1, slots())))

@@ -22,7 +22,7 @@ def s3(s3_server: FaultyProxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     for name, value in environment(s3_server).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("WBC_STUDY_CACHE", str(tmp_path / "cache"))
-    s3_server.shares = {}
+    s3_server.reset()
     return s3_server
 
 

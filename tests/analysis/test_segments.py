@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -104,11 +105,18 @@ def test_a_quarter_million_rows_cost_no_python_loop(tmp_path: Path) -> None:
     )
     frame["counts"] = [[1, 2]] * count
     frame.to_parquet(tmp_path / f"0-{count - 1}.parquet")
-    started = time.perf_counter()
-    assert len(read_segments(tmp_path, COLUMNS)) == count
-    fast = time.perf_counter() - started
     text = line(1)
+
+    def parse() -> None:
+        for _ in range(count):
+            json.loads(text)
+
+    assert len(read_segments(tmp_path, COLUMNS)) == count
+    pairs = [(seconds(lambda: read_segments(tmp_path, COLUMNS)), seconds(parse)) for _ in range(3)]
+    assert min(fast for fast, _ in pairs) < 2 * min(slow for _, slow in pairs)
+
+
+def seconds(call: Callable[[], object]) -> float:
     started = time.perf_counter()
-    for _ in range(count):
-        json.loads(text)
-    assert fast < 2 * (time.perf_counter() - started)
+    call()
+    return time.perf_counter() - started

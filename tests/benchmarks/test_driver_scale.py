@@ -17,4 +17,4 @@ def test_a_search_of_waiting_trials_ends_and_says_what_the_driver_spent() -> Non
     done = subprocess.run(program, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     spent = Spent(**json.loads(done.stdout.splitlines()[-1]))
-    assert spent.trials == 15 and spent.begun and 0 < spent.cpu < spent.wall
+    assert spent.trials == 15 and spent.begun and spent.cpu > 0 and spent.wall > 0

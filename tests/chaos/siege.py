@@ -36,21 +36,20 @@ class Siege:
         """Faults that hit, by kind."""
         self._command = command("run", config, "--root", root)
         self._log = (root.parent / "output.txt").open("a+")
-        self._random = random.Random(seed)
+        self.random = random.Random(seed)
         self._process: subprocess.Popen[bytes] | None = None
 
-    def strike(self, kind: str, after_epochs: int | None = None) -> None:
+    def strike(self, kind: str, after_epochs: int) -> None:
         """Let the study get on a little, then hit it.
 
         Args:
             kind: ``trial``, ``driver``, ``command``, ``raylet``, ``gcs_server`` (all SIGKILL) or ``interrupt`` (Ctrl-C).
-            after_epochs: Epochs that must be recorded first; drawn when not given.
+            after_epochs: Epochs that must be recorded first.
         """
         self._start()
-        before = self.epochs()
-        wanted = before + (self._random.randint(1, 4) if after_epochs is None else after_epochs)
+        wanted = self.epochs() + after_epochs
         self._wait(lambda: self.epochs() >= wanted)
-        time.sleep(self._random.random() * 0.2)  # anywhere between two epochs
+        time.sleep(self.random.random() * 0.2)  # anywhere between two epochs
         victim = self._hit(kind)
         self.struck[kind] += 1
         if kind in ("command", "interrupt"):
@@ -115,7 +114,7 @@ class Siege:
 
         while True:
             self._wait(look)
-            victim = self._random.choice(found)
+            victim = self.random.choice(found)
             with suppress(psutil.NoSuchProcess):
                 victim.send_signal(signal.SIGINT if kind == "interrupt" else signal.SIGKILL)
                 return victim

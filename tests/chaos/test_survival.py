@@ -22,7 +22,11 @@ from tests.study.tiny import command, write_tiny
 
 pytestmark = pytest.mark.slow
 
-GRID = {"training": {"epochs": 12, "steps_per_epoch": 2}, "confirm": {"seeds": 1}}
+GRID = {
+    "training": {"epochs": 12, "steps_per_epoch": 2},
+    "confirm": {"seeds": 1},
+    "search": {"max_failures": 8},  # however many of the faults hit one trial
+}
 """Every trial to its last epoch: which trials exist, and every number in them, follow from the configuration."""
 
 FAULTS = Counter(trial=8, driver=7, command=3, interrupt=1, raylet=1, gcs_server=1)
@@ -39,8 +43,11 @@ def test_killed_again_and_again_a_grid_search_ends_as_if_nothing_had_happened(tm
     siege.strike("driver", after_epochs=0)  # wherever it is: hardly past its start
     plan = list((FAULTS - Counter(driver=1, trial=1)).elements())
     random.Random(1).shuffle(plan)
-    for kind in [*plan, "trial"]:
-        siege.strike(kind)
+    # Spread over three quarters of the study, so that its end is not reached before the last of them.
+    total = len(read_segments(calm / "records" / "epochs", TABLES["epochs"]))
+    for number, kind in enumerate([*plan, "trial"]):
+        goal = total * 3 // 4 * number // len(plan) + siege.random.randint(0, 3)
+        siege.strike(kind, after_epochs=max(1, goal - siege.epochs()))
     assert siege.finish() == 0, siege.output()
     assert siege.struck == FAULTS
     calm_records, records = content(calm), content(siege.folder)

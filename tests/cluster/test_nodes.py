@@ -24,7 +24,7 @@ from tests.study.object_storage import BUCKET, FaultyProxy, environment, running
 from tests.study.record_content import content, report_tables
 from tests.study.tiny import command, write_tiny
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(2400)]
 
 Seen = TypeVar("Seen")
 

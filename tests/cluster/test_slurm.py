@@ -11,14 +11,16 @@ from analysis import load_study
 from tests.cluster.slurm import SCRIPT, Slurm
 from tests.study.tiny import write_tiny
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(2400)]
 
 
 def test_sbatch_of_the_recipe_runs_a_study(tmp_path):
     config = write_tiny(tmp_path, arms={"fractions": [1.0], "fusion": ["off"]}, confirm={"seeds": 1})
     with Slurm() as slurm:
         printed = slurm.submit(tmp_path, config, "--set", "training.epochs=2")
-        state = slurm.run("scontrol", "show", "job", "1")
+        # A job is COMPLETING until the node has tidied up behind it.
+        while "JobState=COMPLETING" in (state := slurm.run("scontrol", "show", "job", "1")):
+            pass
     assert "JobState=COMPLETED" in state, printed
     assert "Validation accuracy" in printed
     study = load_study(tmp_path / "studies" / "tiny")

@@ -369,7 +369,7 @@ def build(
 ) -> None:
     config = DataConfig.model_validate_json(settings)
     decoded: list[int] = []
-    barrier.wait(60)
+    barrier.wait()
     results.put((prepare(config, "wbc", lambda done, total: decoded.append(done)).fingerprint, len(decoded)))
 
 
@@ -379,9 +379,9 @@ def test_of_two_processes_that_need_a_cache_at_once_one_builds_it(config: DataCo
     processes = [context.Process(target=build, args=(config.model_dump_json(), barrier, results)) for _ in range(2)]
     for process in processes:
         process.start()
-    found = [results.get(timeout=60) for _ in processes]
+    found = [results.get() for _ in processes]
     for process in processes:
-        process.join(60)
+        process.join()
         assert process.exitcode == 0
     folders = list(cache_root(config).iterdir())
     assert [folder.name[0] for folder in folders] == ["w"]

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,12 +35,16 @@ class FaultyProxy(ThreadingHTTPServer):
     def __init__(self, target: int, address: str = "127.0.0.1"):
         super().__init__((address, 0), _Handler)
         self.target = target
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: no faults from now on, and later the same as of a new one."""
         self.shares: dict[str, float] = {}
         """Fault -> probability: `error` (500), `slow` (half a second), `cut` (half an answer), `lost` (written, no answer)."""
         self.injected: Counter[str] = Counter()
         self.requests: list[str] = []
         self._draw = random.Random(0)
-        self._lock = threading.Lock()
 
     @property
     def port(self) -> int:
@@ -161,6 +166,16 @@ def _make_bucket(process: subprocess.Popen[bytes], port: int) -> None:
             except subprocess.TimeoutExpired:
                 continue
         return
+
+
+def files_with(text: str, *folders: Path) -> list[Path]:
+    """Files below folders that hold a text. Sockets, and what vanishes while it is read, are none."""
+    found = []
+    for folder, _, names in (each for place in folders for each in os.walk(place)):
+        for path in (Path(folder, name) for name in names):
+            with suppress(OSError):
+                found += [path] * (path.is_file() and text.encode() in path.read_bytes())
+    return found
 
 
 def environment(proxy: FaultyProxy, host: str = "127.0.0.1") -> dict[str, str]:

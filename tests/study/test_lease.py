@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -64,12 +65,17 @@ def test_of_several_that_start_together_one_runs(store):
 def test_who_only_tries_is_waited_for_and_does_not_refuse(store):
     rival = Lease(store, seconds=3)
     store.write(rival._key, rival._claim(holds=False))
-    again = threading.Timer(0.3, lambda: store.write(rival._key, rival._claim(holds=False)))
-    gone = threading.Timer(0.9, rival._withdraw)
-    again.start()
-    gone.start()
+
+    def try_again_and_go() -> None:
+        time.sleep(0.3)
+        store.write(rival._key, rival._claim(holds=False))
+        time.sleep(0.6)
+        rival._withdraw()
+
+    other = threading.Thread(target=try_again_and_go)
+    other.start()
     with Lease(store, seconds=3).held():
-        gone.join()
+        other.join()
         assert len(claims(store)) == 1
 
 
@@ -92,12 +98,14 @@ def test_the_claim_of_a_lost_machine_expires(store):
 
 
 def test_who_cannot_renew_the_claim_stops_writing(store, s3, monkeypatch):
-    lease = Lease(store, seconds=1)
+    now = 0.0
+    monkeypatch.setattr("study.lease.monotonic", lambda: now)
+    lease = Lease(store, seconds=60)
     with lease.held():
-        lease.check()
         s3.shares = {"error": 1.0}
-        clock = lease._renewed + 1.5
-        monkeypatch.setattr("study.lease.time.monotonic", lambda: clock)
+        now = 59.0
+        lease.check()
+        now = 61.0
         with pytest.raises(StudyFailed, match="another process may run this study by now"):
             lease.check()
         s3.shares = {}

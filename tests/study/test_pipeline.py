@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -24,7 +25,7 @@ from analysis.segments import read_segments
 from study.configuration import load_config
 from study.errors import UsageError
 from study.pipeline import lost_trials, run_study, shortfalls
-from tests.study.object_storage import BUCKET, KEY, SECRET
+from tests.study.object_storage import BUCKET, KEY, SECRET, files_with
 from tests.study.record_content import content, report_tables
 from tests.study.tiny import command, write_tiny
 
@@ -130,6 +131,16 @@ def _descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
         return []
 
 
+def _kill_a_worker(study: subprocess.Popen[str]) -> bool:
+    """Kill a process that trains, if there is one just now: between two phases there is none."""
+    for child in _descendants(study):
+        with suppress(psutil.NoSuchProcess):
+            if "Trainable" in " ".join(child.cmdline()):
+                child.kill()
+                return True
+    return False
+
+
 def _wait_for_epochs(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
     """Until the study has recorded `count` epochs. Polls the records: they are what the kill has to hit in the middle."""
     deadline = time.monotonic() + 240
@@ -198,9 +209,8 @@ def test_a_killed_worker_is_replaced_and_changes_nothing(calm, tmp_path):
         command("run", config, "--root", tmp_path / "runs"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     _wait_for_epochs(folder, 3, process)
-    workers = [child for child in _descendants(process) if "Trainable" in " ".join(child.cmdline())]
-    assert workers, "no worker process was found"
-    workers[0].kill()
+    while not _kill_a_worker(process):
+        assert process.poll() is None, process.communicate()[0]
     output = process.communicate(timeout=300)[0]
     assert process.returncode == 0, output
     _assert_same_records(folder, calm)
@@ -429,7 +439,8 @@ def test_a_study_in_an_object_store_survives_its_faults_and_the_loss_of_the_mach
 
     monkeypatch.setenv("WBC_STUDY_CACHE", str(tmp_path / "second machine"))
     looked = subprocess.run(command("status", "tiny", "--root", url), capture_output=True, text=True, check=True)
-    assert "tiny: interrupted in search" in looked.stdout or "tiny: running in search" in looked.stdout
+    # To whoever looks soon enough its claim is still fresh.
+    assert re.search("tiny: (interrupted|running) in (search|confirm)", looked.stdout), looked.stdout
     done = subprocess.run(command("run", config, "--root", url), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"Continuing {url}/tiny" in done.stdout
@@ -454,18 +465,8 @@ def test_a_study_in_an_object_store_survives_its_faults_and_the_loss_of_the_mach
     sessions = [path for path in Path("/tmp/ray").glob("session_*") if path not in earlier and not path.is_symlink()]
     assert sessions
     for text in (SECRET, KEY):
-        assert _files_with(text, tmp_path, *sessions) == []
+        assert files_with(text, tmp_path, *sessions) == []
     assert [key for key in store.listing() if SECRET.encode() in store.read(key)] == []
-
-
-def _files_with(text: str, *folders: Path) -> list[Path]:
-    """Files below folders whose content has a text."""
-    found = []
-    for path in (path for folder in folders for path in folder.rglob("*") if path.is_file()):
-        with suppress(FileNotFoundError):  # of a session that is ending
-            if text.encode() in path.read_bytes():
-                found.append(path)
-    return found
 
 
 def test_a_control_whose_package_is_missing_is_refused_before_anything_is_written(tmp_path, monkeypatch):

@@ -13,6 +13,11 @@ from study.progress import ImageProgress, Progress, arm_table, format_duration, 
 from study.trial_queue import ArmProgress
 
 
+@pytest.fixture(autouse=True)
+def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("study.progress.monotonic", lambda: 5.0)
+
+
 def arm(name: str = "WBC_1/off", **values: object) -> ArmProgress:
     defaults = {
         "planned": 4,

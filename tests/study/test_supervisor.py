@@ -1,60 +1,65 @@
 """A study's process that dies is replaced; one that ends is not. Real processes that really die."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
 
-from study import supervisor
+SUPERVISE = """
+import json, sys
+from study.supervisor import supervise
+
+sys.executable, said = sys.argv[1], []
+code = supervise(["run"], said.append, {int(code): meaning for code, meaning in json.loads(sys.argv[2]).items()})
+print(json.dumps([code, said]))
+"""
+"""In a process of its own: a supervisor kills all that its process has started, and of a test's that is other tests' servers."""
 
 
 @pytest.fixture
-def act(tmp_path, monkeypatch):
-    """Let a shell script stand for the study: act(script) -> path of a file that the script may write to."""
+def supervise(tmp_path):
+    """supervise(script, final codes) -> exit code, and what was said of a study for which a shell script stands."""
 
-    def make(script: str) -> Path:
+    def supervise(script: str, final_codes: dict[int, int]) -> tuple[int, list[str]]:
         program = tmp_path / "python"
         program.write_text(f"#!/bin/sh\necho started >> {tmp_path}/starts\n{script}\n")
         program.chmod(0o755)
-        monkeypatch.setattr(sys, "executable", str(program))
-        return tmp_path / "starts"
+        command = [sys.executable, "-c", SUPERVISE, str(program), json.dumps(final_codes)]
+        code, said = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        return code, said
 
-    return make
+    return supervise
 
 
 @pytest.mark.parametrize(("code", "meaning"), [(0, 0), (70, 1), (130, 130)])
-def test_final_codes_are_passed_on(act, code, meaning):
-    starts = act(f"exit {code}")
-    assert supervisor.supervise(["run"], pytest.fail, {0: 0, 70: 1, 130: 130}) == meaning
-    assert starts.read_text().count("started") == 1
+def test_final_codes_are_passed_on(supervise, tmp_path, code, meaning):
+    assert supervise(f"exit {code}", {0: 0, 70: 1, 130: 130}) == (meaning, [])
+    assert (tmp_path / "starts").read_text().count("started") == 1
 
 
-def test_a_dying_process_is_taken_up_again_three_times_then_given_up_with_the_reason(act):
-    starts = act("kill -KILL $$")
-    said: list[str] = []
-    assert supervisor.supervise(["run"], said.append, {0: 0}) == 1
-    assert starts.read_text().count("started") == 4
+def test_a_dying_process_is_taken_up_again_three_times_then_given_up_with_the_reason(supervise, tmp_path):
+    code, said = supervise("kill -KILL $$", {0: 0})
+    assert code == 1
+    assert (tmp_path / "starts").read_text().count("started") == 4
     assert len(said) == 4
     assert "SIGKILL" in said[0]
     assert said[-1].startswith("Failed")
 
 
-def test_a_process_that_recovers_ends_well(act, tmp_path):
-    act(f"if [ -e {tmp_path}/once ]; then exit 0; fi; touch {tmp_path}/once; exit 1")
-    said: list[str] = []
-    assert supervisor.supervise(["run"], said.append, {0: 0}) == 0
-    assert len(said) == 1
+def test_a_process_that_recovers_ends_well(supervise, tmp_path):
+    code, said = supervise(f"if [ -e {tmp_path}/once ]; then exit 0; fi; touch {tmp_path}/once; exit 1", {0: 0})
+    assert code == 0 and len(said) == 1
     assert "exit code 1" in said[0]
 
 
-def test_processes_that_outlive_the_study_are_killed(act, tmp_path):
-    act(f"sleep 1000 & echo $! > {tmp_path}/orphan; kill -KILL $$")
-    supervisor.supervise(["run"], lambda _: None, {0: 0, -9: -9})
+def test_processes_that_outlive_the_study_are_killed(supervise, tmp_path):
+    # Its output closed: whoever reads to the end must not wait for it, or only one that was killed would let the test end.
+    supervise(f"sleep 1000 > /dev/null 2>&1 & echo $! > {tmp_path}/orphan; kill -KILL $$", {0: 0, -9: -9})
     assert not psutil.pid_exists(int((tmp_path / "orphan").read_text()))
 
 
