@@ -97,7 +97,7 @@ def test_a_job_outlives_its_client_is_watched_and_stopped_and_a_new_head_continu
     cluster, s3, with_token, tmp_path
 ):
     url = f"s3://{BUCKET}/{tmp_path.name}"
-    config = write_tiny(tmp_path, data={"cache_dir": None}, training={"epochs": 20}, arms={"fractions": [1.0]})
+    config = write_tiny(tmp_path, data={"cache_dir": None}, training={"epochs": 8}, arms={"fractions": [1.0]})
     at = ("--address", cluster.dashboard)
     submit = command("submit", config, *at, "--root", url)
 

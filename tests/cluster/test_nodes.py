@@ -37,6 +37,7 @@ WORK = {
         "grid_learning_rate": [0.001, 0.002, 0.003],
         "grid_weight_decay": [1e-4, 1e-3],
     },
+    "confirm": {"seeds": 1},
     "data": {"cache_dir": None},
 }
 """24 trials of the search: more than may run at once."""
