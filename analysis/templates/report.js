@@ -35,7 +35,9 @@
   // The contents mark where the reader is; on a narrow screen they are folded until they are wanted.
   const contents = document.getElementById("contents");
   const narrow = matchMedia("(max-width: 56rem)");
-  contents.open = !narrow.matches;
+  function fold() { contents.open = !narrow.matches; }
+  narrow.addEventListener("change", fold);
+  fold();
   const links = new Map(Array.from(contents.querySelectorAll("a"), function (a) { return [a.hash.slice(1), a]; }));
   const targets = Array.from(links.keys(), function (id) { return document.getElementById(id); }).filter(Boolean);
   function mark() {

@@ -193,9 +193,10 @@ def test_every_figure_draws_nothing_is_asked_of_the_network_and_paper_has_it_all
     title = FIGURES["worker_timeline"].title
     page.wait_for_function(f"document.querySelector('nav a[aria-current]')?.innerText === {title!r}")
     # The page itself never scrolls sideways: wide tables and figures scroll on their own.
-    for width in (1440, 420):
+    for width, contents in ((1440, "true"), (420, "false")):
         page.set_viewport_size({"width": width, "height": 1000})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.wait_for_function(f"document.getElementById('contents').open === {contents}")
     page.emulate_media(media="print", color_scheme="dark")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     page.wait_for_function(

@@ -42,19 +42,15 @@ QUICK = ("step", "step_quick", "fusion", "input", "overhead")
 """What fits into three minutes."""
 
 
-FAILED = "could not be measured: "
-"""Begins the note of a figure whose program failed."""
-
-
-def run_program(ids: Sequence[str], arguments: Sequence[str], quick: bool) -> list[Figure]:
-    """The figures of one program; without values where it failed."""
+def run_program(ids: Sequence[str], arguments: Sequence[str], quick: bool) -> tuple[list[Figure], bool]:
+    """The figures of one program, without values where it failed, and whether it ended well."""
     module, *rest = arguments
     command = [sys.executable, "-m", f"tests.benchmarks.{module}", *rest, *(["--quick"] if quick else [])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}"
-        return [Figure(id_, None, note=FAILED + reason) for id_ in ids]
-    return load_figures(done.stdout.splitlines()[-1])
+        return [Figure(id_, None, note=f"could not be measured: {reason}") for id_ in ids], False
+    return load_figures(done.stdout.splitlines()[-1]), True
 
 
 def describe_machine() -> str:
@@ -79,11 +75,14 @@ def main() -> int:
     wanted = set(arguments.ids or (QUICK if arguments.quick else GOALS))
     console, machine, began = Console(highlight=False), describe_machine(), time.monotonic()
     found: dict[str, Figure] = {}
+    all_well = True
     for ids, program in PROGRAMS.items():
         if wanted.isdisjoint(ids):
             continue
         console.print(f"[{time.monotonic() - began:4.0f} s] {', '.join(ids)} ...", markup=False)
-        found |= {figure.id: figure for figure in run_program(ids, program, arguments.quick)}
+        measured, well = run_program(ids, program, arguments.quick)
+        found |= {figure.id: figure for figure in measured}
+        all_well &= well
     figures = [found[id_] for id_ in GOALS if id_ in found and id_ in wanted]
     print_table(figures, machine, console)
     path = os.environ.get(JSON_VARIABLE)
@@ -93,7 +92,7 @@ def main() -> int:
     if arguments.markdown:
         arguments.markdown.write_text(markdown(figures, machine), encoding="utf-8")
         console.print(f"Written: {arguments.markdown}", markup=False)
-    return int(any(figure.note.startswith(FAILED) for figure in figures))
+    return int(not all_well)
 
 
 if __name__ == "__main__":
