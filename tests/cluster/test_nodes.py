@@ -171,7 +171,7 @@ def test_nodes_are_lost_and_join_and_the_tables_stay_those_of_one_node(cluster, 
         begun = study.until(lost)
         second.kill()
         study.until(lambda: "second" not in [each["node_name"] for each in nodes.ask("nodes", state="ALIVE")])
-        nodes.add("third", cpus=8, gpus=2)
+        nodes.add("third", cpus=4, gpus=1)
         # What the lost node had begun waits, because the other is full until its trials go on.
         study.until(lambda: bool(study.freeze(first)) and study.look()["third"] > 0)
         study.thaw()

@@ -58,7 +58,7 @@ def test_a_process_that_recovers_ends_well(supervise, tmp_path):
 
 
 def test_processes_that_outlive_the_study_are_killed(supervise, tmp_path):
-    # Its output closed: whoever reads to the end must not wait for it, or only one that was killed would let the test end.
+    # Nothing of its output is read: were it not killed, the test would wait for its end instead of failing.
     supervise(f"sleep 1000 > /dev/null 2>&1 & echo $! > {tmp_path}/orphan; kill -KILL $$", {0: 0, -9: -9})
     assert not psutil.pid_exists(int((tmp_path / "orphan").read_text()))
 
