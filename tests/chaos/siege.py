@@ -15,6 +15,7 @@ import psutil
 
 from analysis.schema import TABLES
 from analysis.segments import read_segments
+from tests.study.processes import below, title, trials_below
 from tests.study.tiny import command
 
 PATIENCE = 600
@@ -53,10 +54,11 @@ class Siege:
         victim = self._hit(kind)
         self.struck[kind] += 1
         if kind in ("command", "interrupt"):
-            below = self._below()
+            assert self._process is not None
+            left = below(self._process.pid)
             code = self._ended()
             assert code == (-signal.SIGKILL if kind == "command" else 130), self.output()
-            _, alive = psutil.wait_procs(below, timeout=60)
+            _, alive = psutil.wait_procs(left, timeout=60)
             assert not alive, f"left behind: {alive}"
         elif kind != "trial":
             # The supervisor takes the study up again, or has done so too often: then the command has ended.
@@ -70,10 +72,10 @@ class Siege:
     def stop(self) -> None:
         """End what is running, whatever became of the test."""
         if self._process is not None and self._process.poll() is None:
-            below = self._below()
+            left = below(self._process.pid)
             self._process.kill()
             self._process.wait()
-            psutil.wait_procs(below, timeout=60)
+            psutil.wait_procs(left, timeout=60)
         self._log.close()
 
     def epochs(self) -> int:
@@ -123,20 +125,14 @@ class Siege:
         assert self._process is not None
         if kind in ("command", "interrupt"):
             return [psutil.Process(self._process.pid)] if self._process.poll() is None else []
+        if kind == "trial":
+            return trials_below(self._process.pid)
         victims = []
-        for process in self._below():
-            with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-                line = " ".join(process.cmdline())
-                if (
-                    (kind == "trial" and "Trainable" in line)
-                    or (kind == "driver" and process.ppid() == self._process.pid and "-m study run" in line)
-                    or process.name() == kind
-                ):
-                    victims.append(process)
+        for process in below(self._process.pid):
+            with suppress(psutil.NoSuchProcess):
+                if kind == "driver":
+                    found = process.ppid() == self._process.pid and "-m study run" in title(process)
+                else:
+                    found = process.name() == kind
+                victims += [process] * found
         return victims
-
-    def _below(self) -> list[psutil.Process]:
-        assert self._process is not None
-        with suppress(psutil.NoSuchProcess):
-            return psutil.Process(self._process.pid).children(recursive=True)
-        return []

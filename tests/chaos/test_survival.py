@@ -17,7 +17,7 @@ from study.configuration import load_config
 from study.pipeline import run_study
 from study.replay import replay
 from study.run_directory import RunDirectory
-from tests.study.record_content import content, report_tables
+from tests.study.record_content import content, newest_trials, report_tables
 from tests.study.tiny import command, write_tiny
 
 pytestmark = pytest.mark.slow
@@ -133,7 +133,7 @@ def decisions(folder):
 
 
 def interrupted_checkpoints(folder):
-    trials = read_segments(folder / "records" / "trials", TABLES["trials"]).drop_duplicates("trial_id", keep="last")
+    trials = newest_trials(folder / "records")
     running = trials[trials["status"] == "running"]["trial_id"]
     return [path for trial in running for path in (folder / "checkpoints" / trial).glob("*.safetensors")]
 

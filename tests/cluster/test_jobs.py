@@ -16,6 +16,7 @@ import pytest
 from analysis.object_store import ObjectStore
 from tests.cluster.nodes import Cluster, Node
 from tests.study.object_storage import BUCKET, KEY, SECRET, FaultyProxy, environment, files_with
+from tests.study.processes import below, title, trials_below
 from tests.study.tiny import command, write_tiny
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(2400)]
@@ -46,18 +47,6 @@ def call(*arguments: str | Path, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-def below(node: Node) -> list[psutil.Process]:
-    """What runs on a node."""
-    return psutil.Process(node.process.pid).children(recursive=True)
-
-
-def title(process: psutil.Process) -> str:
-    """A process's command line; empty when it has ended."""
-    with suppress(psutil.NoSuchProcess):
-        return " ".join(process.cmdline())
-    return ""
-
-
 def read_until(stream: Iterator[str], wanted: str) -> str:
     """Lines up to one in which the pattern is found."""
     read = ""
@@ -75,22 +64,24 @@ def after_an_epoch(store: ObjectStore, head: Node, before: Collection[str] = ())
     However long a command takes, what it is asked about has not gone on.
     """
     while True:
-        still = [process for process in below(head) if "Trainable" in title(process)]
-        _signal(still, signal.SIGSTOP)
+        still = trials_below(head.process.pid)
+        for process in still:
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
         if still and store.listing("records/epochs").keys() - set(before):
             break
-        _signal(still, signal.SIGCONT)
+        _resume(still)
         time.sleep(0.1)
     try:
         yield
     finally:
-        _signal(still, signal.SIGCONT)
+        _resume(still)
 
 
-def _signal(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
+def _resume(processes: Sequence[psutil.Process]) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
-            process.send_signal(number)
+            process.resume()
 
 
 def test_a_job_outlives_its_client_is_watched_and_stopped_and_a_new_head_continues_it(
@@ -108,10 +99,10 @@ def test_a_job_outlives_its_client_is_watched_and_stopped_and_a_new_head_continu
     client.wait()
 
     (head,) = cluster.nodes
-    titles = {title(process) for process in below(head)}
+    titles = {title(process) for process in below(head.process.pid)}
     store = ObjectStore(f"{url}/tiny")
     with after_an_epoch(store, head):
-        titles |= {title(process) for process in below(head)}
+        titles |= {title(process) for process in below(head.process.pid)}
         assert f"Job {job_id} running since" in call("job", "status", job_id, *at)
         assert "tiny: running in search" in call("status", "tiny", "--root", url)
         assert "Writing to s3" in call("job", "logs", job_id, *at)

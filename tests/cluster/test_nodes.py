@@ -21,7 +21,7 @@ from analysis.schema import TABLES
 from analysis.segments import read_segments
 from tests.cluster.nodes import Cluster, Node, why_no_namespaces
 from tests.study.object_storage import BUCKET, FaultyProxy, environment, running_store
-from tests.study.record_content import content, report_tables
+from tests.study.record_content import content, newest_trials, report_tables
 from tests.study.tiny import command, write_tiny
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(2400)]
@@ -138,7 +138,7 @@ def in_the_middle(records: Path) -> dict[str, str]:
 
 def hosts_of(records: Path, status: str) -> dict[str, str]:
     """Host of each trial whose newest row has this status."""
-    newest = read_segments(records / "trials", TABLES["trials"]).drop_duplicates("trial_id", keep="last")
+    newest = newest_trials(records)
     found = newest[newest["status"] == status]
     return dict(zip(found["trial_id"], found["host"], strict=True))
 

@@ -16,6 +16,11 @@ WITH_SECONDS = ("budget", "pretraining")
 """Tables of the report that tell how long something took."""
 
 
+def newest_trials(records: Path) -> pd.DataFrame:
+    """The newest row of each trial."""
+    return read_segments(records / "trials", TABLES["trials"]).drop_duplicates("trial_id", keep="last")
+
+
 def content(folder: Path) -> dict[str, pd.DataFrame]:
     """The records without volatile columns, sorted."""
     tables = {}

@@ -26,6 +26,7 @@ from study.configuration import load_config
 from study.errors import UsageError
 from study.pipeline import lost_trials, run_study, shortfalls
 from tests.study.object_storage import BUCKET, KEY, SECRET, files_with
+from tests.study.processes import below, trials_below
 from tests.study.record_content import content, report_tables
 from tests.study.tiny import command, write_tiny
 
@@ -124,20 +125,12 @@ def test_changed_encoders_are_refused(calm, tmp_path):
         run_study(load_config(str(calm.parent.parent / "tiny.yaml")), tmp_path)
 
 
-def _descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    try:
-        return psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
 def _kill_a_worker(study: subprocess.Popen[str]) -> bool:
-    """Kill a process that trains, if there is one just now: between two phases there is none."""
-    for child in _descendants(study):
+    """Kill a process that trains, if there is one just now."""
+    for worker in trials_below(study.pid):
         with suppress(psutil.NoSuchProcess):
-            if "Trainable" in " ".join(child.cmdline()):
-                child.kill()
-                return True
+            worker.kill()
+            return True
     return False
 
 
@@ -182,7 +175,7 @@ def test_an_interrupted_study_ends_as_the_one_that_was_left_alone(calm, tmp_path
     folder = tmp_path / "runs" / "tiny"
     first = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     _wait_for_epochs(folder, 7, first)
-    children = _descendants(first)
+    children = below(first.pid)
     os.kill(first.pid, blow)
     output = first.communicate(timeout=60)[0]
     assert first.returncode == code, output
@@ -421,10 +414,10 @@ def test_a_study_in_an_object_store_survives_its_faults_and_the_loss_of_the_mach
         store = ObjectStore(f"{url}/tiny")
         while len(store.listing("records/epochs")) < 7 or not store.listing("checkpoints"):
             assert process.poll() is None, (tmp_path / "output.txt").read_text()
-        below = psutil.Process(process.pid).children(recursive=True)
+        children = below(process.pid)
         process.kill()
         process.wait()
-        psutil.wait_procs(below, timeout=60)
+        psutil.wait_procs(children, timeout=60)
     # A trial may have ended just then: what must be there is the checkpoint of every other that has a recorded epoch.
     for key in store.listing("records"):
         store.download(key, tmp_path / "after the loss" / key)
