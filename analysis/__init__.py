@@ -9,19 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis.errors import StudyError
-    from analysis.report import write_report
-    from analysis.study import Study, load_study
-    from analysis.tables import Table
+    from analysis.records.errors import StudyError
+    from analysis.records.study import Study, load_study
+    from analysis.report.page import write_report
+    from analysis.tables.results import Table
 
 __all__ = ["Study", "StudyError", "Table", "load_study", "write_report"]
 
 _HOMES = {
-    "Study": "analysis.study",
-    "StudyError": "analysis.errors",
-    "Table": "analysis.tables",
-    "load_study": "analysis.study",
-    "write_report": "analysis.report",
+    "Study": "analysis.records.study",
+    "StudyError": "analysis.records.errors",
+    "Table": "analysis.tables.results",
+    "load_study": "analysis.records.study",
+    "write_report": "analysis.report.page",
 }
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from study.config import StudyConfig
-    from study.configuration import load_config
-    from study.pipeline import run_study
+    from study.config.files import load_config
+    from study.config.study import StudyConfig
+    from study.pipeline.run import run_study
 
 __all__ = ["StudyConfig", "load_config", "run_study"]
 
-_HOMES = {"StudyConfig": "study.config", "load_config": "study.configuration", "run_study": "study.pipeline"}
+_HOMES = {"StudyConfig": "study.config.study", "load_config": "study.config.files", "run_study": "study.pipeline.run"}
 
 
 def __getattr__(name: str) -> Any:

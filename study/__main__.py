@@ -1,6 +1,6 @@
 """``python -m study`` is the same as ``wbc-study``."""
 
-from study.command_line import main
+from study.commands.main import main
 
 if __name__ == "__main__":
     main()

@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from analysis import load_study
-from analysis.export import to_markdown
 from analysis.figures.gallery import CaptionedFigure, captioned
-from analysis.static_images import write_static_images
-from analysis.study import Study
-from analysis.tables import tables
+from analysis.records.study import Study
+from analysis.report.files import to_markdown
+from analysis.report.static_images import write_static_images
+from analysis.tables.results import tables
 from tests.benchmarks.speed_table import markdown, read_json
 
 ROOT = Path(__file__).parent.parent

@@ -23,7 +23,7 @@ import pandas as pd
 import yaml
 
 from analysis import load_study
-from analysis.report import write_report
+from analysis.report.page import write_report
 from tests.readme_tables import REFERENCE
 
 _BITS = 10

@@ -20,17 +20,17 @@ from torch import nn
 
 from analysis import Study, load_study
 from analysis.figures.gallery import captioned
-from analysis.pooled import mean_differences
-from analysis.report import write_report
-from analysis.tables import Column, Table, tables
+from analysis.report.page import write_report
+from analysis.statistics.pooled import mean_differences
+from analysis.tables.results import Column, Table, tables
 from data_utils import cache as image_cache
 from data_utils.audit import audit
 from data_utils.config import DataConfig
 from data_utils.decoding import decode_image
-from data_utils.sources import CLASSES, Item, Source
-from models import fusion, named_networks
-from study.command_line import app
-from study.config import StudyConfig
+from data_utils.sources.opening import CLASSES, Item, Source
+from models import fusion, torchvision_classifiers
+from study.commands.main import app
+from study.config.study import StudyConfig
 from tests.analysis.conftest import RunDirectory, fill
 from tests.benchmarks.speed_table import GOALS, read_json
 from tests.readme_tables import PICTURE, README, REFERENCE, SPEED, filled, fingerprint, marked
@@ -239,13 +239,15 @@ def test_the_example_of_a_fusion_starts_as_off_and_learns_from_latents() -> None
 
 
 def test_the_example_of_a_classifier_can_be_an_arm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(named_networks.OWN, "patches", block("Patches")["Patches"])
-    assert "patches" in named_networks.known_networks()
-    assert named_networks.count_parameters("patches", 5) == 64 * (3 * 64 + 1) + 5 * 65
-    assert named_networks.find_refusal("patches", 7, 7) and not named_networks.find_refusal("patches", 8, 8)
-    network = named_networks.NamedNetwork("patches", 5)
-    torch.save(named_networks.NamedNetwork("patches", 9).network.state_dict(), tmp_path / "weights.pth")
-    network.start_from(named_networks.read_network_weights("patches", tmp_path / "weights.pth", 5))
+    monkeypatch.setitem(torchvision_classifiers.OWN, "patches", block("Patches")["Patches"])
+    assert "patches" in torchvision_classifiers.known_networks()
+    assert torchvision_classifiers.count_parameters("patches", 5) == 64 * (3 * 64 + 1) + 5 * 65
+    assert torchvision_classifiers.find_refusal("patches", 7, 7) and not torchvision_classifiers.find_refusal(
+        "patches", 8, 8
+    )
+    network = torchvision_classifiers.NamedNetwork("patches", 5)
+    torch.save(torchvision_classifiers.NamedNetwork("patches", 9).network.state_dict(), tmp_path / "weights.pth")
+    network.start_from(torchvision_classifiers.read_network_weights("patches", tmp_path / "weights.pth", 5))
     assert network(torch.rand(2, 3, 32, 32)).shape == (2, 5)
 
 

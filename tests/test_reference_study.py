@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis import load_study
-from analysis.evaluation_tables import evaluation_tables
+from analysis.tables.evaluation import evaluation_tables
 from tests.analysis.conftest import RunDirectory, fill
 from tests.analysis.test_evaluations import RIGHT
 from tests.reference_study import _rounded, publish

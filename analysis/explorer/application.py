@@ -16,8 +16,7 @@ import plotly.graph_objects as go
 from dash import ALL, Dash, Input, Output, Patch, State, ctx, dcc, html, no_update
 from dash.exceptions import PreventUpdate
 
-from analysis.comparison import arm_order
-from analysis.errors import StudyError
+from analysis.arms import arm_order
 from analysis.explorer.aria import aria
 from analysis.explorer.choice import NarrowedStudy, chosen_trials, filtered_trials
 from analysis.explorer.comparison_view import comparison_view
@@ -33,9 +32,10 @@ from analysis.figures.gallery import FIGURES, captioned
 from analysis.figures.parallel_coordinates import draw_parallel_coordinates, parallel_axes, parallel_coordinates_table
 from analysis.figures.style import setting_colours
 from analysis.metrics import METRIC_TITLES
-from analysis.schema import STATUSES
-from analysis.study import Study
-from analysis.summary import state as study_state
+from analysis.records.errors import StudyError
+from analysis.records.schema import STATUSES
+from analysis.records.study import Study
+from analysis.report.prose import state as study_state
 
 LOOPBACK = "127.0.0.1"
 _HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})

@@ -7,11 +7,11 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from analysis.answers import Answers
-from analysis.comparison import settings_of
+from analysis.arms import settings_of
 from analysis.explorer.view_state import ViewState
 from analysis.figures.parallel_coordinates import axis_values
-from analysis.study import Study
+from analysis.records.study import Study
+from analysis.statistics.answers import Answers
 
 
 class NarrowedStudy(Study):

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from dash import html
 
-from analysis.comparison import (
+from analysis.arms import (
     arm_order,
     compared_settings,
     control_settings,
@@ -16,14 +16,14 @@ from analysis.comparison import (
     setting_title,
     summarise,
 )
-from analysis.confusion import shown_split
-from analysis.errors import StudyError
 from analysis.explorer.aria import aria
 from analysis.explorer.view_state import ViewState
 from analysis.figures.style import setting_colours
 from analysis.metrics import metric_title
-from analysis.study import Study
-from analysis.tables import MISSING, OPTIMISTIC, selection_rule
+from analysis.records.errors import StudyError
+from analysis.records.study import Study
+from analysis.statistics.confusion import shown_split
+from analysis.tables.results import MISSING, OPTIMISTIC, selection_rule
 
 _INTERVALS = (
     "In brackets: the 95 % interval of the difference to the arm without pretraining, in which seeds and images vary, and the "

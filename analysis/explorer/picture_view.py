@@ -9,7 +9,7 @@ from dash import html
 
 from analysis.explorer.pictures import PictureFolder, pictures_in_cell
 from analysis.explorer.view_state import ViewState
-from analysis.study import Study
+from analysis.records.study import Study
 
 SHOWN = 60
 """Pictures of a cell that are shown; the surest ones first."""

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from PIL import Image
 
-from analysis.errors import StudyError
+from analysis.records.errors import StudyError
 
 if TYPE_CHECKING:
-    from analysis.study import Study
+    from analysis.records.study import Study
 
 _LONGEST_SIDE = 320
 """Pixels: larger pictures are reduced before they are sent to the page."""

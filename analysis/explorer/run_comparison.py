@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from dash import html
 
-from analysis.comparison import arm_order
-from analysis.confusion import shown_split
-from analysis.errors import StudyError
-from analysis.evidence import arm_intervals
+from analysis.arms import arm_order
 from analysis.explorer.comparison_view import show_value
-from analysis.study import Study
-from analysis.tables import MISSING
+from analysis.records.errors import StudyError
+from analysis.records.study import Study
+from analysis.statistics.confusion import shown_split
+from analysis.statistics.verdicts import arm_intervals
+from analysis.tables.results import MISSING
 
 _CONFIDENCE = 0.95
 
@@ -24,8 +24,8 @@ def run_comparison_table(studies: Mapping[str, Study], first: str, metric: str) 
     """Every arm in every run, and its difference to the first run.
 
     The interval of a difference adds the variances of the two values, in each of which seeds and images both vary (see
-    `analysis.evidence.arm_intervals`), with the degrees of freedom of Satterthwaite (1946): seeds of different runs are not
-    paired. Where two runs share images it is wider than it need be.
+    `analysis.statistics.verdicts.arm_intervals`), with the degrees of freedom of Satterthwaite (1946): seeds of different
+    runs are not paired. Where two runs share images it is wider than it need be.
 
     Args:
         studies: Key -> study.

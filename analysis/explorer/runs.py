@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from time import monotonic
 
-from analysis.errors import StudyError
-from analysis.schema import TABLES
-from analysis.study import Study, load_study
+from analysis.records.errors import StudyError
+from analysis.records.schema import TABLES
+from analysis.records.study import Study, load_study
 
 _LONG = 0.5
 """Seconds: a reading that takes longer is followed by a rest ..."""

@@ -13,7 +13,7 @@ from analysis.explorer.aria import aria
 from analysis.explorer.view_state import ViewState
 from analysis.figures.parallel_coordinates import axis_values
 from analysis.hyperparameters import LEARNING_RATE, WEIGHT_DECAY, hyperparameter_title, is_logarithmic
-from analysis.study import Study
+from analysis.records.study import Study
 
 _ENDS = ("low", "high")
 

@@ -11,15 +11,15 @@ from dash import dcc, html
 from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
-from analysis.comparison import setting_of
-from analysis.confusion import run_confusions
+from analysis.arms import setting_of
 from analysis.explorer.aria import aria
 from analysis.explorer.comparison_view import show_value
 from analysis.explorer.view_state import ViewState
 from analysis.figures.style import TEMPLATE, numbers, setting_colours
 from analysis.hyperparameters import hyperparameter_columns, hyperparameter_title
-from analysis.study import Study
-from analysis.tables import MISSING
+from analysis.records.study import Study
+from analysis.statistics.confusion import run_confusions
+from analysis.tables.results import MISSING
 
 PAGE = 25
 """Trials on a page of the list."""

@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.comparison import run_points
+from analysis.arms import run_points
 from analysis.figures.hover import TRIAL_HOVER, run_hover
 from analysis.figures.style import (
     GREY,
@@ -20,7 +20,7 @@ from analysis.figures.style import (
     setting_colours,
 )
 from analysis.metrics import metric_title
-from analysis.study import Study
+from analysis.records.study import Study
 
 _WIDTH = 0.5
 """Of the place of one fraction, how much its settings take."""
@@ -32,7 +32,7 @@ def comparison_dots(study: Study) -> go.Figure:
 
 
 def comparison_dots_table(study: Study) -> pd.DataFrame:
-    """One row per run and metric: `analysis.comparison.run_points` of the test split, else of validation."""
+    """One row per run and metric: `analysis.arms.run_points` of the test split, else of validation."""
     names = ("accuracy", "macro_f1", "weighted_f1")
     test = run_points(study, [f"test_{name}" for name in names])
     return test if len(test) else run_points(study, [f"val_{name}" for name in names])

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.confusion import arm_confusions, run_confusions, shown_split
 from analysis.figures.style import TEMPLATE, empty_figure, legend_title, panel_grid, safe, setting_colours
-from analysis.study import Study
-from analysis.tables import MISSING
+from analysis.records.study import Study
+from analysis.statistics.confusion import arm_confusions, run_confusions, shown_split
+from analysis.tables.results import MISSING
 
 _NOTHING = "No full-length run has ended yet."
 _WORDS = {"val": "validation", "test": "test"}
@@ -26,7 +26,7 @@ def confusion_shares(study: Study) -> go.Figure:
 
 
 def draw_confusion(table: pd.DataFrame, settings: list[str], value: str) -> go.Figure:
-    """Draw `analysis.confusion.arm_confusions`.
+    """Draw `analysis.statistics.confusion.arm_confusions`.
 
     Args:
         table: One row per arm and cell.

@@ -6,10 +6,10 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.errors import StudyError
-from analysis.evaluations import shift_table
 from analysis.figures.style import TEMPLATE, empty_figure, legend_title, numbers, safe, setting_colours
-from analysis.study import Study
+from analysis.records.errors import StudyError
+from analysis.records.study import Study
+from analysis.statistics.evaluations import shift_table
 
 _WIDTH = 0.4
 """Of the place of one fraction, how much its settings take."""
@@ -28,7 +28,7 @@ def domain_shift(study: Study) -> go.Figure:
 
 
 def draw_domain_shift(table: pd.DataFrame, colours: dict[str, str]) -> go.Figure:
-    """Draw the accuracies of `analysis.evaluations.shift_table`, one panel per data set.
+    """Draw the accuracies of `analysis.statistics.evaluations.shift_table`, one panel per data set.
 
     Args:
         table: One row per arm and place.

@@ -6,8 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.comparison import majority_floor, run_points
-from analysis.errors import StudyError
+from analysis.arms import majority_floor, run_points
 from analysis.figures.hover import TRIAL_HOVER, run_hover
 from analysis.figures.style import (
     GREY,
@@ -20,8 +19,9 @@ from analysis.figures.style import (
     setting_colours,
 )
 from analysis.metrics import metric_title
-from analysis.published import published_results
-from analysis.study import Study
+from analysis.records.errors import StudyError
+from analysis.records.published import published_results
+from analysis.records.study import Study
 
 METRICS = ("val_accuracy", "val_macro_f1")
 _DODGE = 1.05
@@ -41,7 +41,7 @@ def fraction_curve_table(study: Study) -> pd.DataFrame:
     """One row per run and metric, and one per published run.
 
     Returns:
-        The columns of `analysis.comparison.run_points` after ``source`` ("study" or "published"), and low, high: the 95 %
+        The columns of `analysis.arms.run_points` after ``source`` ("study" or "published"), and low, high: the 95 %
         interval of the arm's mean over seeds and images, missing where there are no two confirmed seeds. The setting of a
         published run is "published without" or "published with". Published rows only at fractions that the study has.
     """

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from analysis.confusion import shown_split
-from analysis.errors import StudyError
 from analysis.figures.comparison_dots import comparison_dots
 from analysis.figures.confusion import confusion_counts, confusion_shares, recall_heatmap
 from analysis.figures.domain_shift import domain_shift
@@ -28,9 +26,11 @@ from analysis.figures.tuning_curves import POINTS, tuning_curves
 from analysis.figures.with_without_curves import with_without_curves
 from analysis.figures.worker_timeline import BARS, TIMES, busy_share, worker_timeline, worker_timeline_table
 from analysis.metrics import metric_title
-from analysis.published import PUBLISHED_NOTE
-from analysis.study import Study
-from analysis.tables import NO_EVIDENCE, OPTIMISTIC, floor_sentence, selection_rule
+from analysis.records.errors import StudyError
+from analysis.records.published import PUBLISHED_NOTE
+from analysis.records.study import Study
+from analysis.statistics.confusion import shown_split
+from analysis.tables.results import NO_EVIDENCE, OPTIMISTIC, floor_sentence, selection_rule
 
 
 @dataclass(frozen=True)

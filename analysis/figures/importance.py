@@ -10,11 +10,11 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.comparison import arm_order, setting_of
+from analysis.arms import arm_order, setting_of
 from analysis.figures.style import TEMPLATE, empty_figure, safe, setting_colours
 from analysis.figures.thinning import evenly_by_rank
 from analysis.hyperparameters import hyperparameter_columns, hyperparameter_title, is_logarithmic, positive_positions
-from analysis.study import Study
+from analysis.records.study import Study
 
 FEWEST_TRIALS = 10
 """An arm with fewer trials has no importances: they would be noise."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.comparison import settings_of
+from analysis.arms import settings_of
 from analysis.figures.hover import TRIAL_HOVER, trial_hover
 from analysis.figures.style import (
     TEMPLATE,
@@ -19,7 +19,7 @@ from analysis.figures.style import (
 )
 from analysis.figures.thinning import evenly_by_rank
 from analysis.hyperparameters import hyperparameter_columns
-from analysis.study import Study
+from analysis.records.study import Study
 
 TRIALS_PER_PANEL = 40
 """More trials than this are thinned out evenly over their ranks: a page must open within seconds."""

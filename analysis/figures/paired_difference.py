@@ -11,15 +11,15 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from analysis.comparison import OFF, settings_of
-from analysis.confusion import shown_split
-from analysis.errors import StudyError
+from analysis.arms import OFF, settings_of
 from analysis.figures.hover import TRIAL_HOVER, trial_words
 from analysis.figures.style import GREY, TEMPLATE, empty_figure, safe, setting_colours
 from analysis.hyperparameters import hyperparameter_columns
 from analysis.metrics import metric_title
-from analysis.schema import MASKS_SUFFIX
-from analysis.study import Study
+from analysis.records.errors import StudyError
+from analysis.records.schema import MASKS_SUFFIX
+from analysis.records.study import Study
+from analysis.statistics.confusion import shown_split
 
 METRICS = ("accuracy", "macro_f1")
 """Shown, from above. A gain of frequent classes shows in the first, one of rare classes in the second alone."""

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.comparison import scored_trials
+from analysis.arms import scored_trials
 from analysis.figures.style import GREY, TEMPLATE, empty_figure, safe, setting_colours
 from analysis.figures.thinning import evenly_by_rank
 from analysis.hyperparameters import (
@@ -16,7 +16,7 @@ from analysis.hyperparameters import (
     positive_positions,
 )
 from analysis.metrics import metric_title
-from analysis.study import Study
+from analysis.records.study import Study
 
 LINES = 1000
 """More trials than this are thinned out evenly over the ranks of their arms."""

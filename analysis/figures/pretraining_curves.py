@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.figures.style import GREEN, PURPLE, TEMPLATE, empty_figure, safe
-from analysis.study import Study
+from analysis.records.study import Study
 
 
 def pretraining_curves(study: Study) -> go.Figure:

@@ -6,9 +6,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.calibration import reliability_table
 from analysis.figures.style import GREY, TEMPLATE, empty_figure, legend_title, safe, setting_colours
-from analysis.study import Study
+from analysis.records.study import Study
+from analysis.statistics.calibration import reliability_table
 
 _SMALLEST, _LARGEST = 5.0, 16.0
 """Diameters of marks, px: the area says how many answers a bin holds."""
@@ -23,7 +23,7 @@ def reliability(study: Study) -> go.Figure:
 
 
 def draw_reliability(table: pd.DataFrame, colours: dict[str, str]) -> go.Figure:
-    """Draw `analysis.calibration.reliability_table`; colours: of each setting, in the order of drawing."""
+    """Draw `analysis.statistics.calibration.reliability_table`; colours: of each setting, in the order of drawing."""
     if not len(table):
         return empty_figure("No confirmed run has ended yet.")
     subsets = list(dict.fromkeys(table.sort_values("fraction", kind="stable")["subset"]))

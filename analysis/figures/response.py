@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.comparison import scored_trials
+from analysis.arms import scored_trials
 from analysis.figures.hover import TRIAL_HOVER, trial_hover
 from analysis.figures.style import (
     GREY,
@@ -24,8 +24,8 @@ from analysis.hyperparameters import (
     hyperparameter_columns,
     positive_positions,
 )
-from analysis.study import Study
-from analysis.tuning import winners_at_edges
+from analysis.records.study import Study
+from analysis.statistics.tuning import winners_at_edges
 
 TRIALS_PER_ARM = 200
 """More trials of an arm than this are thinned out evenly over their ranks."""

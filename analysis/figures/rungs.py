@@ -7,9 +7,9 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
-from analysis.comparison import arm_order
+from analysis.arms import arm_order
 from analysis.figures.style import GREY, PURPLE, TEMPLATE, VERMILLION, empty_figure, safe
-from analysis.study import Study
+from analysis.records.study import Study
 
 _NAMED = 6
 """Trials that a bar's hover text names."""

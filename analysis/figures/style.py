@@ -13,8 +13,8 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 from plotly.subplots import make_subplots
 
-from analysis.comparison import OFF, compared_settings, control_settings, setting_title
-from analysis.study import Study
+from analysis.arms import OFF, compared_settings, control_settings, setting_title
+from analysis.records.study import Study
 
 # Okabe and Ito, "Color Universal Design", 2008; black and yellow are left out: each vanishes on one of the
 # two backgrounds.

@@ -8,9 +8,9 @@ from plotly.subplots import make_subplots
 
 from analysis.figures.style import TEMPLATE, empty_figure, interval_band, legend_title, numbers, safe, setting_colours
 from analysis.metrics import metric_title
-from analysis.study import Study
-from analysis.tuning import tuning_curves as tuning_curves_table
-from analysis.tuning import why_no_tuning_curves
+from analysis.records.study import Study
+from analysis.statistics.tuning import tuning_curves as tuning_curves_table
+from analysis.statistics.tuning import why_no_tuning_curves
 
 POINTS = 100
 """Numbers of trials at which a curve is drawn, at most."""
@@ -25,7 +25,7 @@ def tuning_curves(study: Study) -> go.Figure:
 
 
 def draw_tuning_curves(table: pd.DataFrame, colours: dict[str, str], metric: str) -> go.Figure:
-    """Draw `analysis.tuning.tuning_curves`."""
+    """Draw `analysis.statistics.tuning.tuning_curves`."""
     if not len(table):
         return empty_figure("No arm has two ended trials yet.")
     subsets = table.sort_values("fraction", kind="stable")["subset"].unique().tolist()

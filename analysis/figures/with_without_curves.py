@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.comparison import settings_of
+from analysis.arms import settings_of
 from analysis.figures.hover import TRIAL_HOVER, trial_hover
 from analysis.figures.style import (
     TEMPLATE,
@@ -19,7 +19,7 @@ from analysis.figures.style import (
     setting_colours,
 )
 from analysis.hyperparameters import hyperparameter_columns
-from analysis.study import Study
+from analysis.records.study import Study
 
 _QUANTITIES = ("loss", "accuracy")
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
-from analysis.errors import StudyError
-from analysis.study import Study
+from analysis.records.errors import StudyError
+from analysis.records.study import Study
 from analysis.tracking.mlflow import write_mlflow
 from analysis.tracking.tensorboard import write_tensorboard
 from analysis.tracking.wandb import write_wandb

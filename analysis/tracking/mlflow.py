@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from analysis.errors import StudyError
-from analysis.study import Study
+from analysis.records.errors import StudyError
+from analysis.records.study import Study
 from analysis.tracking.trials import TrackedTrial, tracked_trials
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.hyperparameters import hyperparameter_columns
 
 if TYPE_CHECKING:
-    from analysis.study import Study
+    from analysis.records.study import Study
 
 SERIES = (
     "train_loss",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analysis.errors import StudyError
-from analysis.study import Study
+from analysis.records.errors import StudyError
+from analysis.records.study import Study
 from analysis.tracking.trials import tracked_trials
 
 

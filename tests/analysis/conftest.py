@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from analysis import Study, load_study, write_report
-from analysis.schema import (
+from analysis.records.schema import (
     CURVE_COLUMNS,
     EPOCH_COLUMNS,
     EVALUATION_COLUMNS,

@@ -13,9 +13,9 @@ import pytest
 
 import analysis
 from analysis import Study, StudyError, load_study
-from analysis.report import zip_report
-from analysis.schema import CURVE_COLUMNS, EPOCH_COLUMNS, IMAGE_COLUMNS, PREDICTION_COLUMNS, TRIAL_COLUMNS
-from analysis.tables import tables
+from analysis.records.schema import CURVE_COLUMNS, EPOCH_COLUMNS, IMAGE_COLUMNS, PREDICTION_COLUMNS, TRIAL_COLUMNS
+from analysis.report.page import zip_report
+from analysis.tables.results import tables
 from analysis.tracking.export import export_tracking
 
 

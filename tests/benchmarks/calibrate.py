@@ -21,8 +21,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from analysis.evidence import ENOUGH_GROUPS, ENOUGH_SEEDS, GAIN, LOSS, arm_intervals, judge
 from analysis.metrics import METRIC_TITLES
+from analysis.statistics.verdicts import ENOUGH_GROUPS, ENOUGH_SEEDS, GAIN, LOSS, arm_intervals, judge
 from tests.benchmarks.simulated_studies import (
     COURSEWORK_VALIDATION,
     NINE_BASOPHILS,

@@ -67,7 +67,7 @@ def study_settings(name: str, scratch: Path, **data: Any) -> dict[str, Any]:
         scratch: Where encoders are; also of the image cache, which the study has to build.
         data: Settings of `data` beside those of the preset.
     """
-    from study.configuration import load_config
+    from study.config.files import load_config
 
     preset = load_config("quick", []).model_dump(mode="json")
     return preset | {
@@ -96,7 +96,7 @@ def write_encoders(scratch: Path, width: int) -> None:
 def export_embedded_cells(root: Path, cache: Path) -> Path:
     """The generated cells of the preset quick as files, so that every program reads and decodes them."""
     from data_utils.cache import prepare
-    from study.configuration import load_config
+    from study.config.files import load_config
 
     config = load_config("quick", [f"data.cache_dir={cache}"]).data
     arrays = prepare(config, "wbc")
@@ -119,8 +119,8 @@ def prepare_work(settings: dict[str, Any], scratch: Path) -> tuple[Path, Path]:
     """
     from data_utils.cache import prepare
     from data_utils.fractions import select_fraction
-    from study.configuration import check_config
-    from study.points import quasi_random_points
+    from study.config.files import check_config
+    from study.search.searchers import quasi_random_points
 
     config = check_config(settings, "compared work")
     write_encoders(scratch, config.model.width)

@@ -23,20 +23,20 @@ from pathlib import Path
 
 import psutil
 
-from analysis.schema import TABLES
-from analysis.segments import read_segments
-from study.arms import list_arms
-from study.capacity import ElasticSlots, Reservation
-from study.config import StudyConfig
-from study.configuration import load_config
-from study.optuna_projection import OptunaProjection, search_space
-from study.points import search_points
-from study.ray_session import ray_session
-from study.records import RecordWriter
-from study.run_directory import RunDirectory
-from study.rungs import Rungs
-from study.trial_queue import ArmPlan, TrialQueue
-from study.trial_runner import run_trials
+from analysis.records.schema import TABLES
+from analysis.records.segments import read_segments
+from study.config.files import load_config
+from study.config.study import StudyConfig
+from study.design.arms import list_arms
+from study.execution.capacity import ElasticSlots, Reservation
+from study.execution.experiment import run_trials
+from study.execution.ray_session import ray_session
+from study.search.optuna_mirror import OptunaProjection, search_space
+from study.search.queue import ArmPlan, TrialQueue
+from study.search.rungs import Rungs
+from study.search.searchers import search_points
+from study.storage.records import RecordWriter
+from study.storage.run_directory import RunDirectory
 from tests.benchmarks.speed_table import Figure, dump_figures, figure_of
 from tests.benchmarks.utilisation import utilisation
 from tests.benchmarks.waiting_trials import SECONDS, WaitingTrainable

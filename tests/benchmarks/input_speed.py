@@ -19,9 +19,9 @@ from PIL import Image
 
 from data_utils.cache import prepare
 from models.initialisation import stream
-from study.batches import ImageBatches
-from study.config import StudyConfig
-from study.configuration import load_config
+from study.config.files import load_config
+from study.config.study import StudyConfig
+from study.training.batches import ImageBatches
 from tests.benchmarks.compared_work import FRACTIONS, LOADER_WORKERS, REAL_CELLS, Work
 from tests.benchmarks.repetition import ratios
 from tests.benchmarks.speed_table import Figure, dump_figures, figure_of

@@ -17,8 +17,15 @@ import pyarrow as pa
 import pyarrow.parquet
 import yaml
 
-from analysis.schema import EPOCH_COLUMNS, IMAGE_COLUMNS, NO_SETTINGS, PREDICTION_COLUMNS, TRIAL_COLUMNS, arm_name
-from analysis.segments import arrow_schema
+from analysis.records.schema import (
+    EPOCH_COLUMNS,
+    IMAGE_COLUMNS,
+    NO_SETTINGS,
+    PREDICTION_COLUMNS,
+    TRIAL_COLUMNS,
+    arm_name,
+)
+from analysis.records.segments import arrow_schema
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 VALIDATION = np.array([36, 126, 412, 95, 1059])

@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 import yaml
 
-from study.configuration import load_config
+from study.config.files import load_config
 from tests.benchmarks.input_speed import write_cells
 from tests.benchmarks.speed_table import Figure, dump_figures, figure_of
 
@@ -64,7 +64,7 @@ def _proportional_bytes(process: psutil.Process) -> int:
     return 0
 
 
-_IMPORTS = "import study.trial, models.classifier, ray.tune"
+_IMPORTS = "import study.design.trials, models.classifier, ray.tune"
 
 _CUDA_LIBRARIES = """
 import ctypes, importlib.util, pathlib

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from analysis import load_study
-from study.acceleration import choose_device
-from study.configuration import check_config
-from study.confirmed import choose_arm, load_confirmed
-from study.image_files import FileBatches, find_images
-from study.prediction import predict
-from study.run_directory import RunDirectory
-from study.scoring import score_batches
+from study.config.files import check_config
+from study.inference.confirmed import choose_arm, load_confirmed
+from study.inference.image_files import FileBatches, find_images
+from study.inference.prediction import predict
+from study.inference.probabilities import score_batches
+from study.storage.run_directory import RunDirectory
+from study.training.device import choose_device
 
 REPEATS = 5
 IMAGES = 400

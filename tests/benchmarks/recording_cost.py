@@ -16,19 +16,19 @@ from pathlib import Path
 
 import torch
 
-from analysis.schema import TABLES
-from analysis.segments import read_segments
+from analysis.records.schema import TABLES
+from analysis.records.segments import read_segments
 from data_utils.cache import prepare
-from study.acceleration import choose_device
-from study.arms import Arm
-from study.batches import ImageBatches
-from study.configuration import load_config
-from study.optuna_projection import OptunaProjection, search_space
-from study.points import FixedPoints, Point
-from study.records import RecordWriter
-from study.trainable import CHECKPOINT
-from study.training import TrainingRun
-from study.trial_queue import ArmPlan, TrialQueue
+from study.config.files import load_config
+from study.design.arms import Arm
+from study.execution.trainable import CHECKPOINT
+from study.search.optuna_mirror import OptunaProjection, search_space
+from study.search.queue import ArmPlan, TrialQueue
+from study.search.searchers import FixedPoints, Point
+from study.storage.records import RecordWriter
+from study.training.batches import ImageBatches
+from study.training.device import choose_device
+from study.training.run import TrainingRun
 
 
 def main(arguments: list[str]) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.schema import TABLES
-from analysis.segments import read_segments
+from analysis.records.schema import TABLES
+from analysis.records.segments import read_segments
 
 EPOCHS = 6
 """Recorded before the interruption."""

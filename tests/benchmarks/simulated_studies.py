@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
-from analysis.answers import Answers, ArmAnswers
 from analysis.metrics import confusion_metrics
-from analysis.schema import arm_name
+from analysis.records.schema import arm_name
+from analysis.statistics.answers import Answers, ArmAnswers
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -129,7 +129,7 @@ def simulate_study(
     fractions: tuple[float, ...] = FRACTIONS,
     effects: Mapping[tuple[float, str, str], float] | None = None,
 ) -> Answers:
-    """Answers of one study, as `analysis.answers.read_answers` reads them from records.
+    """Answers of one study, as `analysis.statistics.answers.read_answers` reads them from records.
 
     Args:
         truth: What varies.

@@ -55,7 +55,7 @@ def run_program(ids: Sequence[str], arguments: Sequence[str], quick: bool) -> tu
 
 def describe_machine() -> str:
     """Processor, cores and memory, and what else ran when it began."""
-    from study.provenance import describe_environment
+    from study.storage.provenance import describe_environment
 
     hardware = describe_environment()["hardware"]
     memory = psutil.virtual_memory().total / 2**30

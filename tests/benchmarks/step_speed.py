@@ -19,14 +19,14 @@ from torch.nn.functional import cross_entropy
 from data_utils.cache import prepare
 from models.classifier import ResidualClassifier
 from models.optimiser import Adam
-from study.acceleration import choose_device
-from study.arms import Arm
-from study.batches import ImageBatches
-from study.config import StudyConfig
-from study.configuration import load_config
-from study.training import TrainingRun
-from study.trial import TrialSpec
-from study.trial_latents import StudyFeatures
+from study.config.files import load_config
+from study.config.study import StudyConfig
+from study.design.arms import Arm
+from study.design.trials import TrialSpec
+from study.training.batches import ImageBatches
+from study.training.device import choose_device
+from study.training.run import TrainingRun
+from study.training.trial_features import StudyFeatures
 from tests.benchmarks.repetition import ratios, timed
 from tests.benchmarks.speed_table import Figure, dump_figures, figure_of
 

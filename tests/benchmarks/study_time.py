@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from analysis.schema import TABLES
-from analysis.segments import read_segments
-from study.run_directory import RunDirectory
+from analysis.records.schema import TABLES
+from analysis.records.segments import read_segments
+from study.storage.run_directory import RunDirectory
 from tests.benchmarks.compared_work import (
     FRACTIONS,
     FUSIONS,

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from analysis import load_study
-from analysis.evidence import judge
-from analysis.schema import TABLES
+from analysis.records.schema import TABLES
+from analysis.statistics.verdicts import judge
 from tests.benchmarks.calibrate import NULLS, coverage_rows, familywise_rows, power_rows
 from tests.benchmarks.simulated_studies import (
     COURSEWORK_VALIDATION,

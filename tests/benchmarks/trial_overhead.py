@@ -16,8 +16,8 @@ from pathlib import Path
 
 import yaml
 
-from analysis.schema import TABLES
-from analysis.segments import read_segments
+from analysis.records.schema import TABLES
+from analysis.records.segments import read_segments
 from tests.benchmarks.compared_work import Work, export_embedded_cells, prepare_work, study_settings
 from tests.benchmarks.speed_table import Figure, dump_figures, figure_of
 

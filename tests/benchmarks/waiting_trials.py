@@ -1,4 +1,4 @@
-"""Trials that train nothing, to measure what is around them. As `study.trainable`, without torch and images."""
+"""Trials that train nothing, to measure what is around them. As `study.execution.trainable`, without torch and images."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from ray import tune
 
-from study.trainable import REPORT
-from study.trial import EpochReport
+from study.design.trials import EpochReport
+from study.execution.trainable import REPORT
 
 SECONDS = "WBC_STUDY_BENCHMARK_WAIT"
 """Environment variable with the seconds that an epoch waits."""

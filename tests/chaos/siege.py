@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from analysis.schema import TABLES
-from analysis.segments import read_segments
+from analysis.records.schema import TABLES
+from analysis.records.segments import read_segments
 from tests.study.processes import below, title, trials_below
 from tests.study.tiny import command
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from analysis import load_study
-from analysis.schema import TABLES
-from analysis.segments import read_segments
-from study.configuration import load_config
-from study.pipeline import run_study
-from study.replay import replay
-from study.run_directory import RunDirectory
+from analysis.records.schema import TABLES
+from analysis.records.segments import read_segments
+from study.config.files import load_config
+from study.pipeline.run import run_study
+from study.storage.run_directory import RunDirectory
+from study.training.replay import replay
 from tests.study.record_content import content, newest_trials, report_tables
 from tests.study.tiny import command, write_tiny
 

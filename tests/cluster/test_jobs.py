@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from analysis.object_store import ObjectStore
+from analysis.records.object_store import ObjectStore
 from tests.cluster.nodes import Cluster, Node
 from tests.study.object_storage import BUCKET, KEY, SECRET, FaultyProxy, environment, files_with
 from tests.study.processes import below, title, trials_below

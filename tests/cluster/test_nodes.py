@@ -16,9 +16,9 @@ import pandas as pd
 import psutil
 import pytest
 
-from analysis.object_store import ObjectStore
-from analysis.schema import TABLES
-from analysis.segments import read_segments
+from analysis.records.object_store import ObjectStore
+from analysis.records.schema import TABLES
+from analysis.records.segments import read_segments
 from tests.cluster.nodes import Cluster, Node, why_no_namespaces
 from tests.study.object_storage import BUCKET, FaultyProxy, environment, running_store
 from tests.study.record_content import content, newest_trials, report_tables

@@ -9,7 +9,7 @@ from data_utils.arrays import open_arrays
 from data_utils.cache import prepare
 from data_utils.config import DataConfig
 from data_utils.errors import DataError
-from data_utils.sources import open_source
+from data_utils.sources.opening import open_source
 
 
 def test_stored_pixels_and_masks_are_those_of_the_source(config: DataConfig) -> None:

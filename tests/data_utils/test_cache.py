@@ -15,7 +15,7 @@ from data_utils import cache
 from data_utils.cache import ImageArrays, cache_root, prepare
 from data_utils.config import DataConfig, SyntheticConfig
 from data_utils.errors import DataError, UnreadableImage
-from data_utils.sources import Source, open_source
+from data_utils.sources.opening import Source, open_source
 
 Write = Callable[..., Path]
 CopySubset = Callable[[str, int], Path]

@@ -5,7 +5,7 @@ from PIL import Image
 
 from data_utils.config import DataConfig
 from data_utils.preview import THUMBNAIL, preview
-from data_utils.sources import open_source
+from data_utils.sources.opening import open_source
 
 
 def test_sheet_shows_images_beside_their_masks(config: DataConfig, tmp_path: Path) -> None:

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from analysis.schema import TABLES
-from analysis.segments import read_segments
+from analysis.records.schema import TABLES
+from analysis.records.segments import read_segments
 from data_utils.cache import prepare
 from data_utils.config import DataConfig
-from study.arms import Arm
-from study.configuration import check_config, read_yaml
-from study.points import FixedPoints
-from study.records import RecordWriter
-from study.trial import EpochReport, TrialSpec
-from study.trial_queue import ArmPlan, TrialQueue
+from study.config.files import check_config, read_yaml
+from study.design.arms import Arm
+from study.design.trials import EpochReport, TrialSpec
+from study.search.queue import ArmPlan, TrialQueue
+from study.search.searchers import FixedPoints
+from study.storage.records import RecordWriter
 from tests.study.tiny import command, write_tiny
 
 # How long an example takes on a busy machine is no property of the code.

@@ -11,10 +11,10 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from analysis.schema import TABLES
-from analysis.segments import read_segments
-from study.arms import Arm
-from study.trial_queue import score_of
+from analysis.records.schema import TABLES
+from analysis.records.segments import read_segments
+from study.design.arms import Arm
+from study.search.queue import score_of
 
 STATES = {
     "running": TrialState.RUNNING,

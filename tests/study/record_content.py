@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.schema import TABLES
-from analysis.segments import read_segments
+from analysis.records.schema import TABLES
+from analysis.records.segments import read_segments
 
 VOLATILE = ["sequence", "tune_id", "host", "time", "seconds"]
 """Columns that tell when and where, not what."""

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import Study, load_study, write_report
-from analysis.comparison import compare
+from analysis.arms import compare
 from analysis.explorer.choice import chosen_trials
 from analysis.explorer.comparison_view import comparison_table, comparison_view, show_value
 from analysis.explorer.view_state import ViewState

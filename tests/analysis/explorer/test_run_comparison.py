@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from analysis import Study, load_study
-from analysis.evidence import arm_intervals
 from analysis.explorer.run_comparison import half_width, run_comparison_table
+from analysis.statistics.verdicts import arm_intervals
 from tests.benchmarks.simulated_studies import Truth, simulate_study
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from analysis import Study
-from analysis.answers import read_answers
-from analysis.evidence import arm_intervals
 from analysis.figures.fraction_curve import fraction_curve, fraction_curve_table
+from analysis.statistics.answers import read_answers
+from analysis.statistics.verdicts import arm_intervals
 
 
 def test_table_has_every_seed_and_the_published_values(finished_study: Study) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from analysis import load_study
-from analysis.calibration import reliability_table
 from analysis.figures.reliability import reliability
+from analysis.statistics.calibration import reliability_table
 
 
 def test_every_answer_of_every_confirmed_run_is_in_a_bin(finished: Path) -> None:

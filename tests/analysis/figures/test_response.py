@@ -11,7 +11,7 @@ import pytest
 
 from analysis import Study, load_study
 from analysis.figures.response import fit_surface, response, response_table
-from analysis.tuning import winners_at_edges
+from analysis.statistics.tuning import winners_at_edges
 
 
 def test_points_are_below_the_best_full_length_trial_and_the_winner_is_marked(finished_study: Study) -> None:

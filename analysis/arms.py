@@ -1,0 +1,179 @@
+"""Settings that a study compares, and their values side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from analysis.hyperparameters import hyperparameter_columns
+from analysis.metrics import confusion_metrics
+from analysis.records.published import published_values
+from analysis.records.schema import FUSIONS, MASKS_SUFFIX
+
+if TYPE_CHECKING:
+    from analysis.records.study import Study
+
+OFF = "off"
+"""The setting without pretraining."""
+
+
+def setting_of(arm: str) -> str:
+    """What an arm does at its fraction: ``WBC_10/sum`` -> ``sum``, ``WBC_10/sum-random`` -> ``sum-random``."""
+    return arm.partition("/")[2] or arm
+
+
+def setting_title(setting: str) -> str:
+    """Words for a setting: "without", "with (sum)" or, where encoders are named, "with (sum, prcc)"; "+ masks" after it.
+
+    A setting with another classifier is "network resnet18".
+    """
+    pretraining = setting.removesuffix(MASKS_SUFFIX)
+    fusion, _, encoders = pretraining.rstrip(")").partition("(")
+    if fusion not in FUSIONS:
+        return f"network {setting}"
+    title = "without" if pretraining == OFF else f"with ({fusion}{', ' if encoders else ''}{encoders})"
+    return title + (" + masks" if pretraining != setting else "")
+
+
+def compared_settings(study: Study) -> list[str]:
+    """Settings of all arms that are no controls: ``off`` first, the others by name."""
+    trials = study.trials
+    found = {setting_of(arm) for arm in trials.loc[trials["control"] == "", "arm"].unique()}
+    return ([OFF] if OFF in found else []) + sorted(found - {OFF})
+
+
+def control_settings(study: Study) -> list[str]:
+    """Settings of the control arms by name."""
+    trials = study.trials
+    return sorted({setting_of(arm) for arm in trials.loc[trials["control"] != "", "arm"].unique()})
+
+
+def arm_order(study: Study) -> list[str]:
+    """All arms as tables and figures list them: compared ones before controls, by fraction, ``off`` first."""
+    arms = study.trials[["arm", "fraction", "control"]].drop_duplicates("arm")
+    keyed = [
+        (arm["control"] != "", arm["fraction"], setting_of(arm["arm"]) != OFF, arm["arm"])
+        for arm in arms.to_dict("records")
+    ]
+    return [str(key[-1]) for key in sorted(keyed)]
+
+
+def fractions(study: Study) -> pd.Series[float]:
+    """Fractions of the study's arms, ascending, indexed by subset name."""
+    table = study.trials[["subset", "fraction"]].drop_duplicates().sort_values("fraction")
+    return pd.Series(table["fraction"].to_numpy(), index=pd.Index(table["subset"], name="subset"), dtype="float64")
+
+
+def summarise(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Mean, standard deviation over seeds (ddof 1, missing for one run) and number of runs per subset and setting.
+
+    Returns:
+        Indexed by (subset, setting), columns mean, sd, n; runs without a value of the metric do not count.
+    """
+    values = runs.assign(setting=[setting_of(arm) for arm in runs["arm"]])
+    grouped = values.groupby(["subset", "setting"])[metric]
+    return pd.DataFrame({"mean": grouped.mean(), "sd": grouped.std(ddof=1), "n": grouped.count()})
+
+
+def compare(study: Study, metric: str) -> pd.DataFrame:
+    """One metric without and with pretraining at each fraction.
+
+    Args:
+        study: Any study, also one that has only begun.
+        metric: A value column of `Study.confirmed`, e.g. ``val_accuracy`` or ``test_macro_f1``.
+
+    Returns:
+        Indexed by subset, ascending fraction. Columns train_images; ``without_mean``, ``without_sd``, ``without_n``;
+        ``with_mean``, ``with_sd``, ``with_n`` and ``difference`` (of the means) when there is one setting beside
+        ``off``, else ``with_<setting>_mean`` ... and ``difference_<setting>`` for each; ``published_without``,
+        ``published_with``. Values are shares in [0, 1], standard deviations are over seeds. Missing arms are NaN
+        with n = 0. Controls are left out.
+    """
+    runs = study.selected()
+    summary = summarise(runs[runs["control"] == ""], metric)
+    order = fractions(study)
+    table = pd.DataFrame(index=order.index)
+    images = study.trials[study.trials["train_images"] > 0].groupby("subset")["train_images"].max()
+    table["train_images"] = images.reindex(table.index).astype("Int64")
+    prefixes = with_prefixes(study)
+    for setting, prefix in {OFF: "without", **prefixes}.items():
+        rows = pd.MultiIndex.from_product([table.index, [setting]])
+        part = summary.reindex(rows)
+        table[f"{prefix}_mean"] = part["mean"].to_numpy(dtype=float)
+        table[f"{prefix}_sd"] = part["sd"].to_numpy(dtype=float)
+        table[f"{prefix}_n"] = part["n"].fillna(0).to_numpy(dtype=np.int64)
+    for prefix in prefixes.values():
+        table[prefix.replace("with", "difference", 1)] = table[f"{prefix}_mean"] - table["without_mean"]
+    published = published_values(metric).reindex(table.index)
+    table["published_without"] = published["without"].to_numpy(dtype=float)
+    table["published_with"] = published["with"].to_numpy(dtype=float)
+    return table
+
+
+def with_prefixes(study: Study) -> dict[str, str]:
+    """Settings beside ``off`` (with fusion, or with another classifier) -> prefix of their columns in `compare`."""
+    fused = [setting for setting in compared_settings(study) if setting != OFF]
+    if len(fused) > 1:
+        return {setting: f"with_{setting}" for setting in fused}
+    return {(fused or ["sum"])[0]: "with"}
+
+
+def run_points(study: Study, metrics: Sequence[str]) -> pd.DataFrame:
+    """The compared runs in long form: one row per selected run and metric, with its group's mean and SD.
+
+    Returns:
+        fraction, subset, setting, arm, seed, trial_id, the hyperparameters, best_epoch, rule, metric, value, mean, sd,
+        n; ordered by metric (as given), fraction, setting, seed. Runs without a value are left out.
+    """
+    runs = study.selected()
+    runs = runs[runs["control"] == ""]
+    runs = runs.assign(setting=settings_of(runs["arm"]))
+    columns = ["fraction", "subset", "setting", "arm", "seed", "trial_id"]
+    columns += [*hyperparameter_columns(runs), "best_epoch", "rule"]
+    parts = [runs[columns].assign(metric=metric, value=runs[metric]) for metric in metrics]
+    points = pd.concat(parts, ignore_index=True).dropna(subset=["value"])
+    grouped = points.groupby(["metric", "subset", "setting"])["value"]
+    points = points.assign(mean=grouped.transform("mean"), sd=grouped.transform("std"), n=grouped.transform("count"))
+    points["rank"] = points["metric"].map({metric: rank for rank, metric in enumerate(metrics)})
+    points = points.sort_values(["rank", "fraction", "setting", "seed"], kind="stable")
+    return points.drop(columns="rank").reset_index(drop=True)
+
+
+def majority_floor(study: Study, split: str = "val") -> dict[str, float | str]:
+    """What always answering the most frequent class scores on a split of this study.
+
+    Returns:
+        ``class``, ``accuracy``, ``macro_f1``, ``weighted_f1``, ``images``; empty when the images are not known yet.
+    """
+    labels = study.images.loc[study.images["split"] == split, "label"].to_numpy()
+    counts = np.bincount(labels[labels >= 0], minlength=len(study.classes))
+    if counts.sum() == 0 or len(counts) > len(study.classes):
+        return {}
+    confusion = np.zeros((len(counts), len(counts)))
+    confusion[:, counts.argmax()] = counts
+    metrics = confusion_metrics(confusion)
+    return {
+        "class": study.classes[int(counts.argmax())],
+        "accuracy": float(metrics.accuracy),
+        "macro_f1": float(metrics.macro_f1),
+        "weighted_f1": float(metrics.weighted_f1),
+        "images": int(counts.sum()),
+    }
+
+
+def settings_of(arms: pd.Series[str]) -> pd.Series[str]:
+    """`setting_of` for a column of arms; each arm is read once."""
+    settings = {arm: setting_of(arm) for arm in arms.unique()}
+    return arms.map(settings).astype("str")
+
+
+def scored_trials(study: Study) -> pd.DataFrame:
+    """Trials of the search with a value of the selection metric: rows of `Study.trials`, setting, and score (that value)."""
+    trials = study.trials
+    trials = trials[(trials["phase"] == "search") & trials[study.metric].notna()].copy()
+    trials["setting"] = settings_of(trials["arm"])
+    trials["score"] = trials[study.metric].astype("float64")
+    return trials

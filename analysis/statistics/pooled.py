@@ -1,0 +1,64 @@
+"""What an arm adds on average over the fractions: one question in the place of four, with more runs behind the answer."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import numpy as np
+import pandas as pd
+
+from analysis.arms import setting_of
+from analysis.records.schema import subset_name
+from analysis.statistics.answers import Answers
+from analysis.statistics.intervals import METRICS, combine_scores
+from analysis.statistics.verdicts import (
+    KINDS,
+    Comparison,
+    common_seeds,
+    estimate_all,
+    list_comparisons,
+    score_arms,
+    take_seeds,
+)
+
+_KEYS = ("kind", "setting", "baseline_setting", "metric", "split", "subsets")
+COLUMNS = (*_KEYS, "difference", "low", "high", "p", "seeds", "images")
+
+
+def mean_differences(answers: Answers) -> pd.DataFrame:
+    """Differences of `analysis.statistics.verdicts.judge`, averaged over fractions where a setting and its baseline both are.
+
+    Every fraction counts alike. Images and seeds are the same at all fractions, and count once. Runs are paired by the seeds
+    that all of these arms share; a fraction at which arm and baseline share fewer than two is left out.
+
+    Args:
+        answers: Of the confirmed runs.
+
+    Returns:
+        One row per kind of comparison (`analysis.statistics.verdicts.KINDS`), setting, baseline and metric with two fractions
+        and two common seeds at least: the columns of `COLUMNS`. subsets: those fractions, "WBC_1, WBC_10"; low, high: 95 %,
+        of this row alone; p: two-sided, not adjusted for anything. Differences are shares. Ordered by metric, kind, setting.
+    """
+    groups: dict[tuple[str, str, str], list[Comparison]] = {}
+    for each in list_comparisons(answers):
+        if len(common_seeds(each)) >= 2:
+            groups.setdefault((each.kind, setting_of(each.arm.arm), setting_of(each.baseline.arm)), []).append(each)
+    scores = dict(zip(map(id, answers.arms), score_arms(answers), strict=True))
+    ordered = sorted(groups.items(), key=lambda group: (KINDS.index(group[0][0]), group[0][1]))
+    rows, means = [], []
+    for metric in METRICS:
+        for (kind, setting, baseline), comparisons in ordered:
+            seeds = reduce(np.intersect1d, [common_seeds(each) for each in comparisons])
+            if len(comparisons) < 2 or len(seeds) < 2:
+                continue
+            parts = [
+                (sign / len(comparisons), take_seeds(scores[id(arm)][metric], arm, seeds))
+                for each in comparisons
+                for sign, arm in ((1.0, each.arm), (-1.0, each.baseline))
+            ]
+            means.append(combine_scores(parts))
+            subsets = ", ".join(subset_name(each.arm.fraction) for each in comparisons)
+            rows.append((kind, setting, baseline, metric, answers.split, subsets, len(seeds), len(answers.labels)))
+    frame = pd.DataFrame(rows, columns=[*_KEYS, "seeds", "images"])
+    numbers = estimate_all(means, answers, "difference").rename(columns={"value": "difference"})
+    return pd.concat([frame, numbers], axis=1)[list(COLUMNS)]

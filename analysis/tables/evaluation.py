@@ -1,0 +1,134 @@
+"""Tables of what the confirmed runs do on other data sets."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.arms import setting_title
+from analysis.metrics import confusion_metrics
+from analysis.records.errors import StudyError
+from analysis.statistics.evaluations import Evaluation, left_out, read_evaluations
+from analysis.statistics.intervals import METRICS
+from analysis.statistics.verdicts import SPLIT_TITLES, arm_intervals, judge
+from analysis.tables.evidence import INTERVAL, TAKEN_AS_GIVEN, verdict_table
+from analysis.tables.results import Column, Table
+
+if TYPE_CHECKING:
+    from analysis.records.study import Study
+
+PREFIX = "outside_"
+"""Begins the names of these tables."""
+
+
+def evaluation_tables(study: Study) -> list[Table]:
+    """For every other data set: each arm's metrics beside those on the study's own images, and the verdicts there.
+
+    An evaluation that cannot be read is a table that says so: the study's own results are still wanted.
+    """
+    try:
+        return _tables(study)
+    except StudyError as error:
+        reason = str(error).replace(f"{study.path}/", "")
+        nothing = pd.DataFrame({"arm": []}, dtype="str")
+        return [Table(f"{PREFIX}unreadable", "Out of domain", reason, nothing, (Column("Arm", "arm"),))]
+
+
+def _tables(study: Study) -> list[Table]:
+    evaluations = read_evaluations(study)
+    made: list[Table] = []
+    for evaluation in evaluations:
+        slug = re.sub(r"[^a-z0-9]+", "_", evaluation.name.lower()).strip("_") or "data"
+        taken = {table.name for table in made}
+        slug = next(name for number in range(len(evaluations)) if PREFIX + (name := slug + "_" * number) not in taken)
+        made.append(_metrics(study, evaluation, slug))
+        judged = judge(evaluation.answers)
+        if len(judged):
+            table = verdict_table(judged, evaluation.answers, METRICS[0])
+            title = f"Out of domain: {evaluation.name}, verdicts"
+            made.append(replace(table, name=f"{PREFIX}verdicts_{slug}", title=title, detail=True))
+    return made
+
+
+def _metrics(study: Study, evaluation: Evaluation, slug: str) -> Table:
+    own = study.answers
+    outside, inside = (_by_metric(arm_intervals(answers)) for answers in (evaluation.answers, own))
+    rows: list[dict[str, Any]] = []
+    for arm, first in outside["accuracy"].items():
+        row: dict[str, Any] = {key: first[key] for key in ("arm", "subset", "setting", "control", "seeds", "images")}
+        for metric in METRICS:
+            there = outside[metric][arm]
+            row |= {metric: there["value"], f"{metric}_low": there["low"], f"{metric}_high": there["high"]}
+            row[f"own_{metric}"] = inside[metric].get(arm, {}).get("value")
+        rows.append(row)
+    frame = pd.DataFrame(rows)
+    if _classes_with(evaluation, 1):
+        frame[["macro_f1_low", "macro_f1_high"]] = float("nan")
+    frame["title"] = [
+        setting if control else setting_title(setting)
+        for setting, control in zip(frame["setting"], frame["control"], strict=True)
+    ]
+    word = SPLIT_TITLES[own.split].capitalize()
+    columns = (
+        Column("Subset", "subset"),
+        Column("Pretraining", "title"),
+        Column("Accuracy %", "accuracy", form="percent"),
+        Column("95 % interval", "accuracy_low", "accuracy_high", "percent_range"),
+        Column(f"{word} accuracy %", "own_accuracy", form="percent"),
+        Column("Macro F1", "macro_f1", form="score"),
+        Column("95 % interval ", "macro_f1_low", "macro_f1_high", "score_range"),
+        Column(f"{word} macro F1", "own_macro_f1", form="score"),
+        Column("n", "seeds", form="count"),
+    )
+    caption = [
+        f"The confirmed runs on {len(evaluation.answers.labels):,} images of another data set, beside the study's own "
+        f"{SPLIT_TITLES[own.split]} images; mean over n seeds. {INTERVAL}",
+        "Nothing was trained, tuned or chosen on that data set; the study's validation chose settings and epochs.",
+        _floor(evaluation),
+        _scarce_classes(evaluation),
+        left_out(evaluation),
+        TAKEN_AS_GIVEN,
+    ]
+    title = f"Out of domain: {evaluation.name}"
+    return Table(PREFIX + slug, title, " ".join(part for part in caption if part), frame, columns)
+
+
+def _by_metric(intervals: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
+    """Metric -> arm -> row of `arm_intervals`."""
+    rows = [{str(key): value for key, value in row.items()} for row in intervals.to_dict("records")]
+    return {metric: {row["arm"]: row for row in rows if row["metric"] == metric} for metric in METRICS}
+
+
+def _scarce_classes(evaluation: Evaluation) -> str:
+    """Which classes macro F1 there cannot be told by; empty when none."""
+    missing, single = _classes_with(evaluation, 0), _classes_with(evaluation, 1)
+    sentences = []
+    if missing:
+        sentences.append(f"No image of {', '.join(missing)} there: macro F1 counts such a class as 0.")
+    if single:
+        sentences.append(
+            f"A single image of {', '.join(single)} there: how others of its class would do is not known, and macro F1 has no"
+            " interval."
+        )
+    return " ".join(sentences)
+
+
+def _classes_with(evaluation: Evaluation, images: int) -> list[str]:
+    """Names of the classes that the other data set has so many images of."""
+    return [name for name, count in evaluation.images_by_class.items() if count == images]
+
+
+def _floor(evaluation: Evaluation) -> str:
+    """What always answering the most frequent class of the other data set scores there."""
+    counts = np.array(list(evaluation.images_by_class.values()))
+    confusion = np.zeros((len(counts), len(counts)))
+    confusion[:, counts.argmax()] = counts
+    metrics = confusion_metrics(confusion)
+    return (
+        f"Always answering {evaluation.answers.classes[int(counts.argmax())]} scores {100 * float(metrics.accuracy):.2f} % and a "
+        f"macro F1 of {float(metrics.macro_f1):.3f} there."
+    )

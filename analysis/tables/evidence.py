@@ -1,0 +1,333 @@
+"""The statistics of a study as tables: verdicts, intervals, claims, what could have been detected, edges, tuning curves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from analysis.arms import setting_of, setting_title
+from analysis.hyperparameters import hyperparameter_title
+from analysis.metrics import METRIC_TITLES, confusion_metrics, count_confusion, metric_title
+from analysis.records.errors import StudyError
+from analysis.records.schema import subset_name
+from analysis.statistics.answers import Answers
+from analysis.statistics.claims import check_answers
+from analysis.statistics.intervals import METRICS, exact_mcnemar, wilson_interval
+from analysis.statistics.pooled import mean_differences
+from analysis.statistics.power import SEEDS, detectable
+from analysis.statistics.tuning import tuning_curves, why_no_tuning_curves, winners_at_edges
+from analysis.statistics.verdicts import ENOUGH_SEEDS, SPLIT_TITLES, arm_intervals, describe_groups, show_difference
+from analysis.tables.results import OPTIMISTIC, Column, Table
+
+if TYPE_CHECKING:
+    from analysis.records.study import Study
+
+INTERVAL = "95 % intervals over seeds and images (both vary), each by itself."
+TAKEN_AS_GIVEN = "The settings that won each arm's search are taken as given."
+
+
+def evidence_tables(study: Study) -> list[Table]:
+    """Tables of verdicts, intervals, claims, detectable differences, and single seeds; empty ones say why.
+
+    Args:
+        study: Any study, also one that has only begun.
+    """
+    try:
+        answers = study.answers
+        judged = study.verdicts()
+    except StudyError as error:
+        # The other tables of an unfinished or damaged study are still wanted; this one says what is the matter.
+        reason = str(error).removeprefix(f"{study.path}: ").replace(f"{study.path}/", "")
+        frame = pd.DataFrame(columns=_VERDICTS)
+        return [Table("verdicts", "Verdicts: accuracy", reason, frame, _verdict_columns("points"))]
+    made = [verdict_table(judged, answers, metric) for metric in METRICS]
+    made += [_mean_differences(answers), _claims(answers)]
+    made += [_intervals(answers, metric) for metric in METRICS]
+    made += [_detectable(judged), _seed_recalls(answers), _seed_tests(answers)]
+    metric = metric_title(study.metric)
+    return [
+        replace(table, caption=f"{table.caption} Winners and epochs by {metric}.") for table in made if len(table.frame)
+    ]
+
+
+def tuning_tables(study: Study) -> list[Table]:
+    """Winners at the edge of their range, and tuning curves where the search allows them."""
+    made = [_edges(study), _tuning(study)]
+    return [table for table in made if table is not None]
+
+
+_VERDICTS = ["subset", "setting", "baseline_setting", "difference", "low", "high", "p_holm", "seeds", "verdict"]
+
+
+def _verdict_columns(form: str) -> tuple[Column, ...]:
+    return (
+        Column("Subset", "subset"),
+        Column("Arm", "setting"),
+        Column("Minus", "baseline_setting"),
+        Column("Difference", "difference", form=form),
+        Column("95 % interval", "low", "high", f"{form}_range"),
+        Column("p (Holm)", "p_holm", form="p"),
+        Column("n", "seeds", form="count"),
+        Column("Verdict", "verdict"),
+    )
+
+
+def verdict_table(judged: pd.DataFrame, answers: Answers, metric: str) -> Table:
+    """The verdicts of `analysis.statistics.verdicts.judge` on one metric of these answers."""
+    frame = judged[judged["metric"] == metric].reset_index(drop=True)
+    frame["baseline_setting"] = _baseline_titles(frame)
+    name = "verdicts" if metric == METRICS[0] else f"verdicts_{metric}"
+    unit = "Percentage points" if metric == METRICS[0] else "Differences"
+    split, images = answers.split, len(answers.labels)
+    caption = [
+        f"{unit} of {SPLIT_TITLES[split]} {METRIC_TITLES[metric]}, runs paired by seed, n seeds, {images:,} images. {INTERVAL}",
+        "p: two-sided, adjusted by Holm over all fractions and arms of one kind of comparison (fusion minus off, fusion minus "
+        "random, controls minus off). Pretraining is called a gain only when it beats both off and random: the same fusion of "
+        "the same encoders with random weights; above only one of them is no gain. A control called a gain is above off.",
+        describe_groups(answers),
+        TAKEN_AS_GIVEN,
+        OPTIMISTIC if split == "val" else "",
+        _few_seeds(frame),
+        "The sentence of each comparison is in the CSV.",
+    ]
+    form = "points" if metric == METRICS[0] else "signed"
+    title = f"Verdicts: {METRIC_TITLES[metric]}"
+    return Table(name, title, _join(caption), frame, _verdict_columns(form), detail=metric != METRICS[0])
+
+
+def _few_seeds(frame: pd.DataFrame) -> str:
+    enough = len(frame) and frame["seeds"].min() >= ENOUGH_SEEDS
+    return "" if enough else f"With fewer than {ENOUGH_SEEDS} seeds the intervals are somewhat too short."
+
+
+def _mean_differences(answers: Answers) -> Table:
+    frame = mean_differences(answers)
+    rows = frame.to_dict("records")
+    frame["title"] = [METRIC_TITLES[str(name)] for name in frame["metric"]]
+    frame["shown"] = [show_difference(row["difference"], row["metric"]) for row in rows]
+    frame["interval"] = [
+        " to ".join(show_difference(row[end], row["metric"], unit=False) for end in ("low", "high")) for row in rows
+    ]
+    frame["baseline_setting"] = _baseline_titles(frame.assign(baseline=frame["baseline_setting"]))
+    columns = (
+        Column("Metric", "title"),
+        Column("Arm", "setting"),
+        Column("Minus", "baseline_setting"),
+        Column("Difference", "shown"),
+        Column("95 % interval", "interval"),
+        Column("p", "p", form="p"),
+        Column("Over", "subsets"),
+        Column("n", "seeds", form="count"),
+    )
+    caption = [
+        f"Mean difference in {SPLIT_TITLES[answers.split]} metrics over the fractions that are named, each of which counts "
+        f"alike; runs paired by the n seeds that all of them share, {len(answers.labels):,} images. {INTERVAL}",
+        "p: two-sided and not adjusted: where nothing differs, one in twenty is below 0.05. This asks whether an arm adds "
+        "anything on the whole. There are more runs behind it than behind one fraction, but the same images and seeds, and the "
+        "least certain fraction makes most of the interval. It is no verdict; a mean can hide that fractions differ.",
+        describe_groups(answers),
+        TAKEN_AS_GIVEN,
+        OPTIMISTIC if answers.split == "val" else "",
+        _few_seeds(frame),
+    ]
+    return Table("mean_differences", "Mean differences over fractions", _join(caption), frame, columns, detail=True)
+
+
+def _baseline_titles(judged: pd.DataFrame) -> list[str]:
+    """What an arm is compared with, in a word: the random control has the arm's own fusion, encoders and masks."""
+    return [
+        kind if kind == "random" else setting_of(baseline)
+        for kind, baseline in zip(judged["kind"], judged["baseline"], strict=True)
+    ]
+
+
+def _claims(answers: Answers) -> Table:
+    frame = check_answers(answers)
+    columns = (
+        Column("Claim", "claim"),
+        Column("Setting", "setting"),
+        Column("What the records say", "sentence"),
+        Column("Support", "support"),
+    )
+    caption = [
+        "What the published report inferred from single runs, put to this study's records.",
+        INTERVAL,
+        describe_groups(answers),
+        "Not supported: the records do not bear it out, be it that they contradict it or that they are too few. Cannot be "
+        "said: something that is needed is missing. The published figures are in the CSV.",
+    ]
+    return Table("claims", "Claims of the published report, checked", _join(caption), frame, columns)
+
+
+def _intervals(answers: Answers, metric: str) -> Table:
+    frame = arm_intervals(answers)
+    frame = frame[frame["metric"] == metric].reset_index(drop=True)
+    frame["title"] = [
+        setting if control else setting_title(setting)
+        for setting, control in zip(frame["setting"], frame["control"], strict=True)
+    ]
+    form, word = "percent" if metric == METRICS[0] else "score", METRIC_TITLES[metric]
+    columns = (
+        Column("Subset", "subset"),
+        Column("Pretraining", "title"),
+        Column(f"{word[0].upper()}{word[1:]}{' %' if form == 'percent' else ''}", "value", form=form),
+        Column("95 % interval", "low", "high", f"{form}_range"),
+        Column("SD over seeds", "seed_sd", form="percent_points" if form == "percent" else form),
+        Column("n", "seeds", form="count"),
+    )
+    caption = [
+        f"Mean {SPLIT_TITLES[answers.split]} {METRIC_TITLES[metric]} over n seeds on {len(answers.labels):,} images. {INTERVAL}",
+        "Two intervals that overlap may still belong to arms that differ: the verdicts compare paired runs.",
+        describe_groups(answers),
+        TAKEN_AS_GIVEN,
+        OPTIMISTIC if answers.split == "val" else "",
+    ]
+    title = f"{SPLIT_TITLES[answers.split].capitalize()} {METRIC_TITLES[metric]} with intervals"
+    return Table(f"intervals_{metric}", title, _join(caption), frame, columns, detail=metric != METRICS[0])
+
+
+def _detectable(judged: pd.DataFrame) -> Table:
+    frame = detectable(judged[judged["metric"] == METRICS[0]])
+    frame["setting"] = [setting_of(arm) for arm in frame["arm"]]
+    frame["baseline_setting"] = _baseline_titles(frame)
+    columns = (
+        Column("Subset", "subset"),
+        Column("Arm", "setting"),
+        Column("Minus", "baseline_setting"),
+        Column("SD over seeds", "seed_sd", form="percent_points"),
+        Column("Detectable", "detectable", form="percent_points"),
+        *(Column(f"Power, {number} seeds", f"power_{number}", form="share") for number in SEEDS),
+    )
+    caption = (
+        "Percentage points of accuracy. Detectable: the smallest true difference that this design finds with 80 % probability. "
+        "Power: probability to find a true difference of 5 points with that many seeds on these images, from the variances "
+        "over seeds and images seen here, themselves uncertain. Both at the level of Holm's first step."
+    )
+    return Table("detectable", "What the study could have detected", caption, frame, columns)
+
+
+def _seed_recalls(answers: Answers) -> Table:
+    """Recall of each class in each run, with Wilson's interval: over images alone."""
+    rows = []
+    for arm in answers.arms:
+        counts = [count_confusion(answers.labels, predicted, len(answers.classes))[0] for predicted in arm.predicted]
+        confusion = np.stack(counts)
+        recall = confusion_metrics(confusion).recall
+        right = np.diagonal(confusion, axis1=1, axis2=2)
+        low, high = wilson_interval(right, confusion.sum(axis=2))
+        for run, seed in enumerate(arm.seeds):
+            for position, name in enumerate(answers.classes):
+                rows.append(
+                    {
+                        "arm": arm.arm,
+                        "seed": int(seed),
+                        "class": name,
+                        "images": int(confusion[run, position].sum()),
+                        "recall": recall[run, position],
+                        "low": low[run, position],
+                        "high": high[run, position],
+                    }
+                )
+    columns = (
+        Column("Arm", "arm"),
+        Column("Seed", "seed", form="count"),
+        Column("Class", "class"),
+        Column("Images", "images", form="count"),
+        Column("Recall %", "recall", form="percent1"),
+        Column("95 % interval", "low", "high", "percent1_range"),
+    )
+    caption = (
+        f"Each run by itself on the {SPLIT_TITLES[answers.split]} images. Wilson's score interval: over images alone, for this "
+        "one seed; it says nothing about other seeds."
+    )
+    return Table("seed_recalls", "Recall of each class in each run", caption, pd.DataFrame(rows), columns, detail=True)
+
+
+def _seed_tests(answers: Answers) -> Table:
+    """Exact McNemar of each seed: runs against ``off`` of the same fraction and seed."""
+    off = {
+        (arm.fraction, arm.segmentation, int(seed)): predicted
+        for arm in answers.arms
+        if arm.is_off
+        for seed, predicted in zip(arm.seeds, arm.predicted, strict=True)
+    }
+    rows = []
+    for arm in answers.arms:
+        for seed, predicted in zip(arm.seeds, arm.predicted, strict=True):
+            baseline = off.get((arm.fraction, arm.segmentation, int(seed)))
+            if baseline is None or baseline is predicted or arm.is_off:
+                continue
+            mine, other = predicted == answers.labels, baseline == answers.labels
+            gained, lost = int((mine & ~other).sum()), int((other & ~mine).sum())
+            rows.append(
+                {
+                    "subset": subset_name(arm.fraction),
+                    "setting": setting_of(arm.arm),
+                    "seed": int(seed),
+                    "gained": gained,
+                    "lost": lost,
+                    "p": exact_mcnemar(gained, lost),
+                }
+            )
+    columns = (
+        Column("Subset", "subset"),
+        Column("Arm", "setting"),
+        Column("Seed", "seed", form="count"),
+        Column("Right here only", "gained", form="count"),
+        Column("Right in off only", "lost", form="count"),
+        Column("p (McNemar)", "p", form="p"),
+    )
+    caption = (
+        f"Single runs against the run without pretraining of the same seed: {SPLIT_TITLES[answers.split]} images that only one "
+        "of the two gets right, and McNemar's exact two-sided test. A description of these two runs, not adjusted and no "
+        "evidence about other seeds."
+    )
+    frame = pd.DataFrame(rows, columns=["subset", "setting", "seed", "gained", "lost", "p"])
+    return Table("seed_tests", "Runs of one seed, image by image", caption, frame, columns, detail=True)
+
+
+def _edges(study: Study) -> Table | None:
+    frame = winners_at_edges(study)
+    if not len(frame):
+        return None
+    frame["name"] = [hyperparameter_title(name) for name in frame["hyperparameter"]]
+    columns = (
+        Column("Arm", "arm"),
+        Column("Setting", "name"),
+        Column("Winner", "value", form="number"),
+        Column("Searched", "low", "high", "number_range"),
+        Column("Edge", "side"),
+    )
+    caption = (
+        "Warning: these winners lie at the end of what was searched (the outer value of a list, or the outer 5 % of a range on "
+        "the scale that it is searched on). A better value may lie beyond: widen the range and search again."
+    )
+    return Table("edges", "Winners at the edge of their range", caption, frame, columns)
+
+
+def _tuning(study: Study) -> Table | None:
+    if why_no_tuning_curves(study):
+        return None
+    frame = tuning_curves(study)
+    if not len(frame):
+        return None
+    metric = metric_title(study.metric)
+    form = "percent" if study.metric == "val_accuracy" else "score"
+    columns = (
+        Column("Arm", "arm"),
+        Column("Trials", "trials", form="count"),
+        Column(f"Best {metric}{' %' if form == 'percent' else ''}", "value", form=form),
+        Column("95 % band", "low", "high", f"{form}_range"),
+    )
+    caption = (
+        f"Median of the best {metric} of that many random trials. The band holds the whole curve of an arm at "
+        "once with at least 95 % probability. Validation chose the epochs: optimistic."
+    )
+    return Table("tuning_curves", "Tuning curves", caption, frame, columns, detail=True)
+
+
+def _join(parts: list[str]) -> str:
+    return " ".join(part for part in parts if part)

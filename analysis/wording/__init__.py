@@ -1,0 +1,4 @@
+"""Words and forms that tables, figures and the report share: captions, number formats, names of controls.
+
+Knows no statistics.
+"""

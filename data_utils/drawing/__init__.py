@@ -1,0 +1,4 @@
+"""How generated images are drawn: shapes, stains and light, blood smears and tissue.
+
+Every picture is a function of a random generator and a size. Knows no source and no configuration.
+"""

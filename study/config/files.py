@@ -1,0 +1,268 @@
+"""From a preset or a YAML file and ``--set`` overrides to a checked configuration."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from study.config.secrets import mask_password
+from study.config.study import StudyConfig
+from study.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_PRESETS = Path(__file__).parent / "presets"
+
+
+def list_presets() -> list[str]:
+    """Names of the presets."""
+    return sorted(path.stem for path in _PRESETS.glob("*.yaml"))
+
+
+def load_config(preset_or_file: str, overrides: Iterable[str] = (), name: str | None = None) -> StudyConfig:
+    """Read a configuration.
+
+    Args:
+        preset_or_file: A preset's name or the path of a YAML file.
+        overrides: Texts such as ``search.trials_per_arm=8``; values are read as YAML.
+        name: Of the study; the preset's or file's name without it.
+
+    Raises:
+        UsageError: the preset or file does not exist, is not YAML, or holds a wrong key or value.
+    """
+    path = _PRESETS / f"{preset_or_file}.yaml"
+    if not (preset_or_file in list_presets() and path.is_file()):
+        path = Path(preset_or_file)
+        if not path.is_file():
+            known = list_presets()
+            close = difflib.get_close_matches(preset_or_file, known, n=1)
+            raise UsageError(
+                f"{preset_or_file!r} is neither a preset nor a YAML file. Presets: {', '.join(known)}"
+                + (f". Did you mean {close[0]!r}?" if close else "")
+            )
+    values = read_yaml(path)
+    values.setdefault("name", path.stem if path.stem != "study" else path.resolve().parent.name)
+    if name is not None:
+        values["name"] = name
+    for override in overrides:
+        _apply(values, override)
+    return check_config(values, str(path) if path.parent != _PRESETS else f"preset {path.stem}")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that holds settings.
+
+    Raises:
+        UsageError: not readable, not YAML, or not a mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"{path}: not readable as YAML ({mask_password(str(error))})") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: found {type(values).__name__}, expected settings such as `search: {{mode: tpe}}`")
+    return values
+
+
+def check_config(values: Mapping[str, Any], origin: str) -> StudyConfig:
+    """Validate settings.
+
+    Raises:
+        UsageError: one line for each wrong key or value: which, what was found, what was expected.
+    """
+    try:
+        return StudyConfig.model_validate(values)
+    except ValidationError as error:
+        problems = [dict(problem) for problem in error.errors()]
+        # Of a list whose every item is wrong pydantic also says that nothing is left of it.
+        lines = [
+            _explain(problem)
+            for problem in problems
+            if problem["type"] != "too_short" or not any(_is_inside(other, problem) for other in problems)
+        ]
+        raise UsageError(
+            f"{origin}: " + ("\n  ".join(["wrong configuration:", *lines]) if len(lines) > 1 else lines[0])
+        ) from error
+
+
+def _is_inside(problem: Mapping[str, Any], around: Mapping[str, Any]) -> bool:
+    """Whether a problem is that of an item of another problem's value."""
+    depth = len(around["loc"])
+    return len(problem["loc"]) > depth and problem["loc"][:depth] == around["loc"]
+
+
+def dump_config(config: StudyConfig) -> str:
+    """A configuration, complete, as YAML that `load_config` reads."""
+    return str(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
+def compare_configs(old: StudyConfig, new: StudyConfig) -> list[str]:
+    """Settings that differ, one line each. What only says where and how fast a study runs is left out."""
+    before, after = (_flatten_named(config) for config in (old, new))
+    ignored = {
+        "name",
+        "about",
+        "resources.address",
+        "resources.workers",
+        "resources.gpu",
+        "resources.accelerator",
+        "resources.pretraining_gpu",
+        "data.cache_dir",
+        "data.downloads",
+        "search.storage",
+        "tracking.tensorboard",
+        "tracking.mlflow",
+        "tracking.wandb",
+    }
+    # Images and given weights are compared by their fingerprints, wherever they lie; what an earlier study gives is kept.
+    moved = {"data.root", "data.groups", "pretrain.prcc.weights", "pretrain.cam16.weights", "search.warm_start"}
+    moved |= {
+        f"arms.networks.{name}" for name, path in old.arms.networks.items() if path and new.arms.networks.get(name)
+    }
+    ignored |= {key for key in moved if before.get(key) is not None and after.get(key) is not None}
+    grown = grown_settings(old, new)
+    ignored |= set(grown)
+    if "arms.networks" in grown:
+        ignored |= {f"arms.networks.{name}" for name in new.arms.networks if name not in old.arms.networks}
+    if old.search.budget == new.search.budget:
+        ignored.add("search.trials_per_arm")  # written out, or left to the default
+    # The same arms in whatever order they are named.
+    ignored |= {
+        f"arms.{name}"
+        for name in ("fractions", "fusion", "encoder_sets", "segmentation")
+        if set(getattr(old.arms, name)) == set(getattr(new.arms, name))
+    }
+    return [
+        f"{key}: {_shown(before.get(key))} -> {_shown(after.get(key))}"
+        for key in dict.fromkeys([*before, *after])
+        if before.get(key) != after.get(key) and key not in ignored
+    ]
+
+
+def grown_settings(old: StudyConfig, new: StudyConfig) -> dict[str, str]:
+    """Settings by which `new` asks for more of the same than `old`: they extend a study, what it did stays valid.
+
+    Returns:
+        Key of the setting -> what changed.
+    """
+    grown = {}
+    for key, before, after in (
+        ("search.trials_per_arm", old.search.budget, new.search.budget),
+        ("confirm.seeds", old.confirm.seeds, new.confirm.seeds),
+    ):
+        # A grid has the size that it has.
+        if after > before and not (key.startswith("search") and new.search.mode == "grid"):
+            grown[key] = f"{key}: {before} -> {after}"
+    for key, earlier, later in (
+        ("arms.fractions", set(old.arms.fractions), set(new.arms.fractions)),
+        ("arms.fusion", set(old.arms.fusion), set(new.arms.fusion)),
+        ("arms.encoder_sets", set(old.arms.encoder_sets), set(new.arms.encoder_sets)),
+        ("arms.segmentation", set(old.arms.segmentation), set(new.arms.segmentation)),
+        ("arms.networks", set(old.arms.networks), set(new.arms.networks)),
+    ):
+        if later > earlier:
+            grown[key] = f"{key}: {', '.join(_shown_value(value) for value in sorted(later - earlier))} added"
+    for name, fractions in new.controls.items():
+        arms_before, arms_after = (
+            {fraction for fraction in config.arms.fractions if config.has_control(name, fraction)}
+            for config in (old, new)
+        )
+        if fractions != old.controls.get(name) and arms_after >= arms_before:
+            added = ", ".join(str(fraction) for fraction in sorted(arms_after - arms_before))
+            grown[f"controls.{name}"] = f"controls.{name}: {f'added at {added}' if added else 'the same arms'}"
+    weight = "training.segmentation_weight"
+    if "arms.segmentation" in grown and not any(old.arms.segmentation) and weight not in new.search.also:
+        # Said nothing before: no arm learnt from masks.
+        grown[weight] = f"{weight}: {new.training.segmentation_weight:g}"
+    return grown
+
+
+def _shown_value(value: Any) -> str:
+    return "+".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _shown(value: Any) -> str:
+    return "(none)" if value is None else str(value)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their whole names, such as ``data.root``."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _flatten_named(config: StudyConfig) -> dict[str, Any]:
+    """Every setting by its name; a network without weights says so, or it would look like one that is not there."""
+    flat = flatten(config.model_dump(mode="json"))
+    for name, path in config.arms.networks.items():
+        flat[f"arms.networks.{name}"] = "no weights" if path is None else str(path)
+    return flat
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise UsageError(f"--set {override!r}: expected key=value, such as search.trials_per_arm=8")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(mask_password(f"--set {override!r}: the value is not readable ({error})")) from error
+    # YAML 1.1 reads 1e-3 as text; nobody who writes it means that.
+    value = _numbers(value)
+    *parents, last = key.strip().split(".")
+    place = values
+    for parent in parents:
+        inner = place.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise UsageError(f"--set {override!r}: {parent!r} is a value, not a group of settings")
+        place = inner
+    place[last] = value
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    if isinstance(value, str):
+        try:
+            return float(value) if "e" in value.lower() and value[:1] in "+-.0123456789" else value
+        except ValueError:
+            return value
+    return value
+
+
+def _explain(problem: dict[str, Any]) -> str:
+    location = ".".join(
+        str(part) for part in problem["loc"] if not str(part).startswith(("function-", "literal[", "tagged-"))
+    )
+    if problem["type"] == "extra_forbidden":
+        known = _keys_beside(problem["loc"])
+        close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known keys here: {', '.join(known)}"
+        return f"{location}: unknown key; {hint}"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    found = problem.get("input")
+    shown = (
+        ""
+        if isinstance(found, dict | BaseModel) or message.startswith("found") or location in message
+        else f"found {found!r}: "
+    )
+    return f"{location}: {shown}{message}" if location and not message.startswith(location) else message
+
+
+def _keys_beside(location: Sequence[Any]) -> list[str]:
+    model: Any = StudyConfig
+    for part in location[:-1]:
+        if not (isinstance(model, type) and issubclass(model, BaseModel)) or part not in model.model_fields:
+            return []
+        annotation = model.model_fields[part].annotation
+        model = next((kind for kind in get_args(annotation) if isinstance(kind, type)), annotation)
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

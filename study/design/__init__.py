@@ -1,0 +1,4 @@
+"""What a study compares: arms, points, trials and what they report, and the checks of a configuration against its images.
+
+Plain values without side effects. May use `config`, `analysis.records` and `data_utils`.
+"""

@@ -1,0 +1,149 @@
+"""What a trial is, and what it says after each epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from analysis.records.schema import NO_SETTINGS
+from study.design.arms import Arm
+from study.search.searchers import Point, read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """One training of one arm at one point of the searched space with one seed."""
+
+    phase: str
+    """``search`` or ``confirm``."""
+    arm: Arm
+    index: int
+    """0-based: position in the arm's search, or number of the confirmation."""
+    seed: int
+    learning_rate: float
+    weight_decay: float
+    settings: str = NO_SETTINGS
+    """What else the search chose, as `points.write_settings` writes it."""
+
+    @classmethod
+    def at(cls, phase: str, arm: Arm, index: int, seed: int, point: Point) -> TrialSpec:
+        """The trial of an arm at a point."""
+        return cls(phase, arm, index, seed, point.learning_rate, point.weight_decay, point.settings)
+
+    @classmethod
+    def recorded(cls, row: Mapping[Any, Any], arm: Arm) -> TrialSpec:
+        """The trial of a row of the table ``trials``."""
+        return cls.at(row["phase"], arm, row["index"], row["seed"], recorded_point(row))
+
+    @property
+    def point(self) -> Point:
+        """Where it lies."""
+        return Point(self.learning_rate, self.weight_decay, self.settings)
+
+    @property
+    def searched(self) -> dict[str, Any]:
+        """What else the search chose, by the settings' names."""
+        return read_settings(self.settings)
+
+    @cached_property
+    def trial_id(self) -> str:
+        """Our own id, a hash of everything above: the same trial has the same id in every run and after every restart."""
+        values: list[Any] = [
+            self.phase,
+            self.arm.fraction,
+            self.arm.fusion,
+            self.arm.encoders,
+            self.arm.control,
+            self.index,
+            self.seed,
+            self.learning_rate,
+            self.weight_decay,
+        ]
+        # What came later is part of the id where it says something: earlier trials keep theirs.
+        if self.settings != NO_SETTINGS:
+            values.append(self.settings)
+        if self.arm.segmentation:
+            values.append("masks")
+        if self.arm.network:
+            values.append(["network", self.arm.network])
+        return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
+
+    def columns(self) -> dict[str, Any]:
+        """The specification as columns of the table ``trials``."""
+        return {
+            "trial_id": self.trial_id,
+            "phase": self.phase,
+            "arm": self.arm.name,
+            "fraction": self.arm.fraction,
+            "fusion": self.arm.fusion,
+            "encoders": "+".join(self.arm.encoders),
+            "control": self.arm.control,
+            "segmentation": "masks" if self.arm.segmentation else "",
+            "network": self.arm.network,
+            "index": self.index,
+            "seed": self.seed,
+            "learning_rate": self.learning_rate,
+            "weight_decay": self.weight_decay,
+            "settings": self.settings,
+        }
+
+
+def recorded_point(row: Mapping[Any, Any]) -> Point:
+    """Where the trial of a row of the table ``trials`` lies."""
+    return Point(float(row["learning_rate"]), float(row["weight_decay"]), row["settings"] or NO_SETTINGS)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Class probabilities at the epoch that was chosen on validation."""
+
+    epoch: int
+    rows: NDArray[Any]
+    """(N,) int64: positions in the image arrays."""
+    probabilities: NDArray[Any]
+    """(N, classes) float32."""
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What a trial says after an epoch. Two reports of the same epoch are equal but for ``seconds``."""
+
+    epoch: int
+    steps: int
+    learning_rate: float
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    confusion: tuple[int, ...]
+    """Validation confusion matrix, row-major, rows are true classes."""
+    train_images: int
+    parameters: int
+    seconds: float
+    predictions: Predictions | None = None
+    """With the last epoch of a confirmed trial only."""
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a loss is not finite."""
+        return not (math.isfinite(self.train_loss) and math.isfinite(self.val_loss))
+
+    def row(self) -> dict[str, Any]:
+        """The columns of the table ``epochs`` that follow from the training alone, without volatile ones."""
+        return {
+            "epoch": self.epoch,
+            "steps": self.steps,
+            "learning_rate": self.learning_rate,
+            "train_loss": self.train_loss if math.isfinite(self.train_loss) else None,
+            "train_accuracy": self.train_accuracy,
+            "val_loss": self.val_loss if math.isfinite(self.val_loss) else None,
+            "confusion": list(self.confusion),
+        }

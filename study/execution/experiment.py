@@ -1,0 +1,106 @@
+"""Runs the trials of a queue as one Ray Tune experiment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ray import tune
+
+    from study.config.study import StudyConfig
+    from study.execution.capacity import Reservation
+    from study.search.queue import TrialQueue
+    from study.storage.run_directory import RunDirectory
+
+
+_ANY_NUMBER = "10000"
+"""Of pending trials. How many there are is the searcher's decision."""
+
+
+def run_trials(
+    config: StudyConfig,
+    directory: RunDirectory,
+    queue: TrialQueue,
+    reservation: Reservation,
+    slots: Callable[[], int],
+    fingerprint: str,
+    trainable: type[tune.Trainable] | None = None,
+) -> None:
+    """Train every trial that the queue still has.
+
+    Tune's own experiment files are scratch: they go to a folder that is deleted, and are never read back.
+
+    Args:
+        config: Of the study.
+        directory: Its run directory.
+        queue: The trials.
+        reservation: Of each trial.
+        slots: How many can run at once, at this moment.
+        fingerprint: Of the blood-cell images.
+        trainable: What trains them; `TrialTrainable` when None.
+
+    Raises:
+        StudyFailed: from the queue, when a trial is not reproducible.
+    """
+    if queue.exhausted:
+        return
+    # With a searcher of one's own Tune keeps one trial pending: a cluster would fill one by one, and where starting a process
+    # takes longer than a trial, one process would serve all trials in turn.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = _ANY_NUMBER
+
+    from ray import tune
+    from ray.tune.error import TuneError
+
+    keep_credentials_out_of_tune()
+    from study.execution.trainable import TrialTrainable
+    from study.execution.tune_adapters import ArmScheduler, ArmSearch, TrialBook
+
+    book = TrialBook(queue)
+    scratch = directory.folder / ".scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    # Told once to each process, and not part of what Tune keeps, copies and writes of every trial.
+    told = tune.with_parameters(
+        trainable or TrialTrainable,
+        settings=config.model_dump_json(),
+        location=directory.portable_location,
+        fingerprint=fingerprint,
+    )
+    tuner = tune.Tuner(
+        tune.with_resources(told, reservation.as_tune()),
+        tune_config=tune.TuneConfig(
+            search_alg=ArmSearch(book, slots),
+            scheduler=ArmScheduler(book),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(scratch.resolve()),
+            verbose=0,
+            # Trials save their own checkpoints, by our ids.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            failure_config=tune.FailureConfig(max_failures=0),  # the queue counts attempts,
+        ),
+    )
+    try:
+        tuner.fit()
+    except TuneError as error:
+        raise book.error or error from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def keep_credentials_out_of_tune() -> None:
+    """Do not let Tune pass on AWS_ACCESS_KEY_ID and its companions: Ray writes what it passes on into its logs.
+
+    Every node has credentials of its own in its environment, and one that Ray starts here inherits them.
+    """
+    # The only place where Tune says what it passes on; a test notices when it moves.
+    from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
+
+    ENV_VARS_TO_PROPAGATE.difference_update([name for name in ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")])

@@ -1,0 +1,140 @@
+"""Ray Tune's searcher and scheduler, both delegating to the study's own trial queue."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from study.errors import StudyFailed
+from study.execution.trainable import NO_ROOM, REPORT, trial_config
+from study.search.queue import CONTINUE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from study.search.queue import TrialQueue
+
+
+class TrialBook:
+    """The queue together with Tune's volatile trial ids."""
+
+    def __init__(self, queue: TrialQueue):
+        self.queue = queue
+        self.trial_ids: dict[str, str] = {}
+        """Tune's id -> ours."""
+        self.failures: dict[str, str] = {}
+        """Tune's id -> the traceback of what ended the attempt."""
+        self.error: Exception | None = None
+        """Why the queue refused a report: Tune would pass on nothing but the text of its traceback."""
+
+
+class _KeptInMemory:
+    """Tune copies and pickles its searcher and scheduler into experiment files that we never read: there is nothing to keep."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _KeptInMemory:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class ArmSearch(_KeptInMemory, Searcher):
+    """Hands out the trials that the queue names."""
+
+    def __init__(self, book: TrialBook, slots: Callable[[], int]):
+        super().__init__(metric="score", mode="max")
+        self._book, self._slots = book, slots
+        self._at_work: set[str] = set()
+
+    def suggest(  # type: ignore[override]  # Ray documents FINISHED, a string, and does not declare it
+        self, trial_id: str
+    ) -> dict[str, Any] | str | None:
+        """The next trial's configuration; None while there is no room, or a running trial may come back; then FINISHED.
+
+        Points are suggested when a worker is free, not earlier: the searcher then knows all that can be known. Room is counted
+        anew each time: nodes join and leave.
+        """
+        if len(self._at_work) >= self._slots() and not self._book.queue.finished:
+            return None
+        try:
+            handed_out = self._book.queue.hand_out(trial_id)
+        except (StudyFailed, OSError) as refused:
+            self._book.error = refused
+            raise
+        if handed_out is None:
+            return str(Searcher.FINISHED) if self._book.queue.finished else None
+        spec, recorded_epochs = handed_out
+        self._book.trial_ids[trial_id] = spec.trial_id
+        self._at_work.add(trial_id)
+        return trial_config(spec, recorded_epochs)
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """The scheduler has passed the result on already."""
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Tell the queue of an attempt that failed; any other end it knows from its own decision."""
+        self._at_work.discard(trial_id)
+        if error:
+            text = self._book.failures.get(trial_id, "the worker process was lost")
+            try:
+                self._book.queue.fail(self._book.trial_ids[trial_id], text)
+            except (StudyFailed, OSError) as refused:
+                self._book.error = refused
+                raise
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        """Nothing to set: the study's configuration has said it all."""
+        return True
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the records are the only truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore: a restart opens a fresh experiment and replays the records."""
+
+
+class ArmScheduler(_KeptInMemory, FIFOScheduler):
+    """Passes each result to the queue, which records it and decides."""
+
+    def __init__(self, book: TrialBook):
+        super().__init__()  # type: ignore[no-untyped-call]  # Ray does not declare it
+        self._book = book
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Record the epoch, then say whether the trial goes on."""
+        try:
+            if NO_ROOM in result:
+                raise StudyFailed(
+                    f"a checkpoint cannot be written: {result[NO_ROOM]}. Nothing recorded is lost; make room and run the same"
+                    " command again"
+                )
+            decision = self._book.queue.report(
+                self._book.trial_ids[trial.trial_id], result[REPORT].pop(), str(result.get("hostname", ""))
+            )
+        except (StudyFailed, OSError) as error:
+            self._book.error = error
+            raise
+        return str(TrialScheduler.CONTINUE if decision == CONTINUE else TrialScheduler.STOP)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """None: Tune then starts waiting trials in the order in which they were handed out.
+
+        Ray's own answer is the same trial, found by looking through all trials of the experiment at every step of its loop.
+        """
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Forget the statistics that Tune keeps of each number in each result: half of what it holds of a trial that ended."""
+        trial.run_metadata.metric_analysis.clear()
+        trial.run_metadata.metric_n_steps.clear()
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Keep the reason of a failure; Tune tells the searcher right after, without it."""
+        with suppress(OSError):
+            # Colours are for terminals; the first line counts Tune's own attempts.
+            text = re.sub(r"\x1b\[[0-9;]*m", "", Path(trial.error_file).read_text())
+            self._book.failures[trial.trial_id] = text.partition("\n")[2].strip()

@@ -1,0 +1,130 @@
+"""An arm's confirmed models as files for others: ONNX, checked against PyTorch, and a model card."""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from analysis import load_study
+from analysis.explorer.pictures import PictureFolder
+from analysis.records.errors import StudyError
+from analysis.report.model_card import model_card
+from analysis.statistics.calibration import ensemble_temperature
+from data_utils.config import DataConfig
+from data_utils.decoding import decode_image
+from data_utils.sources.opening import open_source
+from study.config.files import check_config
+from study.errors import UsageError
+from study.inference.confirmed import load_arm
+from study.inference.onnx_export import check_onnx, export_onnx
+from study.inference.prediction import predict
+from study.storage.durable import write_durably
+
+if TYPE_CHECKING:
+    from analysis.records.study import Study
+    from study.storage.run_directory import RunDirectory
+
+_OF_EACH_CLASS = 8
+"""Validation images of the study at most, on which an exported file is compared with PyTorch."""
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """What was written."""
+
+    model: Path
+    card: Path
+    images: int
+    """On how many images the file was compared with PyTorch."""
+    difference: float
+    """The largest one of a probability."""
+
+
+def export_model(
+    directory: RunDirectory,
+    *,
+    arm: str | None = None,
+    seed: int | None = None,
+    out: Path | None = None,
+    images: Sequence[Path] = (),
+) -> ExportedModel:
+    """Write ``model.onnx`` and ``MODEL_CARD.md``.
+
+    Args:
+        directory: Of a study with confirmed runs.
+        arm: Which arm; the best on validation when None.
+        seed: Of one confirmed run; the mean of all of the arm when None.
+        out: Folder; ``exports/<arm>`` in the run directory when None.
+        images: Files to compare on, beside drawn cells of several sizes and the study's own validation images, of which some
+            are taken where they still are.
+
+    Raises:
+        UsageError: no such arm or seed, or the extra ``export`` is missing.
+        StudyFailed: the file does not agree with PyTorch.
+    """
+    study = load_study(directory.folder)
+    config = check_config(study.config, str(directory.config_file))
+    models = load_arm(directory, study, config, arm, seed)
+    if models.models[0].arm.control == "classical":
+        raise UsageError(
+            "the control `classical` describes images with scikit-image and cannot be exported. Choose another --arm"
+        )
+    name, seeds = models.models[0].arm.name, [model.seed for model in models.models]
+    temperature = ensemble_temperature(study, [model.trial_id for model in models.models])
+    folder = out or directory.folder / "exports" / re.sub(r"[^\w.()+-]", "_", name)
+    target, card = folder / "model.onnx", folder / "MODEL_CARD.md"
+    about = {"study": study.name, "arm": name, "seeds": seeds, "warning": "Not for diagnosis."}
+    # What an earlier export left stays until the new file has been compared.
+    unchecked = folder / ".unchecked.onnx"
+    try:
+        export_onnx(models, config.data, temperature, unchecked, about)
+        with tempfile.TemporaryDirectory() as drawn:
+            files = [*_draw_cells(Path(drawn)), *own_images(study), *images]
+            table = predict(directory, files, arm=name, seed=seed, device="cpu").table
+            read = table[table["error"] == ""]
+            pixels = [decode_image(Path(file)) for file in read["file"]]
+            plain, calibrated = (
+                read[[f"{kind}_{label.lower()}" for label in models.classes]].to_numpy() for kind in ("p", "calibrated")
+            )
+            difference = check_onnx(unchecked, pixels, plain, calibrated)
+        unchecked.replace(target)
+    finally:
+        unchecked.unlink(missing_ok=True)
+    write_durably(card, model_card(study, name, seeds, temperature).encode())
+    return ExportedModel(target, card, len(read), difference)
+
+
+def own_images(study: Study) -> list[Path]:
+    """Some validation images of each class; none where they are not in a folder, or no longer in the study's."""
+    pictures, files = PictureFolder(study), []
+    for _, paths in study.images[study.images["split"] == "val"].groupby("label")["path"]:
+        there: list[Path] = []
+        for path in paths:
+            with suppress(StudyError):  # no folder, or the path leads out of it
+                there.append(pictures.locate(path))
+        there = [file for file in there if file.is_file()]
+        files += there[:: max(1, math.ceil(len(there) / _OF_EACH_CLASS))]
+    return files
+
+
+def _draw_cells(folder: Path) -> list[Path]:
+    """Drawn cells of three sizes, one of each class."""
+    files = []
+    for size in (24, 96, 300):
+        # As few as the source draws; all that matters is that they look like something.
+        source = open_source(DataConfig.model_validate({"synthetic": {"train": 10, "test": 0, "size": size}}), "wbc")
+        first = {item.label: number for number, item in reversed(list(enumerate(source.items)))}
+        for label, number in sorted(first.items()):
+            path = folder / f"{size}-{label}.png"
+            # Not square, as cut-out cells are.
+            Image.fromarray(source.read(number)[: size - size // 8]).save(path)
+            files.append(path)
+    return files

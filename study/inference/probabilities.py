@@ -1,0 +1,53 @@
+"""Class probabilities of batches of image files, computed while the next files are decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+
+from data_utils.prefetch import work_ahead
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from study.inference.confirmed import ConfirmedModels
+    from study.inference.image_files import FileBatch
+
+
+def score_batches(
+    models: ConfirmedModels, batches: Iterable[FileBatch], device: torch.device, *, one_by_one: bool = False
+) -> Iterator[tuple[FileBatch, Tensor]]:
+    """Score batches in their order.
+
+    On a CPU as many batches at once as torch has threads, each in one thread: a pass that is spread over all cores waits at
+    every layer for the core that is decoding a file. It is also how trials with one thread were scored.
+
+    Args:
+        models: On the device.
+        batches: Of images on the device.
+        device: Where.
+        one_by_one: Whether nothing runs through the models while the caller has a batch, so that it may.
+
+    Yields:
+        Every batch with its probabilities, float32 (M, B, C) on the CPU.
+    """
+    score = partial(_score, models)
+    if device.type != "cpu" or one_by_one:
+        yield from ((batch, score(batch)) for batch in batches)
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield from work_ahead(score, batches, threads)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@torch.no_grad()
+def _score(models: ConfirmedModels, batch: FileBatch) -> Tensor:
+    torch.get_num_threads()  # a thread takes over how many it may use when it first asks
+    probabilities: Tensor = models(batch.images)
+    return probabilities.cpu()

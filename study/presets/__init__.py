@@ -1,1 +1,0 @@
-"""Named configurations that come with the package."""

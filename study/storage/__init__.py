@@ -1,0 +1,4 @@
+"""The run directory: its layout, durable writes, records, the claim on it, and where it came from.
+
+What a study keeps is written here and nowhere else. Knows nothing of training, search or Ray.
+"""

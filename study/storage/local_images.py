@@ -1,0 +1,49 @@
+"""Images on the machine that needs them, also where the data lie in an object store."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.records.object_store import ObjectStore, local_copy
+from data_utils.cache import prepare
+
+if TYPE_CHECKING:
+    from data_utils.arrays import ImageArrays
+    from data_utils.cache import Progress
+    from data_utils.config import DataConfig
+
+
+def open_images(config: DataConfig, domain: str, progress: Progress | None = None) -> ImageArrays:
+    """As `data_utils.cache.prepare`, on every node from the disk of its own.
+
+    Raises:
+        DataError: as `prepare`.
+        StudyError: the address of the data is wrong, or access is refused.
+        StoreUnreachable: the store does not answer.
+    """
+    return prepare(with_local_data(config), domain, progress)
+
+
+def with_local_data(config: DataConfig) -> DataConfig:
+    """The same configuration with the data on this machine's disk."""
+    if not isinstance(config.root, str):
+        return config
+    return config.model_copy(update={"root": _copied(config.root)})
+
+
+@cache
+def _copied(url: str) -> Path:
+    """Copy a data set to this machine, once for all of its processes; what is there already is not copied again."""
+    folder = local_copy(url, "data")
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder.with_name(f".{folder.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        ObjectStore(url).mirror(folder)
+    finally:
+        os.close(descriptor)
+    return folder

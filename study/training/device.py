@@ -1,0 +1,84 @@
+"""How a network is evaluated on its device: in which precision, and compiled or not.
+
+Written for any accelerator and tested on the CPU; no figure here was measured on an accelerator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from study.config.study import StudyConfig
+
+
+def choose_device() -> torch.device:
+    """The accelerator that this process was given, else the CPU, whatever was reserved."""
+    return torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A copy on the device that nobody waits for; on the CPU the tensor itself.
+
+    Only page-locked memory can be copied while the processor goes on.
+    """
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+
+
+def room_for_images(device: torch.device, share: float) -> int:
+    """Bytes that a trial may fill with images on its device: a quarter of its share of an accelerator's memory.
+
+    Args:
+        device: Of the trial.
+        share: Of one accelerator that a trial reserves, at most 1: others use the rest.
+
+    Returns:
+        0 on the CPU, whose memory the images are mapped into anyway.
+    """
+    if device.type != "cuda":
+        return 0
+    return int(torch.cuda.get_device_properties(device).total_memory * min(share, 1.0) / 4)
+
+
+class Forward:
+    """Calls a network with images and latent vectors, as the configuration says; logits are always float32.
+
+    On the CPU with the default settings it is the plain call, bit for bit.
+    """
+
+    def __init__(self, config: StudyConfig, device: torch.device):
+        self._device = device
+        self._reduced = reduces_precision(config.training.precision, device)
+        self._call = _compiled_call() if config.resources.compile else _call
+
+    def __call__(self, network: nn.Module, images: Tensor, latents: Mapping[str, Tensor]) -> Tensor:
+        """Logits, float32 (B, classes)."""
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._reduced):
+            logits: Tensor = self._call(network, images, latents)
+        return logits.float()
+
+
+def reduces_precision(precision: str, device: torch.device) -> bool:
+    """Whether convolutions and matrix products are computed in bfloat16.
+
+    Args:
+        precision: ``auto``, ``float32`` or ``bfloat16``.
+        device: Where.
+    """
+    if precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return precision == "bfloat16"
+
+
+def _call(network: nn.Module, images: Tensor, latents: Mapping[str, Tensor]) -> Any:
+    return network(images, latents)
+
+
+@cache
+def _compiled_call() -> Any:
+    """One compiled function for all networks of a process: it is compiled once for each shape, not for each trial."""
+    return torch.compile(_call)

@@ -1,0 +1,75 @@
+"""Latent vectors of frozen encoders: computed once for every image, shared by all trials."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_utils.cache import ImageArrays
+from study.errors import StudyFailed
+from study.storage.durable import write_durably
+
+LATENTS = "latents.npy"
+_FINGERPRINT = "latents.json"
+
+
+def write_latents(folder: Path, latents: NDArray[np.float32], arrays: ImageArrays) -> None:
+    """Store the latent vectors of one encoder.
+
+    Args:
+        folder: The encoder's folder in the run directory.
+        latents: float32 (N, L), in the order of `arrays`.
+        arrays: The images that they belong to.
+    """
+    buffer = io.BytesIO()
+    np.save(buffer, latents, allow_pickle=False)
+    content = buffer.getvalue()
+    write_durably(folder / LATENTS, content)
+    fingerprint = {"images": arrays.fingerprint, "sha256": hashlib.sha256(content).hexdigest()}
+    write_durably(folder / _FINGERPRINT, json.dumps(fingerprint).encode())
+
+
+def has_latents(folder: Path, arrays: ImageArrays) -> bool:
+    """Whether the latent vectors of exactly these images are stored."""
+    try:
+        stored = json.loads((folder / _FINGERPRINT).read_text())
+    except (FileNotFoundError, ValueError):
+        return False
+    return bool(stored["images"] == arrays.fingerprint) and (folder / LATENTS).is_file()
+
+
+def open_latents(run_folder: Path, encoders: Sequence[str], arrays: ImageArrays) -> dict[str, NDArray[np.float32]]:
+    """Map the latent vectors of a study's networks into memory.
+
+    Args:
+        run_folder: The study's.
+        encoders: Folders below ``pretrain/``.
+        arrays: The images that they must belong to.
+
+    Raises:
+        StudyFailed: they were computed from other images than `arrays`, or are not what was written.
+    """
+    opened = {}
+    for encoder in encoders:
+        folder = run_folder / "pretrain" / encoder
+        stored = json.loads((folder / _FINGERPRINT).read_text())
+        if stored["images"] != arrays.fingerprint:
+            raise StudyFailed(
+                f"{folder / LATENTS} belongs to images with fingerprint {stored['images']}, but the images of this machine have"
+                f" {arrays.fingerprint}. The data changed since the study began: restore it, or give the study another --name"
+            )
+        # Every trial of the arm would learn from a damaged file without a sign. A study from before this key has none.
+        found = hashlib.sha256((folder / LATENTS).read_bytes()).hexdigest()
+        if found != stored.get("sha256", found):
+            raise StudyFailed(
+                f"{folder / LATENTS} does not hold what was written to it (checksum). Restore it from a copy, or give the study"
+                " another --name"
+            )
+        opened[encoder] = np.load(folder / LATENTS, mmap_mode="r", allow_pickle=False)
+    return opened

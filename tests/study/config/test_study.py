@@ -1,0 +1,219 @@
+"""Settings, their defaults and their limits."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from analysis.records.schema import FUSIONS
+from study.config.study import (
+    ArmsConfig,
+    FusionMode,
+    PretrainConfig,
+    ResourcesConfig,
+    SearchConfig,
+    StudyConfig,
+    TrainingConfig,
+)
+from study.design.arms import trained_encoders
+from study.search.searchers import Point
+
+
+def test_an_epoch_is_a_pass_over_the_subset_unless_steps_are_given() -> None:
+    by_epochs = TrainingConfig(batch_size=8)
+    # As published: 275 steps in 25 epochs of the 1 % arm, 26,400 of the 100 % arm.
+    assert by_epochs.steps_in_epoch(82) == 11
+    assert by_epochs.steps_in_epoch(8447) == 1056
+    assert by_epochs.steps_in_epoch(1) == 1
+    assert TrainingConfig(batch_size=8, steps_per_epoch=50).steps_in_epoch(82) == 50
+
+
+def test_the_budget_is_the_grid_in_grid_mode_and_eight_otherwise() -> None:
+    assert SearchConfig(mode="grid").budget == 9
+    assert SearchConfig(mode="tpe").budget == 8
+    assert SearchConfig(mode="qmc", trials_per_arm=3).budget == 3
+    assert SearchConfig(mode="grid", trials_per_arm=9).budget == 9
+
+
+def test_the_grid_lists_all_pairs_in_order() -> None:
+    search = SearchConfig(grid_learning_rate=(0.1, 0.2), grid_weight_decay=(0.0, 1.0))
+    assert search.grid == (Point(0.1, 0.0), Point(0.1, 1.0), Point(0.2, 0.0), Point(0.2, 1.0))
+
+
+def test_the_grid_takes_every_combination_of_further_choices() -> None:
+    also = {"training.sampling": ["natural", "balanced"], "training.effective_beta": [0, 0.9]}
+    search = SearchConfig.model_validate({"mode": "grid", "also": also, "grid_weight_decay": [0.0]})
+    settings = [
+        f'{{"training.effective_beta": {beta}, "training.sampling": "{sampling}"}}'
+        for beta in (0.0, 0.9)
+        for sampling in ("natural", "balanced")
+    ]
+    assert search.grid == tuple(Point(lr, 0.0, text) for lr in (3e-4, 1e-3, 3e-3) for text in settings)
+    assert search.budget == 12
+
+
+def test_further_settings_may_be_written_with_dots_or_nested() -> None:
+    axis = {"low": 0.9, "high": 0.99}
+    dotted = SearchConfig.model_validate({"also": {"training.effective_beta": axis}})
+    assert dotted == SearchConfig.model_validate({"also": {"training": {"effective_beta": axis}}})
+    assert SearchConfig.model_validate_json(dotted.model_dump_json()) == dotted
+
+
+def test_what_the_search_chose_replaces_what_is_configured() -> None:
+    training = TrainingConfig(loss_weights="inverse", epochs=3)
+    assert training.with_searched({}) is training
+    chosen = training.with_searched({"training.loss_weights": "none", "training.effective_beta": 0.5})
+    assert chosen == TrainingConfig(loss_weights="none", effective_beta=0.5, epochs=3)
+
+
+@given(seed=st.integers(0, 10_000), count=st.integers(0, 20))
+def test_winners_are_confirmed_with_other_seeds_than_they_were_chosen_with(seed: int, count: int) -> None:
+    seeds = StudyConfig.model_validate({"seed": seed, "confirm": {"seeds": count}}).confirm_seeds()
+    assert len(set(seeds)) == count
+    assert seed not in seeds
+
+
+def test_encoders_are_needed_by_fusion_only() -> None:
+    assert trained_encoders(StudyConfig()) == ("prcc", "cam16")
+    assert trained_encoders(StudyConfig(arms=ArmsConfig(fusion=("off",)))) == ()
+
+
+def test_pretraining_settings_are_found_by_name() -> None:
+    config = PretrainConfig()
+    assert config.of("prcc") is config.prcc and config.of("cam16") is config.cam16
+
+
+@pytest.mark.parametrize("name", ["pilot", "a b", "2024-05-01", "weiß", "a.b"])
+def test_a_name_that_can_be_a_folder_is_accepted(name: str) -> None:
+    assert StudyConfig(name=name).name == name
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "a\0b", "-x", "../up"])
+def test_a_name_that_cannot_be_one_folder_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match="a name that can be one folder"):
+        StudyConfig(name=name)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"arms": {"fractions": [0.1, 0.1]}}, "each value once"),
+        ({"arms": {"fusion": []}}, "at least 1 item"),
+        ({"arms": {"fusion": ["sum", "product"]}}, "'off', 'sum', 'concat', 'gated' or 'finetune'"),
+        ({"search": {"learning_rate": [1e-2, 1e-4]}}, "the lower first"),
+        ({"search": {"weight_decay": [0, 1e-4]}}, "two positive numbers"),
+        ({"search": {"weight_decay": [1e-4, float("inf")]}}, "finite"),
+        ({"search": {"grid_learning_rate": [1e-3, 1e-3]}}, "distinct values"),
+        ({"search": {"grid_weight_decay": [-1e-3]}}, "at least 0"),
+        ({"search": {"grid_weight_decay": [float("nan")]}}, "finite"),
+        ({"search": {"reduction_factor": 1}}, "greater than 1"),
+        ({"search": {"mode": "grid", "trials_per_arm": 8}}, "3 x 3 = 9 points"),
+        ({"search": {"also": {"training.epochs": [1, 2]}}}, "found training.epochs, expected one of training.loss"),
+        ({"search": {"also": {"model.width": [8, 16]}}}, "found model.width, expected one of training.loss"),
+        ({"search": {"also": {"training.sampling": ["natural", "even"]}}}, "training.sampling: found 'even'"),
+        ({"search": {"also": {"training.sampling": ["natural", "natural"]}}}, "each once"),
+        ({"search": {"also": {"training.sampling": []}}}, "at least one choice"),
+        ({"search": {"also": {"training.sampling": {"low": 0, "high": 1}}}}, "it is no number"),
+        ({"search": {"also": {"training.effective_beta": {"low": 0, "high": 1}}}}, "found 1.0: .*less than 1"),
+        ({"search": {"also": {"training.effective_beta": {"low": 0.9, "high": 0.1}}}}, "the lower first"),
+        ({"search": {"also": {"training.effective_beta": {"low": 0, "high": 0.1, "log": True}}}}, "above 0"),
+        (
+            {"search": {"mode": "grid", "also": {"training.effective_beta": {"low": 0, "high": 0.9}}}},
+            "effective_beta has a range, but a grid visits listed values",
+        ),
+        (
+            {"search": {"mode": "grid", "trials_per_arm": 9, "also": {"training.sampling": ["natural", "balanced"]}}},
+            "3 x 3 x 2 = 18 points",
+        ),
+        ({"resources": {"gpu": -1}}, "0 or more"),
+        ({"resources": {"workers": "many"}}, "auto"),
+        ({"resources": {"workers": 0}}, "found 0, expected `auto` or 1 or more"),
+        ({"training": {"epochs": 0}}, "greater than or equal to 1"),
+        ({"training": {"loss_weights": "balanced"}}, "'none', 'inverse' or 'effective'"),
+        ({"training": {"effective_beta": 1}}, "less than 1"),
+        ({"arms": {"segmentation": [True]}}, "training.segmentation_weight is 0. Set it"),
+        ({"training": {"segmentation_weight": 0.1}}, "no arm learns from masks"),
+        ({"search": {"also": {"training.segmentation_weight": [0.1, 1]}}}, "no arm learns from masks"),
+        ({"pretrain": {"prcc": {"segmentation_weight": 0.1}}}, "kidney tissue has no masks"),
+        ({"seed": -1}, "greater than or equal to 0"),
+    ],
+    ids=str,
+)
+def test_values_that_no_study_can_have_are_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        StudyConfig.model_validate(values)
+
+
+def test_settings_cannot_be_changed_after_they_were_checked() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        StudyConfig().training.epochs = 3  # type: ignore[misc]  # what the test is about
+
+
+def test_every_setting_says_what_it_is() -> None:
+    def undocumented(model: type, place: str = "") -> list[str]:
+        found = []
+        for name, field in model.model_fields.items():  # type: ignore[attr-defined]  # a pydantic model
+            if not field.description:
+                found.append(place + name)
+            if hasattr(field.annotation, "model_fields"):
+                found += undocumented(field.annotation, f"{place}{name}.")
+        return found
+
+    assert undocumented(StudyConfig) == []
+
+
+def test_a_configuration_survives_json() -> None:
+    # Workers are told their settings as JSON.
+    config = StudyConfig.model_validate({"search": {"learning_rate": [1e-5, 0.3]}, "resources": {"gpu": 0.25}})
+    assert StudyConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_workers_may_be_counted_or_left_to_the_cluster() -> None:
+    assert ResourcesConfig().workers == "auto"
+    assert ResourcesConfig(workers=3).workers == 3
+
+
+def test_controls_are_a_list_or_name_their_fractions() -> None:
+    listed = StudyConfig.model_validate({"controls": ["random", "twin"]})
+    assert listed.controls == {"random": "all", "twin": "all"}
+    some = StudyConfig.model_validate({"controls": {"random": [0.1, 0.01], "twin": "all"}})
+    assert some.controls == {"random": (0.01, 0.1), "twin": "all"}
+    assert some.has_control("random", 0.1) and not some.has_control("random", 0.5)
+    assert some.has_control("twin", 0.5) and not some.has_control("shuffled", 0.1)
+    assert StudyConfig.model_validate(some.model_dump(mode="json")) == some
+
+
+def test_the_analysis_knows_every_mode_of_fusion() -> None:
+    assert get_args(FusionMode) == FUSIONS
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"controls": ["random", "random"]}, "each control once"),
+        ({"controls": ["placebo"]}, "'random', 'shuffled', 'published', 'twin' or 'classical'"),
+        (
+            {"controls": {"random": [0.2]}},
+            r"controls\.random: found \[0\.2\], expected `all` or some of arms\.fractions",
+        ),
+        ({"controls": {"twin": []}}, r"controls\.twin: found \[\]"),
+        (
+            {"controls": ["twin"], "arms": {"fusion": ["sum"]}},
+            "controls.twin is compared with arms whose fusion is off",
+        ),
+        ({"controls": ["shuffled"], "arms": {"fusion": ["off", "finetune"]}}, "sum or concat or gated"),
+        ({"arms": {"encoder_sets": [["cam16", "prcc"]]}}, "another set than arms.encoders"),
+        ({"arms": {"encoder_sets": [["prcc"], ["prcc"]]}}, r"found \['prcc'\]"),
+        ({"arms": {"encoder_sets": [[]]}}, "at least one encoder"),
+        ({"arms": {"networks": ["resnet18", "resnet18"]}}, "each network once"),
+        ({"arms": {"networks": ["resnet18"], "fusion": ["sum"]}}, "resnet18 is compared with `off` without masks"),
+        ({"controls": ["random"], "arms": {"fusion": ["off"], "networks": ["resnet18"]}}, "sum or concat or gated"),
+    ],
+)
+def test_a_control_or_set_that_compares_with_nothing_is_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        StudyConfig.model_validate(values)

@@ -1,0 +1,470 @@
+"""A whole study, in real Ray processes: what it leaves behind, and what kills leave of it."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from analysis import load_study
+from analysis.records.object_store import ObjectStore
+from analysis.records.schema import TABLES
+from analysis.records.segments import read_segments
+from study.config.files import load_config
+from study.errors import UsageError
+from study.pipeline.run import lost_trials, run_study, shortfalls
+from tests.study.object_storage import BUCKET, KEY, SECRET, files_with
+from tests.study.processes import below, trials_below
+from tests.study.record_content import content, report_tables
+from tests.study.tiny import command, write_tiny
+
+pytestmark = pytest.mark.slow
+
+
+def test_layout_is_the_contract(calm):
+    found = {path.name for path in calm.iterdir() if not path.name.startswith(".")}
+    folders = {"pretrain", "checkpoints", "records", "report"}
+    assert found == folders | {"study.yaml", "manifest.json", "audit.json", "images.parquet", "optuna.journal"}
+    assert {path.name for path in (calm / "pretrain" / "prcc").iterdir()} >= {
+        "weights.safetensors",
+        "curve.parquet",
+        "reconstructions.png",
+    }
+    assert [path.suffix for table in TABLES for path in (calm / "records" / table).iterdir()] == [".parquet"] * 3
+    assert (calm / "report" / "index.html").is_file()
+    manifest = json.loads((calm / "manifest.json").read_text())
+    assert manifest["threads"] == 1
+    phases = manifest["phases"]
+    assert list(phases) == ["audit", "pretrain", "features", "search", "confirm", "report"]
+    assert {phase["state"] for phase in phases.values()} == {"complete"}
+
+
+def test_every_arm_gets_exactly_its_budget(calm):
+    study = load_study(calm)
+    search = study.trials[study.trials["phase"] == "search"]
+    assert search.groupby("arm").size().to_dict() == dict.fromkeys(
+        ["WBC_10/off", "WBC_10/sum", "WBC_100/off", "WBC_100/sum"], 2
+    )
+    points = search.groupby("arm")[["learning_rate", "weight_decay"]].apply(
+        lambda rows: sorted(rows.to_numpy().tolist())
+    )
+    assert all(found == [[0.001, 0.0001], [0.003, 0.0001]] for found in points)
+    assert set(study.trials["status"]) == {"completed"}
+    assert len(study.confirmed) == 4 * 2
+    assert set(study.confirmed["seed"]) == {1, 2}
+    assert set(search["seed"]) == {0}
+
+
+def test_every_confirmed_trial_has_predictions_of_every_image_and_keeps_its_weights(calm):
+    study = load_study(calm)
+    assert study.predictions.groupby("trial_id").size().tolist() == [40] * 8
+    kept = {path.name for path in (calm / "checkpoints").iterdir()}
+    assert kept == set(study.confirmed["trial_id"])
+    assert {path.name for folder in (calm / "checkpoints").iterdir() for path in folder.iterdir()} == {
+        "weights.safetensors"
+    }
+
+
+def test_terminal_shows_tables_and_where_the_report_lies(calm):
+    output = (calm.parent.parent / "output.txt").read_text()
+    assert "Validation accuracy" in output
+    assert "Test metrics" in output
+    assert "Winning hyperparameters" in output
+    assert f"Report: {calm / 'report' / 'index.html'}" in output
+    for noise in ("WARNING", "INFO", "ray::", "Traceback", "UserWarning"):
+        assert noise not in output
+
+
+def test_a_finished_study_prints_its_tables_and_trains_nothing(calm):
+    before = {path: path.stat().st_mtime_ns for path in (calm / "records").rglob("*.parquet")}
+    folder = calm.parent.parent
+    done = subprocess.run(
+        command("run", folder / "tiny.yaml", "--root", calm.parent), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert "Validation accuracy" in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in (calm / "records").rglob("*.parquet")} == before
+
+
+def test_another_configuration_under_the_same_name_is_refused_with_the_difference(calm):
+    config = load_config(str(calm.parent.parent / "tiny.yaml"), ["training.batch_size=4"])
+    with pytest.raises(UsageError, match=r"training\.batch_size: 8 -> 4"):
+        run_study(config, calm.parent)
+
+
+def test_changed_images_are_refused(calm, tmp_path):
+    shutil.copytree(calm, tmp_path / "tiny")
+    manifest = json.loads((tmp_path / "tiny" / "manifest.json").read_text())
+    manifest["fingerprints"]["wbc"] = "0" * 64
+    manifest["phases"]["report"]["state"] = "running"
+    (tmp_path / "tiny" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UsageError, match="fingerprint"):
+        run_study(load_config(str(calm.parent.parent / "tiny.yaml")), tmp_path)
+
+
+def test_changed_encoders_are_refused(calm, tmp_path):
+    shutil.copytree(calm, tmp_path / "tiny")
+    manifest = json.loads((tmp_path / "tiny" / "manifest.json").read_text())
+    manifest["phases"]["report"]["state"] = "running"
+    (tmp_path / "tiny" / "manifest.json").write_text(json.dumps(manifest))
+    weights = tmp_path / "tiny" / "pretrain" / "prcc" / "weights.safetensors"
+    weights.write_bytes((tmp_path / "tiny" / "pretrain" / "cam16" / "weights.safetensors").read_bytes())
+    with pytest.raises(UsageError, match=r"prcc/weights\.safetensors are not what the study began with"):
+        run_study(load_config(str(calm.parent.parent / "tiny.yaml")), tmp_path)
+
+
+def _kill_a_worker(study: subprocess.Popen[str]) -> bool:
+    """Kill a process that trains, if there is one just now."""
+    for worker in trials_below(study.pid):
+        with suppress(psutil.NoSuchProcess):
+            worker.kill()
+            return True
+    return False
+
+
+def _wait_for_epochs(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
+    """Until the study has recorded `count` epochs. Polls the records: they are what the kill has to hit in the middle."""
+    deadline = time.monotonic() + 240
+    while process.poll() is None and time.monotonic() < deadline:
+        if len(list((folder / "records" / "epochs").glob("*.jsonl"))) >= count:
+            return
+        time.sleep(0.05)
+    output = process.communicate()[0] if process.poll() is not None else "still running"
+    pytest.fail(f"the study did not record {count} epochs: {output}")
+
+
+def _of_arms(tables: dict[str, pd.DataFrame], arms: set[str]) -> dict[str, pd.DataFrame]:
+    """The rows of some arms: no arm's results depend on which others there are."""
+    trials = tables["trials"]
+    known = set(trials[trials["arm"].isin(arms)]["trial_id"])
+    return {name: table[table["trial_id"].isin(known)].reset_index(drop=True) for name, table in tables.items()}
+
+
+def _assert_same_records(found: Path, expected: Path) -> None:
+    tables = content(found)
+    wanted = _of_arms(content(expected), set(tables["trials"]["arm"]))
+    for name, table in tables.items():
+        pd.testing.assert_frame_equal(table, wanted[name])
+
+
+@pytest.mark.parametrize(
+    ("blow", "code", "fusion", "workers"),
+    [(signal.SIGKILL, -9, ["off", "sum"], "auto"), (signal.SIGINT, 130, ["off"], 1)],
+)
+def test_an_interrupted_study_ends_as_the_one_that_was_left_alone(calm, tmp_path, blow, code, fusion, workers):
+    # With one worker all trials of a run share one warm process; the calm study had as many as the machine has cores.
+    config = write_tiny(
+        tmp_path,
+        data={"cache_dir": str(calm.parent.parent / "cache")},
+        arms={"fusion": fusion},
+        resources={"workers": workers},
+    )
+    run = command("run", config, "--root", tmp_path / "runs")
+    folder = tmp_path / "runs" / "tiny"
+    first = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    _wait_for_epochs(folder, 7, first)
+    children = below(first.pid)
+    os.kill(first.pid, blow)
+    output = first.communicate(timeout=60)[0]
+    assert first.returncode == code, output
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert not alive, f"left behind: {alive}"
+    before = read_segments(folder / "records" / "trials", TABLES["trials"])
+    finished = set(before[before["status"] == "completed"]["trial_id"])
+    epochs_before = read_segments(folder / "records" / "epochs", TABLES["epochs"])
+    second = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert second.returncode == 0, second.stdout + second.stderr
+    epochs = read_segments(folder / "records" / "epochs", TABLES["epochs"])
+    assert not epochs.duplicated(["trial_id", "epoch"]).any()
+    again = epochs[~epochs["sequence"].isin(epochs_before["sequence"])]
+    assert not set(again["trial_id"]) & finished, "a finished trial was repeated"
+    _assert_same_records(folder, calm)
+    if fusion == ["off", "sum"]:
+        assert report_tables(folder) == report_tables(calm)
+
+
+def test_a_killed_worker_is_replaced_and_changes_nothing(calm, tmp_path):
+    config = write_tiny(tmp_path, data={"cache_dir": str(calm.parent.parent / "cache")}, arms={"fusion": ["off"]})
+    folder = tmp_path / "runs" / "tiny"
+    process = subprocess.Popen(
+        command("run", config, "--root", tmp_path / "runs"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    _wait_for_epochs(folder, 3, process)
+    while not _kill_a_worker(process):
+        assert process.poll() is None, process.communicate()[0]
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
+    _assert_same_records(folder, calm)
+
+
+def test_asha_and_tpe_spend_exactly_the_budget(calm, tmp_path):
+    config = write_tiny(
+        tmp_path,
+        data={"cache_dir": str(calm.parent.parent / "cache")},
+        arms={"fractions": [0.1], "fusion": ["off"]},
+        search={"mode": "tpe", "scheduler": "asha", "trials_per_arm": 6, "tpe_startup": 2},
+        confirm={"seeds": 0},
+    )
+    study = run_study(load_config(str(config)), tmp_path / "runs")
+    trials = study.trials
+    assert len(trials) == 6
+    assert set(trials["status"]) <= {"completed", "stopped"}
+    assert (trials[trials["status"] == "completed"]["epochs"] == 3).all()
+    rungs = study.epochs[study.epochs["decision"] == "stop"]
+    assert len(rungs) == (trials["status"] == "stopped").sum()
+    assert set(rungs["rung"].dropna()) <= {1, 2}
+    # Without fusion nothing is pretrained, and no seed means no confirmation.
+    assert not (study.path / "pretrain").exists()
+    assert study.confirmed.empty
+    assert study.accuracy_table().index.tolist() == ["WBC_10"]
+
+
+def test_trials_that_cannot_be_trained_stop_the_study_and_lose_nothing(calm, tmp_path):
+    """Latents that vanish after their phase: the first trials fail, nothing is recorded as failed, mending continues."""
+    config = load_config(str(write_tiny(tmp_path, data={"cache_dir": str(calm.parent.parent / "cache")})))
+    runs = tmp_path / "runs"
+    shutil.copytree(calm, runs / "tiny")
+    shutil.rmtree(runs / "tiny" / "records")
+    manifest = json.loads((runs / "tiny" / "manifest.json").read_text())
+    for phase in ("search", "confirm", "report"):
+        del manifest["phases"][phase]
+    (runs / "tiny" / "manifest.json").write_text(json.dumps(manifest))
+    latents = runs / "tiny" / "pretrain" / "prcc" / "latents.npy"
+    latents.rename(tmp_path / "latents.npy")
+    failed = subprocess.run(
+        command("run", tmp_path / "tiny.yaml", "--root", runs), capture_output=True, text=True, check=False
+    )
+    assert failed.returncode == 1, failed.stdout + failed.stderr
+    assert "latents.npy" in failed.stderr
+    (tmp_path / "latents.npy").rename(latents)
+    study = run_study(config, runs)
+    assert set(study.trials["status"]) == {"completed"}
+    pd.testing.assert_frame_equal(content(runs / "tiny")["epochs"], content(calm)["epochs"])
+
+
+def test_a_trial_that_keeps_failing_is_given_up_with_its_traceback_and_the_others_go_on(calm, tmp_path):
+    config = write_tiny(
+        tmp_path,
+        data={"cache_dir": str(calm.parent.parent / "cache")},
+        arms={"fusion": ["off"]},
+        search={"max_failures": 1},
+        confirm={"seeds": 0},
+    )
+    known = load_study(calm).trials
+    mine = known[(known["phase"] == "search") & (known["arm"] == "WBC_100/off")]
+    broken = mine.sort_values("index")["trial_id"].iloc[0]
+    folder = tmp_path / "runs" / "tiny"
+    (folder / "checkpoints").mkdir(parents=True)
+    # It trains, and cannot save: a file stands where its folder belongs. It is among the first to be handed out.
+    (folder / "checkpoints" / broken).write_text("in the way")
+    settings = load_config(str(config)).with_absolute_paths()
+    (folder / "study.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+    done = subprocess.run(
+        command("run", config, "--root", tmp_path / "runs"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    trials = load_study(folder).trials.set_index("trial_id")
+    assert trials.loc[broken, "status"] == "failed"
+    assert trials.loc[broken, "epochs"] == 0
+    assert "FileExistsError" in trials.loc[broken, "error"] and broken in trials.loc[broken, "error"]
+    assert set(trials.drop(broken)["status"]) == {"completed"} and len(trials) == 4
+    assert "1 of 4 trials failed:" in done.stdout
+    assert f"{broken} (WBC_100/off), after 0 epochs: " in done.stdout
+
+
+def test_a_finished_study_is_extended_by_seeds_and_points_and_keeps_what_it_has(calm, tmp_path):
+    changes = {
+        "data": {"cache_dir": str(calm.parent.parent / "cache")},
+        "arms": {"fractions": [0.1], "fusion": ["off"]},
+        "search": {"mode": "qmc", "trials_per_arm": 1},
+        "confirm": {"seeds": 1},
+    }
+    first = set(run_study(load_config(str(write_tiny(tmp_path, **changes))), tmp_path / "runs").trials["trial_id"])
+    larger = {**changes, "search": {"mode": "qmc", "trials_per_arm": 3}, "confirm": {"seeds": 2}}
+    study = run_study(load_config(str(write_tiny(tmp_path, **larger))), tmp_path / "runs")
+    assert first < set(study.trials["trial_id"])
+    assert not study.epochs.duplicated(["trial_id", "epoch"]).any()
+    assert (study.trials["phase"] == "search").sum() == 3
+    # Whichever point won in the end, it has both seeds, and confirmations of another do not count.
+    assert study.confirmed["seed"].tolist() == [1, 2]
+    assert set(study.confirmed["learning_rate"]) == set(study.winners()["learning_rate"])
+    with pytest.raises(UsageError, match=r"confirm\.seeds: 2 -> 1"):
+        run_study(load_config(str(write_tiny(tmp_path, **changes))), tmp_path / "runs")
+
+
+def test_a_finished_study_is_extended_by_controls_and_keeps_what_it_has(calm, tmp_path):
+    changes = {
+        "data": {"cache_dir": str(calm.parent.parent / "cache")},
+        "arms": {"fractions": [0.1, 1.0], "fusion": ["off", "sum", "finetune"]},
+        "controls": {"random": [0.1], "published": [0.1], "twin": [0.1]},
+    }
+    shutil.copytree(calm, tmp_path / "runs" / "tiny")
+    weights = tmp_path / "runs" / "tiny" / "pretrain" / "cam16" / "weights.safetensors"
+    before = weights.read_bytes()
+    study = run_study(load_config(str(write_tiny(tmp_path, **changes))), tmp_path / "runs")
+    assert study.confirmed.groupby("arm").size().to_dict() == dict.fromkeys(
+        [
+            "WBC_10/off",
+            "WBC_10/sum",
+            "WBC_10/finetune",
+            "WBC_10/off-twin",
+            "WBC_10/sum-random",
+            "WBC_10/finetune-random",
+            "WBC_10/sum-published",
+            "WBC_100/off",
+            "WBC_100/sum",
+            "WBC_100/finetune",
+        ],
+        2,
+    )
+    found, expected = content(study.path), content(calm)
+    for name, table in _of_arms(found, set(expected["trials"]["arm"])).items():
+        pd.testing.assert_frame_equal(table, expected[name])
+    assert weights.read_bytes() == before
+    # What every network's weights are and where they come from is part of the record.
+    networks = json.loads((study.path / "manifest.json").read_text())["networks"]
+    assert {name: row["origin"] for name, row in networks.items()} == {
+        "prcc": "1 epochs",
+        "cam16": "1 epochs",
+        "prcc-random": "random weights, seed 0",
+        "cam16-random": "random weights, seed 0",
+    }
+    assert networks["cam16"]["sha256"] == hashlib.sha256(before).hexdigest()
+    assert len({row["sha256"] for row in networks.values()}) == 4
+    # Tuned alike and confirmed with the same seeds, off and its twin are not the same trials.
+    runs = study.epochs[study.epochs["phase"] == "confirm"].groupby("arm")["train_loss"].apply(list)
+    assert not set(runs["WBC_10/off"]) & set(runs["WBC_10/off-twin"])
+
+
+def test_reserved_gpus_without_a_device_train_on_the_cpu(calm, tmp_path):
+    """On a cluster that claims GPUs, set up by the caller, which stays the caller's."""
+    import ray
+
+    changes = {"arms": {"fractions": [0.1], "fusion": ["off"]}, "confirm": {"seeds": 0}, "resources": {"gpu": 0.5}}
+    config = write_tiny(tmp_path, data={"cache_dir": str(calm.parent.parent / "cache")}, **changes)
+    ray.init("local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=10**8)
+    try:
+        study = run_study(load_config(str(config)), tmp_path / "runs")
+        assert ray.is_initialized()
+    finally:
+        ray.shutdown()
+    assert study.trials["status"].tolist() == ["completed"] * 2
+    found, expected = content(study.path)["epochs"], content(calm)["epochs"]
+    same = expected[expected["trial_id"].isin(found["trial_id"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found, same)
+
+
+def test_resources_that_no_node_has_are_refused_and_leave_nothing(calm, tmp_path):
+    config = write_tiny(tmp_path, data={"cache_dir": str(calm.parent.parent / "cache")}, resources={"cpu": 999})
+    refused = subprocess.run(
+        command("run", config, "--root", tmp_path / "runs"), capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 2, refused.stdout + refused.stderr
+    assert "999" in refused.stderr
+    assert "resources.cpu" in refused.stderr
+    assert not (tmp_path / "runs" / "tiny").exists()
+
+
+def test_what_a_study_lacks_is_said(calm, tmp_path):
+    study = load_study(calm)
+    assert shortfalls(study) == lost_trials(study) == []
+    shutil.copytree(calm, tmp_path / "tiny")
+    (segment,) = (tmp_path / "tiny" / "records" / "trials").iterdir()
+    table = pq.read_table(segment)
+    rows = table.to_pylist()
+    for row in rows:
+        if row["status"] == "completed":
+            if row["arm"] == "WBC_10/sum" and row["phase"] == "search":
+                row["status"] = "diverged"
+            if row["arm"] == "WBC_100/off" and row["phase"] == "confirm" and row["seed"] == 2:
+                row["status"] = "failed"
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), segment)
+    poorer = load_study(tmp_path / "tiny")
+    said = lost_trials(poorer)
+    assert [line for line in said if not line.startswith(" ")] == ["2 of 16 trials diverged:", "1 of 16 trials failed:"]
+    assert len(said) == 2 + 3
+    assert sum("(WBC_10/sum), after 3 epochs: the loss was not finite" in line for line in said) == 2
+    lines = shortfalls(poorer)
+    assert [line.partition(":")[0] for line in lines] == ["WBC_10/sum", "WBC_100/off"]
+    assert "1 of 2 confirmations" in lines[1]
+
+
+@pytest.mark.cluster
+def test_a_study_in_an_object_store_survives_its_faults_and_the_loss_of_the_machine(calm, s3, tmp_path, monkeypatch):
+    """Errors, slow answers, cut connections, a killed machine: the records are those of a calm study on a disk."""
+    url = f"s3://{BUCKET}/{tmp_path.name}"
+    config = calm.parent.parent / "tiny.yaml"
+    earlier = set(Path("/tmp/ray").glob("session_*"))
+    s3.shares = {"error": 0.03, "slow": 0.03, "cut": 0.02, "lost": 0.02}
+    monkeypatch.setenv("WBC_STUDY_CACHE", str(tmp_path / "first machine"))
+    with (tmp_path / "output.txt").open("a") as output:
+        process = subprocess.Popen(command("run", config, "--root", url), stdout=output, stderr=output)
+        store = ObjectStore(f"{url}/tiny")
+        while len(store.listing("records/epochs")) < 7 or not store.listing("checkpoints"):
+            assert process.poll() is None, (tmp_path / "output.txt").read_text()
+        children = below(process.pid)
+        process.kill()
+        process.wait()
+        psutil.wait_procs(children, timeout=60)
+    # A trial may have ended just then: what must be there is the checkpoint of every other that has a recorded epoch.
+    for key in store.listing("records"):
+        store.download(key, tmp_path / "after the loss" / key)
+    rows = {
+        name: read_segments(tmp_path / "after the loss" / "records" / name, TABLES[name])
+        for name in ("trials", "epochs")
+    }
+    ended = set(rows["trials"].loc[rows["trials"]["status"] != "running", "trial_id"])
+    begun = set(rows["epochs"]["trial_id"])
+    can_go_on = {key.split("/")[1] for key in store.listing("checkpoints")}
+    assert begun - ended <= can_go_on
+
+    monkeypatch.setenv("WBC_STUDY_CACHE", str(tmp_path / "second machine"))
+    looked = subprocess.run(command("status", "tiny", "--root", url), capture_output=True, text=True, check=True)
+    # To whoever looks soon enough its claim is still fresh.
+    assert re.search("tiny: (interrupted|running) in (search|confirm)", looked.stdout), looked.stdout
+    done = subprocess.run(command("run", config, "--root", url), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"Continuing {url}/tiny" in done.stdout
+    assert sum(s3.injected.values()) > 20 and set(s3.injected) >= {"error", "slow", "cut", "lost"}
+    s3.shares = {}
+
+    monkeypatch.setenv("WBC_STUDY_CACHE", str(tmp_path / "a third machine"))
+    listed = subprocess.run(command("list", "--root", url), capture_output=True, text=True, check=True)
+    assert listed.stdout.split() == ["study", "state", "tiny", "finished"]
+    subprocess.run(command("fetch", "tiny", "--root", url, "--out", tmp_path / "tiny", "--checkpoints"), check=True)
+    for name, table in content(calm).items():
+        pd.testing.assert_frame_equal(content(tmp_path / "tiny")[name], table)
+    assert report_tables(tmp_path / "tiny") == report_tables(calm)
+    assert load_study(f"{url}/tiny").accuracy_table().equals(load_study(calm).accuracy_table())
+    assert [path.name for path in (tmp_path / "tiny" / "checkpoints").rglob("*") if path.is_file()] == [
+        "weights.safetensors"
+    ] * 8
+    assert store.listing(".lease") == {}
+
+    assert SECRET not in done.stdout + done.stderr
+    # Others may have sessions of Ray at the same time; what tests begin there has the same rules.
+    sessions = [path for path in Path("/tmp/ray").glob("session_*") if path not in earlier and not path.is_symlink()]
+    assert sessions
+    for text in (SECRET, KEY):
+        assert files_with(text, tmp_path, *sessions) == []
+    assert [key for key in store.listing() if SECRET.encode() in store.read(key)] == []
+
+
+def test_a_control_whose_package_is_missing_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("study.pipeline.run.find_spec", lambda name: None)
+    config = load_config(str(write_tiny(tmp_path, controls=["classical"])))
+    with pytest.raises(UsageError, match="needs scikit-image"):
+        run_study(config, tmp_path / "runs")
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").rglob("manifest.json"))

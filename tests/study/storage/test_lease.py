@@ -1,0 +1,113 @@
+"""One driver for each study in an object store."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from analysis.records.object_store import ObjectStore
+from study.errors import StudyFailed, UsageError
+from study.storage.lease import Lease, is_held
+from tests.study.object_storage import BUCKET
+
+
+@pytest.fixture
+def store(s3, tmp_path):
+    return ObjectStore(f"s3://{BUCKET}/{tmp_path.name}", patience=2)
+
+
+def claims(store):
+    return list(store.listing(".lease"))
+
+
+def test_a_second_process_is_refused_while_the_first_is_alive(store):
+    assert not is_held(store)
+    with Lease(store, seconds=6).held():
+        assert is_held(store)
+        with (
+            pytest.raises(UsageError, match=r"process \d+ on .* is running this study"),
+            Lease(store, seconds=6).held(),
+        ):
+            pass
+        assert len(claims(store)) == 1, "the refused one leaves nothing"
+    assert claims(store) == [] and not is_held(store)
+
+
+def test_of_several_that_start_together_one_runs(store):
+    # Again and again: whether their claims meet is a matter of milliseconds.
+    for count in (2, 2, 2, 2, 3, 3):
+        entered, refused = [], []
+        barrier, all_known = threading.Barrier(count), threading.Event()
+
+        def start(count=count, entered=entered, refused=refused, barrier=barrier, all_known=all_known):
+            barrier.wait()
+            try:
+                with Lease(store, seconds=3).held():
+                    entered.append(threading.get_ident())
+                    all_known.wait(60)
+            except UsageError:
+                refused.append(threading.get_ident())
+                if len(refused) == count - 1:
+                    all_known.set()
+
+        threads = [threading.Thread(target=start) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (len(entered), len(refused)) == (1, count - 1)
+        assert claims(store) == []
+
+
+def test_who_only_tries_is_waited_for_and_does_not_refuse(store):
+    rival = Lease(store, seconds=3)
+    store.write(rival._key, rival._claim(holds=False))
+
+    def try_again_and_go() -> None:
+        time.sleep(0.3)
+        store.write(rival._key, rival._claim(holds=False))
+        time.sleep(0.6)
+        rival._withdraw()
+
+    other = threading.Thread(target=try_again_and_go)
+    other.start()
+    with Lease(store, seconds=3).held():
+        other.join()
+        assert len(claims(store)) == 1
+
+
+def test_the_claim_of_a_killed_process_of_this_machine_is_in_nobodys_way(store):
+    code = (
+        "import os, sys; from study.storage.lease import Lease; from analysis.records.object_store import ObjectStore;"
+    )
+    code += "Lease(ObjectStore(sys.argv[1]))._take(); os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", code, store.url], check=False).returncode == 9
+    assert len(claims(store)) == 1
+    with Lease(store).held():
+        assert len(claims(store)) == 1
+
+
+def test_the_claim_of_a_lost_machine_expires(store):
+    store.write(
+        ".lease/lost.json",
+        json.dumps({"host": "gone", "process": 1, "boot": "x", "started": 0, "holds": True}).encode(),
+    )
+    with Lease(store, seconds=2).held():
+        assert ".lease/lost.json" not in claims(store)
+
+
+def test_who_cannot_renew_the_claim_stops_writing(store, s3, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("study.storage.lease.monotonic", lambda: now)
+    lease = Lease(store, seconds=60)
+    with lease.held():
+        s3.shares = {"error": 1.0}
+        now = 59.0
+        lease.check()
+        now = 61.0
+        with pytest.raises(StudyFailed, match="another process may run this study by now"):
+            lease.check()
+        s3.shares = {}
