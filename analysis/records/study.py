@@ -181,8 +181,8 @@ class Study:
         Returns:
             The columns of `analysis.records.schema.EPOCH_COLUMNS`, with its types (``confusion``: lists), val_accuracy,
             val_macro_f1, val_weighted_f1, val_recall_<class> (float64), and the trial's phase, arm, fraction, subset, fusion,
-            encoders, control, segmentation, network, index, seed and status, as in `trials`. ``learning_rate`` is the one in force during
-            the epoch.
+            encoders, control, segmentation, network, index, seed and status, as in `trials`. ``learning_rate`` is
+            the one in force during the epoch.
 
         Example:
             >>> study.epochs[["epoch", "val_accuracy"]].dtypes.astype(str).tolist()
