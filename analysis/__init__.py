@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from analysis.records.errors import StudyError
     from analysis.records.study import Study, load_study
     from analysis.report.page import write_report
-    from analysis.tables.results import Table
+    from analysis.tables.table import Table
 
 __all__ = ["Study", "StudyError", "Table", "load_study", "write_report"]
 

@@ -23,7 +23,8 @@ from data_utils.config import DataConfig, cache_root
 from data_utils.decoding import content_hash, reduce_image
 from data_utils.errors import DataError, UnreadableImage
 from data_utils.prefetch import work_ahead
-from data_utils.sources.opening import Item, Source, Split, open_source
+from data_utils.sources.opening import open_source
+from data_utils.sources.source import Item, Source, Split
 from data_utils.splits import join_units, set_aside
 
 _RANK: Mapping[str, int] = {"train": 0, "val": 1, "test": 2}

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from data_utils.errors import UnreadableImage
-from data_utils.sources.opening import Source
+from data_utils.sources.source import Source
 
 THUMBNAIL = 96
 """Side of a thumbnail, px."""

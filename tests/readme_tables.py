@@ -26,7 +26,7 @@ from analysis.figures.gallery import CaptionedFigure, captioned
 from analysis.records.study import Study
 from analysis.report.files import to_markdown
 from analysis.report.static_images import write_static_images
-from analysis.tables.results import tables
+from analysis.tables.registry import tables
 from tests.benchmarks.speed_table import markdown, read_json
 
 ROOT = Path(__file__).parent.parent

@@ -22,12 +22,13 @@ from analysis import Study, load_study
 from analysis.figures.gallery import captioned
 from analysis.report.page import write_report
 from analysis.statistics.pooled import mean_differences
-from analysis.tables.results import Column, Table, tables
+from analysis.tables.registry import tables
+from analysis.tables.table import Column, Table
 from data_utils import cache as image_cache
 from data_utils.audit import audit
 from data_utils.config import DataConfig
 from data_utils.decoding import decode_image
-from data_utils.sources.opening import CLASSES, Item, Source
+from data_utils.sources.source import CLASSES, Item, Source
 from models import fusion, torchvision_classifiers
 from study.commands.main import app
 from study.config.study import StudyConfig

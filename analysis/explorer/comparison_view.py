@@ -23,7 +23,8 @@ from analysis.metrics import metric_title
 from analysis.records.errors import StudyError
 from analysis.records.study import Study
 from analysis.statistics.confusion import shown_split
-from analysis.tables.results import MISSING, OPTIMISTIC, selection_rule
+from analysis.wording.captions import OPTIMISTIC, selection_rule
+from analysis.wording.formats import MISSING
 
 _INTERVALS = (
     "In brackets: the 95 % interval of the difference to the arm without pretraining, in which seeds and images vary, and the "

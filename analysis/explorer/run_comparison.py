@@ -15,7 +15,7 @@ from analysis.records.errors import StudyError
 from analysis.records.study import Study
 from analysis.statistics.confusion import shown_split
 from analysis.statistics.verdicts import arm_intervals
-from analysis.tables.results import MISSING
+from analysis.wording.formats import MISSING
 
 _CONFIDENCE = 0.95
 

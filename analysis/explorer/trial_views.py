@@ -19,7 +19,7 @@ from analysis.figures.style import TEMPLATE, numbers, setting_colours
 from analysis.hyperparameters import hyperparameter_columns, hyperparameter_title
 from analysis.records.study import Study
 from analysis.statistics.confusion import run_confusions
-from analysis.tables.results import MISSING
+from analysis.wording.formats import MISSING
 
 PAGE = 25
 """Trials on a page of the list."""

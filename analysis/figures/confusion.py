@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from analysis.figures.style import TEMPLATE, empty_figure, legend_title, panel_grid, safe, setting_colours
 from analysis.records.study import Study
 from analysis.statistics.confusion import arm_confusions, run_confusions, shown_split
-from analysis.tables.results import MISSING
+from analysis.wording.formats import MISSING
 
 _NOTHING = "No full-length run has ended yet."
 _WORDS = {"val": "validation", "test": "test"}

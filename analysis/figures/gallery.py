@@ -30,7 +30,7 @@ from analysis.records.errors import StudyError
 from analysis.records.published import PUBLISHED_NOTE
 from analysis.records.study import Study
 from analysis.statistics.confusion import shown_split
-from analysis.tables.results import NO_EVIDENCE, OPTIMISTIC, floor_sentence, selection_rule
+from analysis.wording.captions import NO_EVIDENCE, OPTIMISTIC, floor_sentence, selection_rule
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from analysis.statistics.answers import Answers
-    from analysis.tables.results import Table
+    from analysis.tables.table import Table
 
 ARM_COLUMNS = ["arm", "fraction", "subset", "fusion", "encoders", "control", "segmentation", "network"]
 SELECTION_METRICS = ("val_accuracy", "val_macro_f1")
@@ -376,7 +376,7 @@ class Study:
             name: One of `tables`.
 
         Returns:
-            One row per line of the table; shares in [0, 1]. `analysis.tables.results.Table.display` gives the text of the report.
+            One row per line of the table; shares in [0, 1]. `analysis.tables.table.Table.display` gives the text of the report.
 
         Raises:
             StudyError: There is no table of that name, or nothing to fill it with yet.
@@ -394,7 +394,7 @@ class Study:
 
     @cached_property
     def _tables(self) -> list[Table]:
-        from analysis.tables.results import tables
+        from analysis.tables.registry import tables
 
         return tables(self)
 

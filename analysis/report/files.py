@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from analysis.tables.results import MISSING, Table
+from analysis.tables.table import Table
+from analysis.wording.formats import MISSING
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -31,7 +32,7 @@ def write_tables(tables: Iterable[Table], folder: Path) -> list[Path]:
     """Write every table as ``<name>.csv``, ``<name>.md`` and ``<name>.tex``.
 
     Args:
-        tables: From `analysis.tables.results.tables`.
+        tables: From `analysis.tables.registry.tables`.
         folder: Made when it does not exist; files of tables that no longer exist stay.
 
     Returns:

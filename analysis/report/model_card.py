@@ -17,7 +17,7 @@ from analysis.report.prose import methods, purpose
 from analysis.statistics.answers import Answers
 from analysis.statistics.calibration import calibration_error, run_probabilities, temper
 from analysis.statistics.evaluations import read_evaluations
-from analysis.statistics.intervals import METRICS
+from analysis.statistics.scores import METRICS
 from analysis.statistics.verdicts import SPLIT_TITLES, arm_intervals
 
 if TYPE_CHECKING:

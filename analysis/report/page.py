@@ -26,7 +26,9 @@ from analysis.report.files import write_tables
 from analysis.report.prose import control_notes, methods, state, summary, verdict_sentences
 from analysis.report.static_images import write_static_images
 from analysis.tables.evaluation import PREFIX
-from analysis.tables.results import MISSING, Table, tables
+from analysis.tables.registry import tables
+from analysis.tables.table import Table
+from analysis.wording.formats import MISSING
 
 SECTIONS = {
     "results": "Results",

@@ -9,8 +9,8 @@ from analysis.arms import OFF, compared_settings, control_settings, majority_flo
 from analysis.metrics import metric_title
 from analysis.records.errors import StudyError
 from analysis.records.schema import PHASES
-from analysis.tables.results import MISSING
 from analysis.wording.controls import describe_controls
+from analysis.wording.formats import MISSING
 
 if TYPE_CHECKING:
     from analysis.records.study import Study

@@ -10,7 +10,7 @@ from rich.console import Console, Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from analysis.tables.results import Table
+from analysis.tables.table import Table
 
 _KEY_WIDTH = 8
 """Characters that a column of names gets at least; longer parts of names are folded when the terminal is narrow."""

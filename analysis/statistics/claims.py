@@ -19,7 +19,8 @@ from analysis.arms import OFF, setting_of
 from analysis.records.published import published_results
 from analysis.records.schema import subset_name
 from analysis.statistics.answers import Answers, ArmAnswers
-from analysis.statistics.intervals import CONFIDENCE, Scores, combine_scores, crossed_interval, score_recall, score_runs
+from analysis.statistics.intervals import CONFIDENCE, crossed_interval
+from analysis.statistics.scores import Scores, combine_scores, score_recall, score_runs
 from analysis.statistics.verdicts import GAIN, OPTIMISTIC_VERDICT, SPLIT_TITLES, judge, show_difference, take_seeds
 
 if TYPE_CHECKING:

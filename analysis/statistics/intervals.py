@@ -20,19 +20,13 @@ jackknife, Efron 1982), which for accuracy is the plain indicator of a correct a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.metrics import confusion_metrics, count_confusion
-
-Floats = NDArray[np.float64]
-
-METRICS = ("accuracy", "macro_f1", "weighted_f1")
-"""What is compared, the primary one first."""
+from analysis.statistics.scores import Floats, Scores, quotient
 
 CONFIDENCE = 0.95
 """Nominal coverage of every interval."""
@@ -52,51 +46,6 @@ LEAST_SEED_PART = 0.5
 Four degrees of freedom can give next to nothing by chance, while the interaction is known from hundreds of images. At 1 the
 intervals of runs that differ by chance alone cover 98 %, at 0 they may collapse (`make calibrate`).
 """
-
-
-@dataclass(frozen=True)
-class Scores:
-    """One metric of several runs on the same images. ``...`` are any leading axes, e.g. simulated studies."""
-
-    per_seed: Floats
-    """(..., S): the metric of each seed."""
-    contributions: Floats
-    """(..., S, N): what each image contributes, up to a constant of its class."""
-    worth: Floats
-    """(..., C): what a right answer instead of a wrong one adds to the metric, on average over seeds."""
-
-    def __sub__(self, other: Scores) -> Scores:
-        """Differences of runs that share seeds (in the same order) and images, as `combine_scores` makes them."""
-        return Scores(
-            self.per_seed - other.per_seed,
-            self.contributions - other.contributions,
-            np.maximum(self.worth, other.worth),
-        )
-
-
-def combine_scores(parts: Sequence[tuple[float, Scores]]) -> Scores:
-    """A weighted sum of scores of runs that share seeds (in the same order) and images, e.g. a difference of differences.
-
-    Args:
-        parts: (weight, scores), at least one.
-    """
-    up = sum((weight * scores.worth for weight, scores in parts if weight > 0), np.float64(0.0))
-    down = sum((-weight * scores.worth for weight, scores in parts if weight < 0), np.float64(0.0))
-    return Scores(
-        np.sum([weight * scores.per_seed for weight, scores in parts], axis=0),
-        np.sum([weight * scores.contributions for weight, scores in parts], axis=0),
-        # Of two answers to an image that differ, one is worth its part.
-        np.maximum(up, down),
-    )
-
-
-def stack_scores(scores: Sequence[Scores]) -> Scores:
-    """Several scores of as many seeds and images as one, along a new first axis."""
-    return Scores(
-        np.stack([each.per_seed for each in scores]),
-        np.stack([each.contributions for each in scores]),
-        np.stack([each.worth for each in scores]),
-    )
 
 
 @dataclass(frozen=True)
@@ -124,75 +73,6 @@ class Estimate:
     """Variance of the mean, at this S, because an image is answered differently under each seed."""
     image_freedom: Floats
     """Degrees of freedom of what is known of the images' part; infinite when no image varies."""
-
-
-def score_runs(labels: ArrayLike, predicted: ArrayLike, classes: int) -> dict[str, Scores]:
-    """Accuracy, macro F1 and weighted F1 of runs on the same images, with each image's contribution.
-
-    Args:
-        labels: True classes, int (N,), in [0, classes).
-        predicted: Answers, int (..., S, N), in [0, classes).
-        classes: Number of classes C.
-
-    Returns:
-        `METRICS` -> scores.
-
-    Notes:
-        F1 of class k is 2 TP / (n + P) with n its images and P the answers k. An image answered p adds 1 to P of p, and
-        2 to the numerator of p when p is its class; so its contribution to the F1 of p is (2 [right] - F1) / (n + P),
-        and to the F1 of other classes none.
-    """
-    label = np.asarray(labels, dtype=np.int64)
-    answer = np.asarray(predicted, dtype=np.int64)
-    runs, number = answer.shape[:-1], label.size
-    count = int(np.prod(runs))
-    groups = np.repeat(np.arange(count), number)
-    confusion = count_confusion(np.tile(label, count), answer.reshape(-1), classes, groups, count)
-    confusion = confusion.reshape(*runs, classes, classes)
-    metrics = confusion_metrics(confusion)
-    actual = np.bincount(label, minlength=classes).astype(np.float64)
-    answers = confusion.sum(axis=-2)
-    # A class without images and answers has F1 0 by definition and no image that could contribute.
-    denominator = np.maximum(actual + answers, 1.0)
-    f1 = 2 * np.diagonal(confusion, axis1=-2, axis2=-1) / denominator
-    right = answer == label
-    scores = {
-        "accuracy": Scores(metrics.accuracy, right / number, np.full((*runs[:-1], classes), 1 / number)),
-    }
-    for name, values, share in (
-        ("macro_f1", metrics.macro_f1, np.full(classes, 1 / classes)),
-        ("weighted_f1", metrics.weighted_f1, actual / number),
-    ):
-        gain = share * (2 - f1) / denominator
-        loss = -share * f1 / denominator
-        contributions = np.where(
-            right, np.take_along_axis(gain, answer, axis=-1), np.take_along_axis(loss, answer, axis=-1)
-        )
-        scores[name] = Scores(values, contributions, gain.mean(axis=-2))
-    return scores
-
-
-def score_recall(labels: ArrayLike, predicted: ArrayLike, classes: int) -> dict[int, Scores]:
-    """Recall of every class that has images, as `score_runs` gives the other metrics.
-
-    Args:
-        labels: True classes, int (N,), in [0, classes).
-        predicted: Answers, int (..., S, N), in [0, classes).
-        classes: Number of classes C.
-
-    Returns:
-        Class -> scores.
-    """
-    label = np.asarray(labels, dtype=np.int64)
-    answer = np.asarray(predicted, dtype=np.int64)
-    scores = {}
-    for position in np.unique(label).tolist():
-        members = label == position
-        right = ((answer == label) & members) / members.sum()
-        worth = np.zeros((*answer.shape[:-2], classes))
-        worth[..., position] = 1 / members.sum()
-        scores[int(position)] = Scores(right.sum(axis=-1), right, worth)
-    return scores
 
 
 def crossed_interval(
@@ -237,8 +117,8 @@ def crossed_interval(
     # Sums of the squared parts over their degrees of freedom: what Satterthwaite's formula divides by.
     spread = np.square(between_seeds) / (seeds - 1) + squares.images_spread + squares.interaction_spread
     error = np.sqrt(variance)
-    freedom_of_t = _quotient(np.square(variance), spread)
-    t = np.where(mean == 0, 0.0, np.copysign(_quotient(np.abs(mean), error), mean))
+    freedom_of_t = quotient(np.square(variance), spread)
+    t = np.where(mean == 0, 0.0, np.copysign(quotient(np.abs(mean), error), mean))
     margin = stdtrit(freedom_of_t, (1 + confidence) / 2) * error
     low, high = mean - margin, mean + margin
     if scale == "share":
@@ -254,7 +134,7 @@ def crossed_interval(
         seed_part=np.maximum(between_seeds - squares.interaction, 0.0),
         image_part=image_part,
         interaction_part=squares.interaction,
-        image_freedom=_quotient(np.square(squares.images), squares.images_spread),
+        image_freedom=quotient(np.square(squares.images), squares.images_spread),
     )
 
 
@@ -358,13 +238,6 @@ def _split_lone_groups(label: NDArray[np.int64], groups: NDArray[np.int64]) -> N
     return unit
 
 
-def _quotient(numerator: Floats, denominator: Floats) -> Floats:
-    """A quotient that is infinite where nothing varies, i.e. where the denominator is 0."""
-    shape = np.broadcast_shapes(numerator.shape, denominator.shape)
-    quotient: Floats = np.divide(numerator, denominator, out=np.full(shape, np.inf), where=denominator > 0)
-    return quotient
-
-
 def _share_bounds(mean: Floats, margin: Floats) -> tuple[Floats, Floats]:
     """Bounds of a share by the delta method on its log odds; a share of 0 or 1 has none and keeps the plain bounds."""
     from scipy.special import expit, logit
@@ -375,46 +248,3 @@ def _share_bounds(mean: Floats, margin: Floats) -> tuple[Floats, Floats]:
     low = np.where(inside, expit(logit(share) - reach), np.maximum(mean - margin, 0.0))
     high = np.where(inside, expit(logit(share) + reach), np.minimum(mean + margin, 1.0))
     return low, high
-
-
-def wilson_interval(correct: ArrayLike, images: ArrayLike, confidence: float = CONFIDENCE) -> tuple[Floats, Floats]:
-    """Wilson's score interval of a share, e.g. the recall of one class of one run; NaN where there are no images.
-
-    Args:
-        correct: Right answers, any shape.
-        images: Images, of the same shape.
-        confidence: Nominal coverage.
-    """
-    from statsmodels.stats.proportion import proportion_confint
-
-    right, total = np.broadcast_arrays(np.asarray(correct, dtype=np.float64), np.asarray(images, dtype=np.float64))
-    low, high = np.full(right.shape, np.nan), np.full(right.shape, np.nan)
-    some = total > 0
-    low[some], high[some] = proportion_confint(right[some], total[some], alpha=1 - confidence, method="wilson")
-    return low, high
-
-
-def exact_mcnemar(first_only: int, second_only: int) -> float:
-    """Two-sided exact p-value of McNemar's test, from the images that only one of two runs gets right."""
-    from statsmodels.stats.contingency_tables import mcnemar
-
-    return float(mcnemar([[0, first_only], [second_only, 0]], exact=True).pvalue)
-
-
-def adjust_holm(p: ArrayLike) -> Floats:
-    """Holm's step-down adjustment (Holm 1979) over one family; missing p-values are no tests and stay missing.
-
-    As `statsmodels.stats.multitest.multipletests` gives it, which collects garbage at every call: a second for a study.
-
-    Args:
-        p: p-values, (M,).
-
-    Returns:
-        float64 (M,), at most 1.
-    """
-    adjusted = np.array(p, dtype=np.float64)
-    tested = np.flatnonzero(~np.isnan(adjusted))
-    order = tested[np.argsort(adjusted[tested])]
-    steps = adjusted[order] * np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return adjusted

@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.arms import setting_of
 from analysis.records.schema import subset_name
 from analysis.statistics.answers import Answers
-from analysis.statistics.intervals import METRICS, combine_scores
+from analysis.statistics.scores import METRICS, combine_scores
 from analysis.statistics.verdicts import (
     KINDS,
     Comparison,

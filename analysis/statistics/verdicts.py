@@ -19,15 +19,9 @@ from analysis.metrics import METRIC_TITLES
 from analysis.records.errors import StudyError
 from analysis.records.schema import subset_name
 from analysis.statistics.answers import Answers, ArmAnswers
-from analysis.statistics.intervals import (
-    CONFIDENCE,
-    METRICS,
-    Scores,
-    adjust_holm,
-    crossed_interval,
-    score_runs,
-    stack_scores,
-)
+from analysis.statistics.intervals import CONFIDENCE, crossed_interval
+from analysis.statistics.scores import METRICS, Scores, score_runs, stack_scores
+from analysis.statistics.tests import adjust_holm
 
 if TYPE_CHECKING:
     from analysis.records.study import Study

@@ -13,10 +13,10 @@ from analysis.arms import setting_title
 from analysis.metrics import confusion_metrics
 from analysis.records.errors import StudyError
 from analysis.statistics.evaluations import Evaluation, left_out, read_evaluations
-from analysis.statistics.intervals import METRICS
+from analysis.statistics.scores import METRICS
 from analysis.statistics.verdicts import SPLIT_TITLES, arm_intervals, judge
 from analysis.tables.evidence import INTERVAL, TAKEN_AS_GIVEN, verdict_table
-from analysis.tables.results import Column, Table
+from analysis.tables.table import Column, Table
 
 if TYPE_CHECKING:
     from analysis.records.study import Study

@@ -9,21 +9,22 @@ import numpy as np
 import pandas as pd
 
 from analysis.arms import setting_of, setting_title
-from analysis.hyperparameters import hyperparameter_title
 from analysis.metrics import METRIC_TITLES, confusion_metrics, count_confusion, metric_title
 from analysis.records.errors import StudyError
 from analysis.records.schema import subset_name
 from analysis.statistics.answers import Answers
 from analysis.statistics.claims import check_answers
-from analysis.statistics.intervals import METRICS, exact_mcnemar, wilson_interval
 from analysis.statistics.pooled import mean_differences
 from analysis.statistics.power import SEEDS, detectable
-from analysis.statistics.tuning import tuning_curves, why_no_tuning_curves, winners_at_edges
+from analysis.statistics.scores import METRICS
+from analysis.statistics.tests import exact_mcnemar, wilson_interval
 from analysis.statistics.verdicts import ENOUGH_SEEDS, SPLIT_TITLES, arm_intervals, describe_groups, show_difference
-from analysis.tables.results import OPTIMISTIC, Column, Table
+from analysis.tables.table import Column, Table
+from analysis.wording.captions import OPTIMISTIC
 
 if TYPE_CHECKING:
     from analysis.records.study import Study
+
 
 INTERVAL = "95 % intervals over seeds and images (both vary), each by itself."
 TAKEN_AS_GIVEN = "The settings that won each arm's search are taken as given."
@@ -51,12 +52,6 @@ def evidence_tables(study: Study) -> list[Table]:
     return [
         replace(table, caption=f"{table.caption} Winners and epochs by {metric}.") for table in made if len(table.frame)
     ]
-
-
-def tuning_tables(study: Study) -> list[Table]:
-    """Winners at the edge of their range, and tuning curves where the search allows them."""
-    made = [_edges(study), _tuning(study)]
-    return [table for table in made if table is not None]
 
 
 _VERDICTS = ["subset", "setting", "baseline_setting", "difference", "low", "high", "p_holm", "seeds", "verdict"]
@@ -287,46 +282,6 @@ def _seed_tests(answers: Answers) -> Table:
     )
     frame = pd.DataFrame(rows, columns=["subset", "setting", "seed", "gained", "lost", "p"])
     return Table("seed_tests", "Runs of one seed, image by image", caption, frame, columns, detail=True)
-
-
-def _edges(study: Study) -> Table | None:
-    frame = winners_at_edges(study)
-    if not len(frame):
-        return None
-    frame["name"] = [hyperparameter_title(name) for name in frame["hyperparameter"]]
-    columns = (
-        Column("Arm", "arm"),
-        Column("Setting", "name"),
-        Column("Winner", "value", form="number"),
-        Column("Searched", "low", "high", "number_range"),
-        Column("Edge", "side"),
-    )
-    caption = (
-        "Warning: these winners lie at the end of what was searched (the outer value of a list, or the outer 5 % of a range on "
-        "the scale that it is searched on). A better value may lie beyond: widen the range and search again."
-    )
-    return Table("edges", "Winners at the edge of their range", caption, frame, columns)
-
-
-def _tuning(study: Study) -> Table | None:
-    if why_no_tuning_curves(study):
-        return None
-    frame = tuning_curves(study)
-    if not len(frame):
-        return None
-    metric = metric_title(study.metric)
-    form = "percent" if study.metric == "val_accuracy" else "score"
-    columns = (
-        Column("Arm", "arm"),
-        Column("Trials", "trials", form="count"),
-        Column(f"Best {metric}{' %' if form == 'percent' else ''}", "value", form=form),
-        Column("95 % band", "low", "high", f"{form}_range"),
-    )
-    caption = (
-        f"Median of the best {metric} of that many random trials. The band holds the whole curve of an arm at "
-        "once with at least 95 % probability. Validation chose the epochs: optimistic."
-    )
-    return Table("tuning_curves", "Tuning curves", caption, frame, columns, detail=True)
 
 
 def _join(parts: list[str]) -> str:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from data_utils.config import DataConfig, cache_root
 from data_utils.errors import DataError, UnreadableImage
-from data_utils.sources.opening import CLASSES, Item, Split
+from data_utils.sources.source import CLASSES, Item, Split
 
 BLOODMNIST_LABELS: Mapping[int, str] = {
     0: "Basophil",

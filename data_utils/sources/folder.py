@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from data_utils.config import DataConfig
 from data_utils.decoding import SUFFIXES, content_hash, decode_image, decode_mask, image_size, is_image
 from data_utils.errors import DataError, UnreadableImage
-from data_utils.sources.opening import CLASSES, Item, Split
+from data_utils.sources.source import CLASSES, Item, Split
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 

@@ -14,7 +14,7 @@ from data_utils.config import SyntheticConfig
 from data_utils.drawing.smears import draw_smear
 from data_utils.drawing.tissue import draw_kidney, draw_lymph_node
 from data_utils.errors import DataError
-from data_utils.sources.opening import Item, Split
+from data_utils.sources.source import Item, Split
 
 CLASS_SHARES: Mapping[str, Mapping[str, float]] = {
     # Training images of the coursework's WBC_100: 176, 618, 2015, 466 and 5172 of 8447.

@@ -16,7 +16,8 @@ import yaml
 
 from analysis.records.object_store import is_remote
 from study.cluster.jobs import check_travels
-from study.config.files import dump_config, flatten, load_config
+from study.config.changes import flatten
+from study.config.files import dump_config, load_config
 from study.errors import UsageError
 from study.execution.capacity import Reservation, check_satisfiable, trial_reservation
 

@@ -104,7 +104,7 @@ def run(
         typer.echo("Interrupted. The same command continues where this one stopped.", err=True)
         raise typer.Exit(INTERRUPTED) from None
     _print_results(study)
-    from study.pipeline.run import lost_trials, shortfalls
+    from study.pipeline.outcome import lost_trials, shortfalls
 
     for line in lost_trials(study):
         typer.echo(line)
@@ -586,8 +586,8 @@ def _set_aside(location: Path | str, settings: StudyConfig) -> None:
 
 
 def _say_what_happens(say: Callable[[str], None], location: Path | str, settings: StudyConfig) -> None:
-    from study.pipeline.run import check_same_study
     from study.storage.run_directory import RunDirectory
+    from study.storage.same_study import check_same_study
 
     directory = RunDirectory.to_read(location)
     grown = check_same_study(directory, settings.with_absolute_paths())
@@ -601,7 +601,7 @@ def _say_what_happens(say: Callable[[str], None], location: Path | str, settings
 
 def _print_results(study: Any, index: Path | None = None) -> None:
     from analysis.report.terminal import print_tables
-    from analysis.tables.results import tables
+    from analysis.tables.registry import tables
 
     # The verdict is what one wants to know: it stands at the end, where it is not scrolled away.
     shown = [table for table in tables(study) if not table.detail]

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from analysis.records.schema import arm_name
-from study.config.study import LATENT_FUSIONS
+from study.config.arms import LATENT_FUSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from study.config.study import FusionMode, StudyConfig
+    from study.config.arms import FusionMode
+    from study.config.study import StudyConfig
 
 HANDCRAFTED = "handcrafted"
 """Folder below ``pretrain/`` of the features that the control `classical` looks at: colours and textures, no network."""

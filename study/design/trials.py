@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from analysis.metrics import confusion_metrics
 from analysis.records.schema import NO_SETTINGS
 from study.design.arms import Arm
-from study.search.searchers import Point, read_settings
+from study.design.points import Point, read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -147,3 +150,11 @@ class EpochReport:
             "val_loss": self.val_loss if math.isfinite(self.val_loss) else None,
             "confusion": list(self.confusion),
         }
+
+
+def score_of(confusion: Sequence[int], metric: str) -> float:
+    """The score, in [0, 1], that ``val_accuracy`` or ``val_macro_f1`` gives a row-major confusion matrix."""
+    classes = round(len(confusion) ** 0.5)
+    return float(
+        getattr(confusion_metrics(np.asarray(confusion).reshape(classes, classes)), metric.removeprefix("val_"))
+    )

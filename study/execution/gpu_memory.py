@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from study.design.arms import list_arms
+from study.design.points import Point
 from study.design.trials import TrialSpec
 from study.errors import StudyFailed
 from study.execution.capacity import Reservation, accelerators, gpu_share
-from study.search.searchers import Point
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,8 +65,8 @@ def measure_peak(config: StudyConfig, location: str, fingerprint: str) -> tuple[
 
     if not torch.cuda.is_available():
         return None
-    from study.execution.trainable import open_inputs
     from study.storage.run_directory import RunDirectory
+    from study.training.inputs import open_inputs
     from study.training.run import TrainingRun
 
     directory = RunDirectory(location)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import socket
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +12,14 @@ from ray import tune
 
 from analysis.records.object_store import StoreUnreachable
 from study.config.study import StudyConfig
-from study.design.arms import HANDCRAFTED, Arm, encoded_networks, list_arms, networks_of
+from study.design.arms import Arm
 from study.design.trials import EpochReport, TrialSpec
-from study.errors import StudyFailed
 from study.storage.run_directory import WEIGHTS, RunDirectory
+from study.training.inputs import open_inputs
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    import torch
-
-    from study.training.batches import ImageBatches
     from study.training.run import TrainingRun
-    from study.training.trial_features import StudyFeatures
+
 
 logger = logging.getLogger(__name__)
 
@@ -117,53 +111,3 @@ def _read_trial(text: str) -> tuple[TrialSpec, int]:
     fields, recorded_epochs = json.loads(text)
     arm = fields.pop("arm")
     return TrialSpec(arm=Arm(**{**arm, "encoders": tuple(arm["encoders"])}), **fields), recorded_epochs
-
-
-def open_inputs(
-    config: StudyConfig, folder: Path, fingerprint: str
-) -> tuple[ImageBatches, StudyFeatures, torch.device]:
-    """Everything that all trials of a process share: images, what the pretrained networks give, and the device.
-
-    Builds the image cache on a node that has none yet; opens it where it exists.
-
-    Args:
-        config: The study's.
-        folder: The run directory or its working copy.
-        fingerprint: Of the blood-cell images that the study began with.
-
-    Raises:
-        StudyFailed: the images of this machine are others.
-    """
-    from models.checkpoints import load_tensors
-    from study.storage.local_images import open_images
-    from study.training.batches import ImageBatches
-    from study.training.device import choose_device, room_for_images
-    from study.training.latents import open_latents
-    from study.training.pretraining import load_classifier, load_encoder
-    from study.training.trial_features import StudyFeatures
-
-    device = choose_device()
-    arrays = open_images(config.data, "wbc")
-    if arrays.fingerprint != fingerprint:
-        raise StudyFailed(
-            f"the images of {socket.gethostname()} have fingerprint {arrays.fingerprint}, but the study began with {fingerprint}."
-            " Restore them; results on other images say nothing about the study's"
-        )
-    arms = list_arms(config)
-    encoded, pretrained = encoded_networks(arms), folder / "pretrain"
-    # Nothing is learned from crops by what was never learned.
-    live = [name for name in encoded if name != HANDCRAFTED] if config.arms.features == "live" else []
-    features = StudyFeatures(
-        latents=open_latents(folder, encoded, arrays),
-        encoders={network: load_encoder(pretrained / network, network).to(device) for network in live},
-        classifiers={
-            network: load_classifier(pretrained / network)
-            for network in networks_of(arm for arm in arms if arm.fusion == "finetune")
-        },
-        weights={
-            network: load_tensors(pretrained / network / WEIGHTS)[0]
-            for network in networks_of(arm for arm in arms if arm.network)
-        },
-    )
-    share = config.resources.gpu if isinstance(config.resources.gpu, float) else 1.0
-    return ImageBatches(arrays, config.data, device, room_for_images(device, share)), features, device

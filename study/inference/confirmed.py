@@ -17,8 +17,8 @@ from models.initialisation import stream
 from study.design.arms import Arm, list_arms
 from study.errors import UsageError
 from study.storage.run_directory import WEIGHTS, RunDirectory
+from study.training.encoder_weights import load_encoder
 from study.training.networks import Network, build_network, lay_out
-from study.training.pretraining import load_encoder
 
 if TYPE_CHECKING:
     import pandas as pd

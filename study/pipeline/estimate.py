@@ -206,11 +206,11 @@ def print_estimate(
         DataError: the images are not as expected.
         WeightsError: given encoder weights cannot be used.
     """
-    from study.pipeline.run import check_same_study
     from study.storage.local_images import open_images
     from study.storage.run_directory import RunDirectory
+    from study.storage.same_study import check_same_study
     from study.terminal.status import describe_phases
-    from study.training.pretraining import check_given
+    from study.training.encoder_weights import check_given
 
     console = console or Console(highlight=False)
     config = config.with_absolute_paths()

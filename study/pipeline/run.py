@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.records.object_store import join_location
 from analysis.records.schema import IMAGE_COLUMNS, SCHEMA_VERSION, TABLES
-from study.config.files import check_config, compare_configs, grown_settings, read_yaml
 from study.config.secrets import mask_password, resolve_storage
 from study.config.study import StudyConfig
 from study.design.arms import encoded_networks, list_arms, networks_of, pretrained_encoders, trained_encoders
@@ -21,6 +20,7 @@ from study.design.checks import check_masks
 from study.errors import StudyFailed, UsageError
 from study.storage.records import RecordWriter, write_table
 from study.storage.run_directory import WEIGHTS, RunDirectory
+from study.storage.same_study import check_same_study
 from study.terminal.progress import ImageProgress, Progress
 
 if TYPE_CHECKING:
@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 
     from analysis.records.study import Study
     from data_utils.cache import ImageArrays
+    from study.design.points import Point
     from study.design.trials import Predictions
-    from study.search.optuna_mirror import OptunaProjection, TrialMirror
-    from study.search.queue import ArmPlan, TrialQueue
-    from study.search.searchers import Point
+    from study.search.optuna_mirror import OptunaProjection
+    from study.search.plans import ArmPlan
+    from study.search.queue import TrialMirror, TrialQueue
+
 
 DEFAULT_ROOT = Path("ray_results")
 
@@ -76,67 +78,6 @@ def run_study(
         if not directory.is_complete("report"):
             return _Run(config, directory, address, progress or Progress(), storage).run()
     return load_study(directory.folder)
-
-
-def shortfalls(study: Study) -> list[str]:
-    """What a finished study lacks, one line each: arms without a winner, confirmations that failed."""
-    config = StudyConfig.model_validate(study.config)
-    winners = set(study.winners()["arm"])
-    confirmed = study.confirmed.groupby("arm").size().to_dict()
-    lines = []
-    for arm in list_arms(config):
-        if arm.name not in winners:
-            lines.append(f"{arm.name}: no trial of the search was trained to its last epoch, so nothing was confirmed")
-        elif confirmed.get(arm.name, 0) < config.confirm.seeds:
-            lines.append(
-                f"{arm.name}: {confirmed.get(arm.name, 0)} of {config.confirm.seeds} confirmations were completed"
-            )
-    return lines
-
-
-_SHOWN_LOST = 5
-"""Lost trials that are named one by one."""
-
-
-def lost_trials(study: Study) -> list[str]:
-    """Trials that failed or diverged, with the last line of the reason: ordinary in a search, and nothing to be silent about."""
-    lost = study.trials[study.trials["status"].isin(["failed", "diverged"])]
-    lines = []
-    for status, trials in lost.groupby("status", sort=True):
-        lines.append(f"{len(trials)} of {len(study.trials)} trials {status}:")
-        for row in trials.head(_SHOWN_LOST).to_dict("records"):
-            reason = row["error"].strip().rpartition("\n")[2] or "the loss was not finite"
-            lines.append(f"  {row['trial_id']} ({row['arm']}), after {row['epochs']} epochs: {reason}")
-        if len(trials) > _SHOWN_LOST:
-            lines.append(f"  and {len(trials) - _SHOWN_LOST} more: `load_study(...).trials` has them all")
-    return lines
-
-
-def check_same_study(directory: RunDirectory, config: StudyConfig) -> list[str]:
-    """Refuse to mix two studies in one run directory.
-
-    Returns:
-        By what the configuration extends the study that is there, one line each.
-
-    Raises:
-        UsageError: the directory holds a study with another configuration; the message lists the differences.
-    """
-    if not directory.exists:
-        # Empty folders are nothing: one may be a disk of its own, mounted beforehand.
-        if any(path.is_file() and path.name != ".lock" for path in directory.folder.rglob("*")):
-            raise UsageError(
-                f"{directory.folder}: found files but no study.yaml, expected a study or nothing. Choose another --name"
-            )
-        return []
-    existing = check_config(read_yaml(directory.config_file), str(directory.config_file))
-    differences = compare_configs(existing, config)
-    if differences:
-        raise UsageError(
-            f"{directory.folder} holds a study with another configuration:\n  "
-            + "\n  ".join(differences)
-            + "\nGive this one another --name, or set the old one aside with --restart"
-        )
-    return list(grown_settings(existing, config).values())
 
 
 class _Run:
@@ -226,7 +167,7 @@ class _Run:
 
     def _check_weights(self) -> dict[str, str]:
         """Load the given weights once; returns their fingerprints."""
-        from study.training.pretraining import check_given, find_weights
+        from study.training.encoder_weights import check_given, find_weights
 
         fingerprints = {}
         for encoder in self._encoders:
@@ -568,7 +509,7 @@ def _pretrain_there(config: StudyConfig, network: str, location: str) -> None:
 
 def _compute_latents_there(config: StudyConfig, network: str, location: str) -> None:
     """Compute the latent vectors of one encoder on the node where this runs."""
-    from study.training.pretraining import compute_latents
+    from study.training.latents import compute_latents
 
     directory = RunDirectory(location)
     folder = directory.encoder(network)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from study.config.secrets import MASK, STORAGE_VARIABLE, mask_password
-from study.design.trials import recorded_point
+from study.design.trials import recorded_point, score_of
 from study.errors import UsageError
-from study.search.queue import score_of
-from study.search.searchers import further_distributions, parameters
+from study.search.tpe import further_distributions, parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -19,8 +18,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from optuna.storages import BaseStorage
 
-    from study.config.study import SearchConfig
+    from study.config.search import SearchConfig
     from study.design.trials import TrialSpec
+
 
 JOURNAL = "optuna.journal"
 """Name of the journal file in the run directory."""
@@ -30,19 +30,6 @@ _OWNER = "wbc_study_run"
 
 _SECONDS = 10
 """After which a database server that does not answer is taken to be lost."""
-
-
-class TrialMirror(Protocol):
-    """Follows the trials of a queue. What it does with them must not fail the study."""
-
-    def begin(self, spec: TrialSpec) -> None:
-        """A trial was handed out for the first time."""
-
-    def observe(self, spec: TrialSpec, epoch: int, score: float) -> None:
-        """A trial reported an epoch with this score."""
-
-    def end(self, spec: TrialSpec, status: str, score: float | None) -> None:
-        """A trial ended with a status of the record schema and its best score."""
 
 
 def search_space(config: SearchConfig) -> dict[str, optuna.distributions.BaseDistribution]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from study.design.trials import recorded_point
-from study.search.queue import ArmPlan
 from study.search.searchers import FixedPoints, search_points
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from data_utils.cache import ImageArrays
     from study.config.study import StudyConfig
     from study.design.arms import Arm
-    from study.search.searchers import Point
+    from study.design.points import Point
+    from study.search.rungs import Rungs
+    from study.search.searchers import Points
 
 
 def steps_in_epoch(config: StudyConfig, arm: Arm, arrays: ImageArrays) -> int:
@@ -98,3 +100,19 @@ def confirm_plans(
         )
         for arm in arms
     ]
+
+
+@dataclass
+class ArmPlan:
+    """What one arm is to get in one phase."""
+
+    phase: str
+    arm: Arm
+    points: Points
+    seeds: Sequence[int]
+    """One for each trial: their number is the arm's budget."""
+    epochs: int
+    """Of a full-length trial."""
+    cost: int
+    """Gradient steps of a full-length trial; costlier arms go first."""
+    rungs: Rungs | None = None

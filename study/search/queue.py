@@ -8,24 +8,20 @@ from __future__ import annotations
 import socket
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 import pandas as pd
 
-from analysis.metrics import confusion_metrics
-from study.design.trials import EpochReport, TrialSpec, recorded_point
+from study.design.trials import EpochReport, TrialSpec, recorded_point, score_of
 from study.errors import StudyFailed
+from study.search.plans import ArmPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from study.design.arms import Arm
     from study.design.trials import Predictions
-    from study.search.optuna_mirror import TrialMirror
-    from study.search.rungs import Rungs
-    from study.search.searchers import Points
     from study.storage.records import RecordWriter
+
 
 CONTINUE, STOP, COMPLETE, DIVERGED = "continue", "stop", "complete", "diverged"
 """Decisions about a trial after a report, as recorded."""
@@ -34,30 +30,6 @@ HOPELESS_ARMS = 4
 """So many arms whose first trials fail before anything was trained: the study, not the arms, is to blame."""
 
 _STATUS = {STOP: "stopped", COMPLETE: "completed", DIVERGED: "diverged"}
-
-
-def score_of(confusion: Sequence[int], metric: str) -> float:
-    """The score, in [0, 1], that ``val_accuracy`` or ``val_macro_f1`` gives a row-major confusion matrix."""
-    classes = round(len(confusion) ** 0.5)
-    return float(
-        getattr(confusion_metrics(np.asarray(confusion).reshape(classes, classes)), metric.removeprefix("val_"))
-    )
-
-
-@dataclass
-class ArmPlan:
-    """What one arm is to get in one phase."""
-
-    phase: str
-    arm: Arm
-    points: Points
-    seeds: Sequence[int]
-    """One for each trial: their number is the arm's budget."""
-    epochs: int
-    """Of a full-length trial."""
-    cost: int
-    """Gradient steps of a full-length trial; costlier arms go first."""
-    rungs: Rungs | None = None
 
 
 @dataclass
@@ -458,3 +430,16 @@ class TrialQueue:
                 }
             ],
         )
+
+
+class TrialMirror(Protocol):
+    """Follows the trials of a queue. What it does with them must not fail the study."""
+
+    def begin(self, spec: TrialSpec) -> None:
+        """A trial was handed out for the first time."""
+
+    def observe(self, spec: TrialSpec, epoch: int, score: float) -> None:
+        """A trial reported an epoch with this score."""
+
+    def end(self, spec: TrialSpec, status: str, score: float | None) -> None:
+        """A trial ended with a status of the record schema and its best score."""

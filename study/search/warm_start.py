@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from analysis.records.errors import StudyError
+from study.design.points import Point, read_settings, write_settings
 from study.design.trials import recorded_point
 from study.errors import UsageError
-from study.search.searchers import Point, read_settings, write_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

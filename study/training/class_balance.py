@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from study.config.study import LossWeights, Sampling, TrainingConfig
+    from study.config.training import LossWeights, Sampling, TrainingConfig
 
 
 def class_weights(

@@ -9,11 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from data_utils.cache import ImageArrays
+from study.config.study import StudyConfig
 from study.errors import StudyFailed
 from study.storage.durable import write_durably
+from study.storage.local_images import open_images
+from study.training.batches import ImageBatches
+from study.training.device import choose_device
+from study.training.encoder_weights import load_encoder
 
 LATENTS = "latents.npy"
 _FINGERPRINT = "latents.json"
@@ -73,3 +79,21 @@ def open_latents(run_folder: Path, encoders: Sequence[str], arrays: ImageArrays)
             )
         opened[encoder] = np.load(folder / LATENTS, mmap_mode="r", allow_pickle=False)
     return opened
+
+
+def compute_latents(config: StudyConfig, network: str, folder: Path) -> None:
+    """Encode every blood-cell image, un-augmented, at validation size, in fixed batches, and store the latent vectors.
+
+    Does nothing where they are: latents of a study that is extended stay as they are.
+    """
+    arrays = open_images(config.data, "wbc")
+    if has_latents(folder, arrays):
+        return
+    torch.set_num_threads(config.resources.cpu)
+    device = choose_device()
+    encoder = load_encoder(folder, network).to(device)
+    latents = np.empty((len(arrays), encoder.latent_size), dtype=np.float32)
+    for chunk, images in ImageBatches(arrays, config.data, device).whole(np.arange(len(arrays))):
+        latents[chunk] = encoder(images).cpu().numpy()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_latents(folder, latents, arrays)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +17,23 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from analysis.records.schema import CURVE_COLUMNS
 from models.autoencoder import Autoencoder
-from models.checkpoints import load_published, load_state, save_state, save_tensors
+from models.checkpoints import load_state, save_state, save_tensors
 from models.classifier import ResidualClassifier
-from models.encoders import CAM16_MEAN, CAM16_STD, Encoder
+from models.encoders import CAM16_MEAN, CAM16_STD
 from models.errors import WeightsError
-from models.handcrafted import HandcraftedFeatures
 from models.initialisation import initialise, stream
 from models.optimiser import Adam
 from models.segmentation import DOWNSAMPLING, SegmentationTask
 from models.torchvision_classifiers import read_network_weights
 from study.config.study import StudyConfig
-from study.design.arms import HANDCRAFTED, RANDOM_SUFFIX, Arm
+from study.design.arms import RANDOM_SUFFIX
 from study.errors import StudyFailed
 from study.storage.local_images import open_images
 from study.storage.records import write_table
 from study.storage.run_directory import WEIGHTS
 from study.training.batches import ImageBatches
 from study.training.device import choose_device, room_for_images
-from study.training.latents import has_latents, write_latents
+from study.training.encoder_weights import draw_weights, load_given
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +77,7 @@ def pretrain(config: StudyConfig, network: str, folder: Path, publish: Callable[
     encoder = network.removesuffix(RANDOM_SUFFIX)
     given = config.pretrain.of(encoder).weights
     if network != encoder:
-        drawn = _draw_weights(config, encoder)
+        drawn = draw_weights(config, encoder)
         save_tensors(folder / WEIGHTS, drawn.state_dict(), {"encoder": encoder, "origin": "random, as a control"})
     elif given is not None:
         loaded = load_given(given, encoder)
@@ -86,101 +85,6 @@ def pretrain(config: StudyConfig, network: str, folder: Path, publish: Callable[
     else:
         _Pretraining(config, encoder, folder, publish).run()
     publish(folder / WEIGHTS)
-
-
-def _draw_weights(config: StudyConfig, encoder: str) -> Autoencoder | ResidualClassifier:
-    """A network as before its first gradient step, of the architecture and width of the study's pretrained one."""
-    given = config.pretrain.of(encoder).weights
-    width = config.model.width if given is None else load_given(given, encoder).width
-    generator = stream(config.seed, "random encoder", encoder)
-    if encoder == "prcc":
-        return Autoencoder(width, generator)
-    return ResidualClassifier(2, width, generator)
-
-
-def find_weights(path: Path, encoder: str) -> Path:
-    """The weights file that `pretrain.<encoder>.weights` means: a file, or that of an earlier study's run directory.
-
-    Raises:
-        WeightsError: a folder without the weights of this encoder.
-    """
-    if not path.is_dir():
-        return path
-    file = path / "pretrain" / encoder / WEIGHTS
-    if not file.is_file():
-        raise WeightsError(
-            f"pretrain.{encoder}.weights: {path} is a folder without pretrain/{encoder}/{WEIGHTS}. Give a weights file, or the"
-            f" run directory of a study that pretrained {encoder}"
-        )
-    return file
-
-
-def load_given(path: Path, encoder: str) -> Autoencoder | ResidualClassifier:
-    """The network of an encoder from a weights file or an earlier study.
-
-    Raises:
-        WeightsError: not a file of this network, or a classifier of something else than two kinds of tissue.
-    """
-    path = find_weights(path, encoder)
-    if encoder == "prcc":
-        return load_published(path, "autoencoder")
-    network = load_published(path, "classifier")
-    if network.classes != 2:
-        raise WeightsError(
-            f"pretrain.{encoder}.weights: {path} is a classifier of {network.classes} classes, expected 2 (normal, tumor). One of"
-            " white blood cells would carry their labels into the features; give the weights of the tissue classifier"
-        )
-    return network
-
-
-def check_given(config: StudyConfig, encoder: str, arms: Sequence[Arm]) -> None:
-    """Check given weights before anything is written: readable, of the right network, and of the width that arms need.
-
-    Raises:
-        WeightsError: as `load_given`; or arms start from the CAM16 network and the classifier has another width.
-    """
-    given = config.pretrain.of(encoder).weights
-    if given is None:
-        return
-    width = load_given(given, encoder).width
-    tuned = [arm.name for arm in arms if arm.fusion == "finetune" and encoder in arm.encoders]
-    if tuned and width != config.model.width:
-        raise WeightsError(
-            f"pretrain.{encoder}.weights: {given} has width {width}, but model.width is {config.model.width}, and {tuned[0]}"
-            f" starts the classifier from these weights. Set model.width to {width}, or leave finetune out of arms.fusion"
-        )
-
-
-def compute_latents(config: StudyConfig, network: str, folder: Path) -> None:
-    """Encode every blood-cell image, un-augmented, at validation size, in fixed batches, and store the latent vectors.
-
-    Does nothing where they are: latents of a study that is extended stay as they are.
-    """
-    arrays = open_images(config.data, "wbc")
-    if has_latents(folder, arrays):
-        return
-    torch.set_num_threads(config.resources.cpu)
-    device = choose_device()
-    encoder = load_encoder(folder, network).to(device)
-    latents = np.empty((len(arrays), encoder.latent_size), dtype=np.float32)
-    for chunk, images in ImageBatches(arrays, config.data, device).whole(np.arange(len(arrays))):
-        latents[chunk] = encoder(images).cpu().numpy()
-    folder.mkdir(parents=True, exist_ok=True)
-    write_latents(folder, latents, arrays)
-
-
-def load_encoder(folder: Path, network: str) -> Encoder | HandcraftedFeatures:
-    """A frozen encoder of a study: pretrained, with random weights, or none that anybody learned."""
-    if network == HANDCRAFTED:
-        return HandcraftedFeatures()
-    if network.removesuffix(RANDOM_SUFFIX) == "prcc":
-        return Encoder.from_autoencoder(load_published(folder / WEIGHTS, "autoencoder"), network)
-    return Encoder.from_classifier(load_classifier(folder), network)
-
-
-def load_classifier(folder: Path) -> ResidualClassifier:
-    """The whole network of which the CAM16 encoder is the trunk."""
-    return load_published(folder / WEIGHTS, "classifier")
 
 
 class _Pretraining:

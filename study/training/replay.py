@@ -69,7 +69,7 @@ def replay(directory: RunDirectory, trial_id: str) -> Iterator[ReplayedEpoch]:
     import torch
 
     from study.config.files import check_config, read_yaml
-    from study.execution.trainable import open_inputs
+    from study.training.inputs import open_inputs
     from study.training.run import TrainingRun
 
     directory.fetch_below(directory.pretrained)

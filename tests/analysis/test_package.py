@@ -15,7 +15,7 @@ import analysis
 from analysis import Study, StudyError, load_study
 from analysis.records.schema import CURVE_COLUMNS, EPOCH_COLUMNS, IMAGE_COLUMNS, PREDICTION_COLUMNS, TRIAL_COLUMNS
 from analysis.report.page import zip_report
-from analysis.tables.results import tables
+from analysis.tables.registry import tables
 from analysis.tracking.export import export_tracking
 
 

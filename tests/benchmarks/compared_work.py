@@ -120,7 +120,7 @@ def prepare_work(settings: dict[str, Any], scratch: Path) -> tuple[Path, Path]:
     from data_utils.cache import prepare
     from data_utils.fractions import select_fraction
     from study.config.files import check_config
-    from study.search.searchers import quasi_random_points
+    from study.search.sequences import quasi_random_points
 
     config = check_config(settings, "compared work")
     write_encoders(scratch, config.model.width)

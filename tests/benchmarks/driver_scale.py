@@ -32,7 +32,8 @@ from study.execution.capacity import ElasticSlots, Reservation
 from study.execution.experiment import run_trials
 from study.execution.ray_session import ray_session
 from study.search.optuna_mirror import OptunaProjection, search_space
-from study.search.queue import ArmPlan, TrialQueue
+from study.search.plans import ArmPlan
+from study.search.queue import TrialQueue
 from study.search.rungs import Rungs
 from study.search.searchers import search_points
 from study.storage.records import RecordWriter

@@ -21,10 +21,12 @@ from analysis.records.segments import read_segments
 from data_utils.cache import prepare
 from study.config.files import load_config
 from study.design.arms import Arm
+from study.design.points import Point
 from study.execution.trainable import CHECKPOINT
 from study.search.optuna_mirror import OptunaProjection, search_space
-from study.search.queue import ArmPlan, TrialQueue
-from study.search.searchers import FixedPoints, Point
+from study.search.plans import ArmPlan
+from study.search.queue import TrialQueue
+from study.search.searchers import FixedPoints
 from study.storage.records import RecordWriter
 from study.training.batches import ImageBatches
 from study.training.device import choose_device

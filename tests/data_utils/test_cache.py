@@ -15,7 +15,8 @@ from data_utils import cache
 from data_utils.cache import ImageArrays, cache_root, prepare
 from data_utils.config import DataConfig, SyntheticConfig
 from data_utils.errors import DataError, UnreadableImage
-from data_utils.sources.opening import Source, open_source
+from data_utils.sources.opening import open_source
+from data_utils.sources.source import Source
 
 Write = Callable[..., Path]
 CopySubset = Callable[[str, int], Path]

@@ -18,7 +18,8 @@ from data_utils.config import DataConfig
 from study.config.files import check_config, read_yaml
 from study.design.arms import Arm
 from study.design.trials import EpochReport, TrialSpec
-from study.search.queue import ArmPlan, TrialQueue
+from study.search.plans import ArmPlan
+from study.search.queue import TrialQueue
 from study.search.searchers import FixedPoints
 from study.storage.records import RecordWriter
 from tests.study.tiny import command, write_tiny

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from analysis.records.schema import TABLES
 from analysis.records.segments import read_segments
 from study.design.arms import Arm
-from study.search.queue import score_of
+from study.design.trials import score_of
 
 STATES = {
     "running": TrialState.RUNNING,

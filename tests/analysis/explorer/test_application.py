@@ -15,7 +15,7 @@ from werkzeug.serving import make_server
 
 from analysis import StudyError, load_study
 from analysis.explorer.application import LOOPBACK, make_application
-from analysis.tables.results import MISSING
+from analysis.wording.formats import MISSING
 
 Make = Callable[..., Any]
 MARKUP = "<script>alert(1)</script>"

@@ -9,7 +9,8 @@ import pandas as pd
 
 from analysis import Study
 from analysis.report.files import latex_text, to_csv, to_latex, to_markdown, write_tables
-from analysis.tables.results import Column, Table, tables
+from analysis.tables.registry import tables
+from analysis.tables.table import Column, Table
 
 FRAME = pd.DataFrame({"name": ["a_b & 5% | <i>"], "mean": [1 / 3], "sd": [0.01], "difference": [-0.02]})
 TABLE = Table(

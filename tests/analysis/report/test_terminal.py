@@ -9,7 +9,8 @@ from rich.console import Console
 
 from analysis import Study
 from analysis.report.terminal import print_tables
-from analysis.tables.results import Column, Table, tables
+from analysis.tables.registry import tables
+from analysis.tables.table import Column, Table
 
 
 def printed(made: list[Table], width: int) -> str:

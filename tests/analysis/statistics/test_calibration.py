@@ -18,7 +18,7 @@ from analysis.statistics.calibration import (
     reliability_table,
     temper,
 )
-from analysis.tables.results import tables
+from analysis.tables.registry import tables
 
 
 def drawn(count: int, sharpness: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -14,14 +14,9 @@ from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.multitest import multipletests
 
 from analysis.statistics import intervals
-from analysis.statistics.intervals import (
-    adjust_holm,
-    crossed_interval,
-    exact_mcnemar,
-    score_recall,
-    score_runs,
-    wilson_interval,
-)
+from analysis.statistics.intervals import crossed_interval
+from analysis.statistics.scores import score_recall, score_runs
+from analysis.statistics.tests import adjust_holm, exact_mcnemar, wilson_interval
 
 SMALL = [9, 31, 103, 24, 265]
 

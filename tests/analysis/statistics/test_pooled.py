@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from analysis.statistics.answers import Answers, ArmAnswers
-from analysis.statistics.intervals import METRICS
 from analysis.statistics.pooled import COLUMNS, mean_differences
+from analysis.statistics.scores import METRICS
 from analysis.statistics.verdicts import judge
 
 CLASSES = ("a", "b", "c")

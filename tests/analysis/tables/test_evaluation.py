@@ -10,7 +10,8 @@ from tests.analysis.test_evaluations import RIGHT
 from analysis import load_study
 from analysis.report.page import write_report
 from analysis.tables.evaluation import evaluation_tables
-from analysis.tables.results import MISSING, tables
+from analysis.tables.registry import tables
+from analysis.wording.formats import MISSING
 
 Make = Callable[..., Any]
 

@@ -10,8 +10,9 @@ import pytest
 from scipy import stats
 
 from analysis import load_study
-from analysis.tables.evidence import evidence_tables, tuning_tables
-from analysis.tables.results import Table
+from analysis.tables.evidence import evidence_tables
+from analysis.tables.search import tuning_tables
+from analysis.tables.table import Table
 
 Make = Callable[..., Any]
 

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from analysis import load_study
-from analysis.tables.results import MISSING, Table, tables
+from analysis.tables.registry import tables
+from analysis.tables.table import Table
+from analysis.wording.formats import MISSING
 
 Make = Callable[..., Any]
 

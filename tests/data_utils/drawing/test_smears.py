@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from data_utils.config import SyntheticConfig
-from data_utils.sources.opening import CLASSES
+from data_utils.sources.source import CLASSES
 from data_utils.sources.synthetic import SyntheticSource
 
 

@@ -15,7 +15,8 @@ from data_utils.cache import prepare
 from data_utils.config import DataConfig
 from data_utils.errors import DataError
 from data_utils.sources.downloaded import BLOODMNIST_LABELS, BloodMnistSource, PcamSource
-from data_utils.sources.opening import CLASSES, open_source
+from data_utils.sources.opening import open_source
+from data_utils.sources.source import CLASSES
 
 SPLITS = {"train": 24, "val": 16, "test": 16}
 

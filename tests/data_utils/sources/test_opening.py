@@ -5,7 +5,8 @@ import pytest
 
 from data_utils.config import DataConfig
 from data_utils.errors import DataError
-from data_utils.sources.opening import CLASSES, open_source
+from data_utils.sources.opening import open_source
+from data_utils.sources.source import CLASSES
 
 
 def test_label_order_is_the_published_one() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import data_utils
 from data_utils.config import SyntheticConfig
 from data_utils.errors import DataError
-from data_utils.sources.opening import CLASSES
+from data_utils.sources.source import CLASSES
 from data_utils.sources.synthetic import DRAWING_VERSION, SyntheticSource
 
 DOMAINS = ["wbc", "cam16", "prcc"]

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from study.config.files import check_config, compare_configs, grown_settings, list_presets, load_config, read_yaml
+from study.config.changes import compare_configs, grown_settings
+from study.config.files import check_config, list_presets, load_config, read_yaml
 from study.config.study import StudyConfig
 from study.design.arms import list_arms
+from study.design.points import Point
 from study.errors import UsageError
-from study.search.searchers import Point
 from study.storage.run_directory import RunDirectory
 
 

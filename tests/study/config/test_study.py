@@ -10,17 +10,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from analysis.records.schema import FUSIONS
-from study.config.study import (
-    ArmsConfig,
-    FusionMode,
-    PretrainConfig,
-    ResourcesConfig,
-    SearchConfig,
-    StudyConfig,
-    TrainingConfig,
-)
+from study.config.arms import ArmsConfig, FusionMode, PretrainConfig
+from study.config.search import SearchConfig
+from study.config.study import ResourcesConfig, StudyConfig
+from study.config.training import TrainingConfig
 from study.design.arms import trained_encoders
-from study.search.searchers import Point
+from study.design.points import Point
 
 
 def test_an_epoch_is_a_pass_over_the_subset_unless_steps_are_given() -> None:

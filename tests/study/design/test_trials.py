@@ -10,8 +10,8 @@ import pytest
 
 from analysis.records.schema import EPOCH_COLUMNS, TRIAL_COLUMNS
 from study.design.arms import Arm
+from study.design.points import Point
 from study.design.trials import EpochReport, TrialSpec
-from study.search.searchers import Point
 
 SPEC = TrialSpec("search", Arm(0.1, "sum", ("prcc", "cam16")), 3, 7, 1e-3, 1e-4)
 

@@ -24,7 +24,8 @@ from analysis.records.schema import TABLES
 from analysis.records.segments import read_segments
 from study.config.files import load_config
 from study.errors import UsageError
-from study.pipeline.run import lost_trials, run_study, shortfalls
+from study.pipeline.outcome import lost_trials, shortfalls
+from study.pipeline.run import run_study
 from tests.study.object_storage import BUCKET, KEY, SECRET, files_with
 from tests.study.processes import below, trials_below
 from tests.study.record_content import content, report_tables

@@ -17,8 +17,8 @@ from optuna.trial import TrialState
 
 from analysis.records.schema import TABLES
 from analysis.records.segments import read_segments
+from study.config.search import SearchConfig
 from study.config.secrets import STORAGE_VARIABLE, mask_password
-from study.config.study import SearchConfig
 from study.design.arms import Arm
 from study.design.trials import EpochReport
 from study.errors import UsageError
@@ -30,7 +30,8 @@ from study.search.optuna_mirror import (
     open_journal,
     search_space,
 )
-from study.search.queue import ArmPlan, TrialQueue
+from study.search.plans import ArmPlan
+from study.search.queue import TrialQueue
 from study.search.rungs import Rungs
 from study.search.searchers import search_points
 from study.storage.records import RecordWriter

@@ -9,8 +9,8 @@ from data_utils.arrays import ImageArrays
 from data_utils.fractions import select_fraction
 from study.config.study import StudyConfig
 from study.design.arms import Arm, list_arms
+from study.design.points import Point
 from study.search.plans import confirm_plans, grace_epochs, search_plans, steps_in_epoch
-from study.search.searchers import Point
 
 
 def configured(**groups: object) -> StudyConfig:

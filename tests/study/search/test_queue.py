@@ -28,14 +28,16 @@ from hypothesis.stateful import (
 
 from analysis.records.schema import TABLES
 from analysis.records.segments import read_segments
-from study.config.study import SearchConfig
+from study.config.search import SearchConfig
 from study.design.arms import Arm
+from study.design.points import Point
 from study.design.trials import EpochReport, Predictions, TrialSpec
 from study.errors import StudyFailed
 from study.search.optuna_mirror import JOURNAL, OptunaProjection, open_journal, search_space
-from study.search.queue import ArmPlan, TrialQueue
+from study.search.plans import ArmPlan
+from study.search.queue import TrialQueue
 from study.search.rungs import Rungs
-from study.search.searchers import FixedPoints, Point, search_points
+from study.search.searchers import FixedPoints, search_points
 from study.storage.records import RecordWriter
 from tests.study.optuna_views import records_of, shown_by
 

@@ -9,18 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from study.config.study import SearchConfig
-from study.search.searchers import (
-    FixedPoints,
-    Point,
-    Points,
-    TpePoints,
-    quasi_random_points,
-    random_points,
-    read_settings,
-    search_points,
-    write_settings,
-)
+from study.config.search import SearchConfig
+from study.design.points import Point, read_settings, write_settings
+from study.search.searchers import FixedPoints, Points, search_points
+from study.search.sequences import quasi_random_points, random_points
+from study.search.tpe import TpePoints
 
 BOUNDS = st.tuples(st.floats(1e-8, 10), st.floats(1e-8, 10)).map(lambda pair: (min(pair), max(pair)))
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from analysis import load_study
-from study.config.study import SearchConfig
+from study.config.search import SearchConfig
+from study.design.points import Point, read_settings
 from study.errors import UsageError
-from study.search.searchers import Point, read_settings
 from study.search.warm_start import earlier_winners, first_points
 from tests.study.tiny import command, write_tiny
 

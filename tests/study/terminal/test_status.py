@@ -11,7 +11,8 @@ from analysis import load_study
 from study.config.study import StudyConfig
 from study.design.arms import list_arms
 from study.design.trials import EpochReport, TrialSpec
-from study.search.queue import ArmPlan, ArmProgress, TrialQueue
+from study.search.plans import ArmPlan
+from study.search.queue import ArmProgress, TrialQueue
 from study.search.rungs import Rungs
 from study.search.searchers import FixedPoints
 from study.storage.records import RecordWriter

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
 from models.initialisation import stream
-from study.config.study import TrainingConfig
+from study.config.training import TrainingConfig
 from study.training.class_balance import balanced_order, class_weights, natural_order, subset_weights
 
 COUNTS = np.array([1, 6, 20, 4, 51])

@@ -15,17 +15,9 @@ from models.errors import WeightsError
 from study.config.study import StudyConfig
 from study.design.arms import HANDCRAFTED, list_arms
 from study.errors import StudyFailed
-from study.training.latents import LATENTS, open_latents
-from study.training.pretraining import (
-    RECONSTRUCTIONS,
-    WEIGHTS,
-    _Pretraining,
-    check_given,
-    compute_latents,
-    find_weights,
-    load_encoder,
-    pretrain,
-)
+from study.training.encoder_weights import check_given, find_weights, load_encoder
+from study.training.latents import LATENTS, compute_latents, open_latents
+from study.training.pretraining import RECONSTRUCTIONS, WEIGHTS, _Pretraining, pretrain
 from tests.study.tiny import TINY, merged
 
 PUBLISHED = Path("../shared/data/published")

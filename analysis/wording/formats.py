@@ -1,0 +1,60 @@
+"""How values are written: percentages, points, counts, ranges and what is missing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+MISSING = "\N{EN DASH}"
+"""Shown for a value that does not exist (yet)."""
+
+
+def unit_of(title: str, form: str) -> str:
+    """A column's title with its unit."""
+    return f"{title} %" if form == "percent" else title
+
+
+def show_range(counts: np.ndarray[tuple[int], np.dtype[np.int64]]) -> str:
+    """Lowest and highest of some counts, or the one that all are."""
+    low, high = int(counts.min()), int(counts.max())
+    return str(low) if low == high else f"{low}-{high}"
+
+
+FORMS = {
+    "percent": (100.0, "{:.2f}"),
+    "percent1": (100.0, "{:.1f}"),
+    "points": (100.0, "{:+.2f}"),
+    "score": (1.0, "{:.3f}"),
+    "signed": (1.0, "{:+.3f}"),
+    "scientific": (1.0, "{:.2e}"),
+    "number": (1.0, "{:.3g}"),
+    "loss": (1.0, "{:.5f}"),
+    "seconds": (1.0, "{:,.0f}"),
+    "percent_points": (100.0, "{:.2f}"),
+    "share": (1.0, "{:.2f}"),
+    "p": (1.0, "{:.3f}"),
+}
+
+RANGE = "show_range"
+"""Ends the form of a column that shows two bounds, each in the form before it."""
+
+
+def show(value: object, spread: object, form: str) -> str:
+    """A value in its column's form, with its spread where it has one."""
+    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+        return MISSING
+    if form == "text" or isinstance(value, str):
+        return str(value)
+    if form == "count":
+        return f"{value:,}"
+    if form.endswith(RANGE):
+        return " to ".join(show(bound, None, form.removesuffix(RANGE)) for bound in (value, spread))
+    scale, pattern = FORMS[form]
+    if form == "p" and float(value) < 0.001:  # type: ignore[arg-type]  # as below
+        pattern = "< 0.001"
+    # Differences that cancel leave -1e-17, which is no negative difference.
+    number = round(scale * float(value), 12) + 0.0  # type: ignore[arg-type]  # a number: its column's form says so
+    shown = pattern.format(number)
+    if spread is None or np.isnan(float(spread)):  # type: ignore[arg-type]  # as above
+        return shown
+    return f"{shown} ± {pattern.format(scale * float(spread))}"  # type: ignore[arg-type]  # as above

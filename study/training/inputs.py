@@ -1,0 +1,69 @@
+"""What a training needs of a study's run directory: images, features and weights."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from study.config.study import StudyConfig
+from study.design.arms import HANDCRAFTED, encoded_networks, list_arms, networks_of
+from study.errors import StudyFailed
+from study.storage.run_directory import WEIGHTS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from study.training.batches import ImageBatches
+    from study.training.trial_features import StudyFeatures
+
+
+def open_inputs(
+    config: StudyConfig, folder: Path, fingerprint: str
+) -> tuple[ImageBatches, StudyFeatures, torch.device]:
+    """Everything that all trials of a process share: images, what the pretrained networks give, and the device.
+
+    Builds the image cache on a node that has none yet; opens it where it exists.
+
+    Args:
+        config: The study's.
+        folder: The run directory or its working copy.
+        fingerprint: Of the blood-cell images that the study began with.
+
+    Raises:
+        StudyFailed: the images of this machine are others.
+    """
+    from models.checkpoints import load_tensors
+    from study.storage.local_images import open_images
+    from study.training.batches import ImageBatches
+    from study.training.device import choose_device, room_for_images
+    from study.training.encoder_weights import load_classifier, load_encoder
+    from study.training.latents import open_latents
+    from study.training.trial_features import StudyFeatures
+
+    device = choose_device()
+    arrays = open_images(config.data, "wbc")
+    if arrays.fingerprint != fingerprint:
+        raise StudyFailed(
+            f"the images of {socket.gethostname()} have fingerprint {arrays.fingerprint}, but the study began with {fingerprint}."
+            " Restore them; results on other images say nothing about the study's"
+        )
+    arms = list_arms(config)
+    encoded, pretrained = encoded_networks(arms), folder / "pretrain"
+    # Nothing is learned from crops by what was never learned.
+    live = [name for name in encoded if name != HANDCRAFTED] if config.arms.features == "live" else []
+    features = StudyFeatures(
+        latents=open_latents(folder, encoded, arrays),
+        encoders={network: load_encoder(pretrained / network, network).to(device) for network in live},
+        classifiers={
+            network: load_classifier(pretrained / network)
+            for network in networks_of(arm for arm in arms if arm.fusion == "finetune")
+        },
+        weights={
+            network: load_tensors(pretrained / network / WEIGHTS)[0]
+            for network in networks_of(arm for arm in arms if arm.network)
+        },
+    )
+    share = config.resources.gpu if isinstance(config.resources.gpu, float) else 1.0
+    return ImageBatches(arrays, config.data, device, room_for_images(device, share)), features, device
