@@ -35,7 +35,7 @@ FORMS = {
     "p": (1.0, "{:.3f}"),
 }
 
-RANGE = "show_range"
+RANGE = "_range"
 """Ends the form of a column that shows two bounds, each in the form before it."""
 
 
