@@ -9,8 +9,7 @@ import numpy as np
 
 from analysis import load_study
 from analysis.tables.evaluation import evaluation_tables
-from tests.analysis.conftest import RunDirectory, fill
-from tests.analysis.test_evaluations import RIGHT
+from tests.analysis.conftest import RIGHT, RunDirectory, fill
 from tests.reference_study import _rounded, publish
 
 

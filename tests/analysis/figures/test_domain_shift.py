@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.analysis.test_evaluations import RIGHT
 
 from analysis import load_study
 from analysis.figures.domain_shift import domain_shift
 from analysis.statistics.evaluations import shift_table
+from tests.analysis.conftest import RIGHT
 
 Make = Callable[..., Any]
 

@@ -6,11 +6,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from tests.analysis.test_evaluations import RIGHT
-
 from analysis import load_study
 from analysis.report.model_card import model_card
 from analysis.statistics.verdicts import arm_intervals
+from tests.analysis.conftest import RIGHT
 
 Make = Callable[..., Any]
 

@@ -12,15 +12,9 @@ import pytest
 from analysis import StudyError, load_study
 from analysis.metrics import confusion_metrics, count_confusion
 from analysis.statistics.evaluations import left_out, read_evaluations, shift_table
+from tests.analysis.conftest import RIGHT
 
 Make = Callable[..., Any]
-
-RIGHT = {
-    f"{fraction}-{fusion}-c{seed}": 20 + 4 * (fusion == "sum") + seed - 100
-    for fraction in ("0.01", "1.0")
-    for fusion in ("off", "sum")
-    for seed in (101, 102)
-}
 
 
 def test_every_confirmed_run_is_paired_over_the_same_images(run_directory: Make, fill_directory: Make) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.analysis.test_evaluations import RIGHT
-
 from analysis import load_study
 from analysis.report.page import write_report
 from analysis.tables.evaluation import evaluation_tables
 from analysis.tables.registry import tables
 from analysis.wording.formats import MISSING
+from tests.analysis.conftest import RIGHT
 
 Make = Callable[..., Any]
 
