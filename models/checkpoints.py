@@ -51,17 +51,17 @@ _DAMAGED_PICKLE = (
 """What torch's restricted unpickler raises on arbitrary bytes: it interprets them, so nearly anything can go wrong."""
 
 _CHECKSUM = "crc32"
-"""Key of the metadata that says what the values must add up to."""
+"""Metadata key of the checksum over all values."""
 
 _SHOWN = 5
-"""Names listed for each kind of difference; more would bury the message."""
+"""Number of names listed for each kind of difference; more would bury the message."""
 
 
 def save_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write tensors to a safetensors file that is there completely or not at all.
 
-    Written to a temporary file in the same folder, flushed to the disk and renamed, so that neither a reader nor a
-    crash ever meets half a file. Missing parent folders are made.
+    The content is written to a temporary file in the same folder, flushed to the disk and renamed: neither a reader nor a
+    crash ever leaves or finds half a file. Missing parent folders are made.
 
     Args:
         path: Replaced where it exists.
@@ -73,7 +73,7 @@ def save_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapp
     """
     path = Path(path)
     plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    # As safetensors.torch.save does it, but for its detour over numpy and its search for shared memory, which cost more than
+    # Like safetensors.torch.save, but without its detour over numpy and its search for shared memory. They cost more than
     # everything else here: a checkpoint has hundreds of small tensors and is written after every epoch.
     specs = {
         name: TensorSpec(
@@ -105,7 +105,7 @@ def load_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
         Tensors on the CPU, in memory of their own (the file may be replaced or deleted), and the metadata.
 
     Raises:
-        WeightsError: The file is missing, cannot be read or is damaged, also where only values differ from those written.
+        WeightsError: The file is missing, cannot be read or is damaged, even where only values differ from those written.
     """
     path = _existing(path)
     try:
@@ -127,7 +127,7 @@ def load_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:
-    """CRC-32 over all values, in the order of the names: finds a damaged file, and costs next to nothing."""
+    """CRC-32 over all values, in the order of the names, as eight hexadecimal digits; it finds a damaged file."""
     found = 0
     for name in sorted(tensors):
         found = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, found)
@@ -263,7 +263,7 @@ def _unpickle(path: Path) -> dict[str, Tensor]:
     """Read a state dict that `torch.save` wrote, without executing anything in it."""
     try:
         with warnings.catch_warnings():
-            # Of a file that is no state dict torch asks to report the protocol it guessed; the error below says what to do.
+            # For a file that is no state dict torch asks users to report a guessed protocol; the error below says what to do.
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGED_PICKLE as error:

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from models.classifier import ResidualClassifier
 from models.initialisation import initialise, stream
-
-FusionMode = Literal["off", "sum", "concat", "gated"]
-"""How latents z_e (standardised, of encoder e) join the classifier's pooled features f and logits W f + b.
-
-- ``off``: not at all.
-- ``sum``: logits = W f + b + sum_e A_e z_e (the published equation).
-- ``concat``: f' = f + V relu(U [f; z_1; ...; z_E] + c), logits = W f' + b.
-- ``gated``: f' = f + sum_e sigmoid(G_e [f; z_e] + d_e) * (A_e z_e), logits = W f' + b.
-
-In each of them the last map of the latents (A_e, V) starts at zero: a fused model starts as the ``off`` model of the same
-seed, bit for bit, so that the two differ by what training makes of the latents and not by a second random draw.
-
-To add a mode: name it here, write a module with the signature of `SumFusion.forward` and build it in `_build_fusion`.
-"""
 
 STD_FLOOR = 0.01
 """Smallest standard deviation that a latent dimension is divided by, as a share of the encoder's mean one.
@@ -155,6 +140,29 @@ class GatedFusion(nn.Module):
         return logits
 
 
+FUSION_MODULES: dict[str, Callable[[ResidualClassifier, Mapping[str, int], torch.Generator], nn.Module]] = {
+    "sum": lambda classifier, latent_sizes, _: SumFusion(classifier.classes, latent_sizes),
+    "concat": lambda classifier, latent_sizes, generator: ConcatFusion(
+        classifier.feature_size, latent_sizes, generator
+    ),
+    "gated": lambda classifier, latent_sizes, _: GatedFusion(classifier.feature_size, latent_sizes),
+}
+"""Mode -> what builds its module for a classifier, the lengths of the latent vectors and a generator for initial weights.
+
+How latents z_e (standardised, of encoder e) join the classifier's pooled features f and logits W f + b:
+
+- ``off``: not at all; needs no module.
+- ``sum``: logits = W f + b + sum_e A_e z_e (the published equation).
+- ``concat``: f' = f + V relu(U [f; z_1; ...; z_E] + c), logits = W f' + b.
+- ``gated``: f' = f + sum_e sigmoid(G_e [f; z_e] + d_e) * (A_e z_e), logits = W f' + b.
+
+In each of them the last map of the latents (A_e, V) starts at zero: a fused model starts as the ``off`` model of the same
+seed, bit for bit, so that the two differ by what training makes of the latents and not by a second random draw.
+
+To add a mode: write a module with the signature of `SumFusion.forward` and name it here.
+"""
+
+
 class FusedClassifier(nn.Module):
     """A classifier that also uses latent vectors of the same images.
 
@@ -165,7 +173,7 @@ class FusedClassifier(nn.Module):
         classifier: Used as it is, not copied.
         latent_sizes: Length of the latent vector of each encoder, by its name. Encoders are added in the order
             of their names, so the order of the mapping does not change a bit of the result.
-        mode: How to join; ``off``, like an empty `latent_sizes`, gives the plain classifier.
+        mode: How to join, a key of `FUSION_MODULES`; ``off``, like an empty `latent_sizes`, gives the plain classifier.
         generator: Where ``concat`` draws its hidden layer from; ``stream(0, "fusion")`` where None. Never the classifier's
             own: compared arms of one seed start from the same classifier.
         normalisation: Mean and standard deviation of each colour channel that images are brought to, for a classifier whose
@@ -173,7 +181,7 @@ class FusedClassifier(nn.Module):
 
     Attributes:
         classifier: The plain classifier.
-        latent_sizes: Of the encoders in use, sorted by name; empty without fusion.
+        latent_sizes: Length of the latent vector of each encoder in use, sorted by name; empty without fusion.
         mode: As given.
 
     Raises:
@@ -187,18 +195,19 @@ class FusedClassifier(nn.Module):
         self,
         classifier: ResidualClassifier,
         latent_sizes: Mapping[str, int],
-        mode: FusionMode = "sum",
+        mode: str = "sum",
         generator: torch.Generator | None = None,
         normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
     ) -> None:
         super().__init__()
-        if mode not in get_args(FusionMode):
-            raise ValueError(f"unknown fusion mode {mode!r}, expected one of {', '.join(get_args(FusionMode))}")
+        known = ("off", *FUSION_MODULES)
+        if mode not in known:
+            raise ValueError(f"unknown fusion mode {mode!r}, expected one of {', '.join(known)}")
         for name, size in latent_sizes.items():
             if not name or "." in name or size < 1:
                 raise ValueError(f"an encoder needs a name without dots and a positive size, got {name!r}: {size}")
         self.classifier = classifier
-        self.mode: FusionMode = mode
+        self.mode = mode
         self.normalises = normalisation is not None
         if normalisation is not None:
             for name, values in zip(("image_mean", "image_std"), normalisation, strict=True):
@@ -206,9 +215,11 @@ class FusedClassifier(nn.Module):
                 self.register_buffer(name, torch.tensor(values).reshape(3, 1, 1), persistent=False)
         self.latent_sizes = dict(sorted(latent_sizes.items())) if mode != "off" else {}
         self.standardisation = nn.ModuleDict({name: Standardisation(n) for name, n in self.latent_sizes.items()})
-        self.fusion = _build_fusion(
-            classifier, self.latent_sizes, mode, stream(0, "fusion") if generator is None else generator
-        )
+        # None where there is nothing to join.
+        self.fusion: nn.Module | None = None
+        if self.latent_sizes:
+            chosen = stream(0, "fusion") if generator is None else generator
+            self.fusion = FUSION_MODULES[mode](classifier, self.latent_sizes, chosen)
 
     def set_statistics(self, latents: Mapping[str, Tensor]) -> None:
         """Standardise latents from now on as measured on the training subset.
@@ -270,19 +281,6 @@ class FusedClassifier(nn.Module):
             if len(shape) != 2 or shape[1] != size or (rows is not None and shape[0] != rows):
                 expected = f"({'N' if rows is None else rows}, {size})"
                 raise ValueError(f"latents of encoder {name!r} have shape {shape}, expected {expected}")
-
-
-def _build_fusion(
-    classifier: ResidualClassifier, latent_sizes: Mapping[str, int], mode: FusionMode, generator: torch.Generator
-) -> SumFusion | ConcatFusion | GatedFusion | None:
-    """Build the module that joins, or None where there is nothing to join."""
-    if mode == "off" or not latent_sizes:
-        return None
-    if mode == "concat":
-        return ConcatFusion(classifier.feature_size, latent_sizes, generator)
-    if mode == "gated":
-        return GatedFusion(classifier.feature_size, latent_sizes)
-    return SumFusion(classifier.classes, latent_sizes)
 
 
 def _zero_linear(inputs: int, outputs: int, bias: bool = False) -> nn.Linear:

@@ -19,8 +19,8 @@ HISTOGRAM_BINS, GREY_LEVELS, DISTANCES = 8, 16, (1, 2)
 _PROPERTIES = ("contrast", "homogeneity", "energy", "correlation")
 
 SIZE = 9 + 9 + 3 * HISTOGRAM_BINS + 10 + len(DISTANCES) * len(_PROPERTIES)
-"""Length of the vector: moments of red, green, blue and of three stains; histograms of hue, saturation, value; local binary
-patterns; properties of the co-occurrence matrices."""
+"""Length of the vector. Its parts: moments of red, green and blue; moments of three stains; histograms of hue, saturation and
+value; local binary patterns; properties of the co-occurrence matrices."""
 
 
 class HandcraftedFeatures(nn.Module):
@@ -55,7 +55,7 @@ class HandcraftedFeatures(nn.Module):
 
 
 class LinearClassifier(nn.Module):
-    """Multinomial logistic regression on standardised latent vectors; what an image looks like beyond them does not matter.
+    """Multinomial logistic regression on standardised latent vectors; it does not look at the images themselves.
 
     Weights start at zero; weight decay is the trial's, so that its strength is searched as for every arm.
 

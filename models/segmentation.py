@@ -11,10 +11,10 @@ from models.classifier import ResidualClassifier
 from models.initialisation import initialise, stream
 
 PARTS = 3
-"""Background, cytoplasm, nucleus: what a mask tells apart. CAM16's masks know background and nuclei of tumor only."""
+"""Parts that a mask distinguishes: background, cytoplasm, nucleus. CAM16's masks have background and tumor nuclei only."""
 
 DOWNSAMPLING = 4
-"""The last feature maps have a fourth of the image's side, rounded up."""
+"""Pixels of an image's side for one position of the last feature maps, whose side is rounded up."""
 
 
 class SegmentationHead(nn.Module):
@@ -26,8 +26,8 @@ class SegmentationHead(nn.Module):
     with fewer.
 
     Args:
-        channels: Of the feature maps.
-        hidden: Channels of the hidden layer.
+        channels: Number of channels of the feature maps.
+        hidden: Number of channels of the hidden layer; at least 8 are used.
         generator: CPU generator for the initial weights.
     """
 
@@ -48,8 +48,8 @@ class SegmentationHead(nn.Module):
 class SegmentationTask:
     """The segmentation head of one classifier, whose last feature maps it takes while the classifier is trained.
 
-    A hook on the classifier's last stage: how the classifier is used (alone, in a fusion) does not matter, and its state dict
-    stays what it was.
+    The maps are taken by a hook on the classifier's last stage. So it does not matter how the classifier is used (alone or in
+    a fusion), and its state dict stays what it was.
 
     Args:
         classifier: Its trunk learns from the masks.
@@ -73,11 +73,12 @@ class SegmentationTask:
             shares: float (M, PARTS, h, w), share of each part in the area of each position of the feature maps; sums are 1.
 
         Returns:
-            Cross-entropy, mean over the positions and summed over the M images, divided by all images of the batch: to the
-            batch's mean loss every image with a mask adds the same, however many others have one. Zero for M = 0.
+            Scalar: the cross-entropy, averaged over the positions, summed over the M images and divided by the number of all
+            images of the batch. Every image with a mask adds the same to the batch's mean loss, however many others have one.
+            Zero for M = 0.
 
         Raises:
-            RuntimeError: the classifier has not been called since the last loss.
+            RuntimeError: The classifier has not been called since the last loss.
         """
         maps, self._maps = self._maps, None
         if maps is None:
@@ -91,6 +92,7 @@ class SegmentationTask:
         return loss
 
     def _keep(self, stage: nn.Module, inputs: Any, maps: Tensor) -> None:  # noqa: ARG002 - torch's signature of a hook
-        # Not asked whether the stage is in training mode: a trunk that is frozen for some epochs is not, and the head learns.
+        # Gradients decide, not the stage's mode: a trunk that is frozen for some epochs is in evaluation mode, and the head
+        # still learns.
         if torch.is_grad_enabled():
             self._maps = maps

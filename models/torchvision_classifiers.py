@@ -1,4 +1,4 @@
-"""Classification networks of torchvision by name, with five classes in place of a thousand; nothing is ever downloaded."""
+"""Classifiers of torchvision by name, with the study's classes in place of ImageNet's thousand. Nothing is ever downloaded."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """What torchvision's weights expect images to be normalised with (`torchvision.transforms._presets.ImageClassification`)."""
 
 OWN: dict[str, Callable[[int], nn.Module]] = {}
-"""Further classifiers by their names: what builds one for a number of classes."""
+"""Name of a further classifier -> what builds it for a number of classes."""
 
 _OPTIONS: dict[str, dict[str, Any]] = {
-    # As torchvision builds them for its own weights, but for the auxiliary classifiers, which only training looks at.
+    # As torchvision builds them for its own weights, but without the auxiliary classifiers, which only training looks at.
     name: {"aux_logits": False, "init_weights": True, "transform_input": True}
     for name in ("googlenet", "inception_v3")
 }
@@ -34,18 +34,18 @@ _OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 """Names in files of densenets, as torchvision renames them when it loads its own (`densenet._load_state_dict`)."""
 
 
-class NamedNetwork(nn.Module):
-    """A network of torchvision that sees images normalised as ImageNet's, with or without weights learned there.
+class TorchvisionClassifier(nn.Module):
+    """A classifier of torchvision that sees images normalised as ImageNet's, with or without weights learned there.
 
     Initial weights are drawn as torchvision draws them. Building one leaves torch's global generator as it was; dropout and
     stochastic depth draw from it in training. Its tensors stay contiguous, not channels last: torch 2.14.1 writes outside its
     buffers on the CPU in channels-last convolutions with fewer than 8 channels, which some of these networks have.
 
     Args:
-        name: As `known_networks` lists it.
+        name: As `known_classifiers` lists it.
         classes: Number of logits.
         generator: CPU generator for the initial weights; `stream(0, "classifier")` where None.
-        norm_momentum: As in `ResidualClassifier`, in place of the network's own.
+        norm_momentum: As in `ResidualClassifier`; it replaces the network's own.
     """
 
     mean: Tensor
@@ -67,7 +67,7 @@ class NamedNetwork(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).reshape(3, 1, 1), persistent=False)
 
     def start_from(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over weights and statistics of everything but the head, as `read_network_weights` returns them."""
+        """Take over the weights and statistics that `read_classifier_weights` returns: everything but the head."""
         own = self.network.state_dict()
         self.network.load_state_dict({**own, **weights})
 
@@ -77,21 +77,21 @@ class NamedNetwork(nn.Module):
         return logits
 
 
-def known_networks() -> list[str]:
+def known_classifiers() -> list[str]:
     """Names of torchvision's classification networks and of `OWN`."""
     from torchvision import models
 
     return [*models.list_models(module=models), *OWN]
 
 
-def read_network_weights(name: str, path: Path, classes: int) -> dict[str, Tensor]:
-    """Read the weights of a network from a file and leave out its head, whose size says how many classes it knew.
+def read_classifier_weights(name: str, path: Path, classes: int) -> dict[str, Tensor]:
+    """Read the weights of a classifier from a file, without its head: the head's size depends on the number of classes.
 
     Args:
-        name: Of the network.
+        name: The classifier's name in torchvision or `OWN`.
         path: A state dict in a ``.safetensors`` file, or (any other suffix) saved by `torch.save`, such as torchvision's own
             files. It is unpickled with ``weights_only=True``: nothing in it is executed.
-        classes: Of the network that will start from them.
+        classes: Number of classes of the classifier that will start from the weights.
 
     Returns:
         Name in the network -> tensor, for everything but the head.
@@ -105,7 +105,7 @@ def read_network_weights(name: str, path: Path, classes: int) -> dict[str, Tenso
         _OLD_NAME.sub(r"\1\2", key): tensor for key, tensor in read_tensors(path).items() if not _AUXILIARY.match(key)
     }
     expected = network.state_dict()
-    # How many batches were seen: old files do not say it, and no average here depends on it.
+    # The numbers of batches seen: old files lack them, and no average here depends on them.
     counters = {key: torch.zeros((), dtype=torch.int64) for key in expected if key.endswith("num_batches_tracked")}
     trunk = {key: tensor for key, tensor in {**counters, **found}.items() if key not in head}
     differences = list_differences({key: tensor for key, tensor in expected.items() if key not in head}, trunk)
@@ -124,19 +124,19 @@ def read_network_weights(name: str, path: Path, classes: int) -> dict[str, Tenso
 
 
 def count_parameters(name: str, classes: int) -> int:
-    """Number of trainable parameters."""
+    """Number of trainable parameters of a classifier."""
     return sum(parameter.numel() for parameter in _without_values(name, classes).parameters())
 
 
 def find_refusal(name: str, height: int, width: int, *, images: int = 2, training: bool = False) -> str:
-    """Why a network cannot look at images of a size, in torch's words; empty where it can. Computes shapes only.
+    """Why a classifier cannot look at images of a size, in torch's words; empty where it can. Only shapes are computed.
 
     Args:
-        name: Of the network.
-        height: In px.
-        width: In px.
-        images: Of a batch.
-        training: Whether in training, where batch norm needs more than one value of each channel.
+        name: The classifier's name in torchvision or `OWN`.
+        height: Height of an image, px.
+        width: Width of an image, px.
+        images: Number of images in a batch.
+        training: Whether the classifier is trained: batch norm then needs more than one value of each channel.
     """
     network = _without_values(name, 2).train(training)
     try:
@@ -148,7 +148,7 @@ def find_refusal(name: str, height: int, width: int, *, images: int = 2, trainin
 
 
 def smallest_side(name: str, above: int) -> int | None:
-    """The smallest side of square images above `above` px, up to 512, that a network can look at; None where there is none."""
+    """Smallest side in px, above `above` and at most 512, of square images that a classifier accepts; None without one."""
     return next((side for side in range(above + 1, 513) if not find_refusal(name, side, side)), None)
 
 
@@ -165,7 +165,7 @@ def _build(name: str, classes: int) -> nn.Module:
 def _without_values(name: str, classes: int) -> nn.Module:
     """The network with the shapes of its tensors and without their values."""
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        # Initial weights that lead nowhere.
+        # torch warns of initial weights without values; none are wanted.
         warnings.simplefilter("ignore")
         try:
             with torch.device("meta"):

@@ -241,14 +241,16 @@ def test_the_example_of_a_fusion_starts_as_off_and_learns_from_latents() -> None
 
 def test_the_example_of_a_classifier_can_be_an_arm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(torchvision_classifiers.OWN, "patches", block("Patches")["Patches"])
-    assert "patches" in torchvision_classifiers.known_networks()
+    assert "patches" in torchvision_classifiers.known_classifiers()
     assert torchvision_classifiers.count_parameters("patches", 5) == 64 * (3 * 64 + 1) + 5 * 65
     assert torchvision_classifiers.find_refusal("patches", 7, 7) and not torchvision_classifiers.find_refusal(
         "patches", 8, 8
     )
-    network = torchvision_classifiers.NamedNetwork("patches", 5)
-    torch.save(torchvision_classifiers.NamedNetwork("patches", 9).network.state_dict(), tmp_path / "weights.pth")
-    network.start_from(torchvision_classifiers.read_network_weights("patches", tmp_path / "weights.pth", 5))
+    network = torchvision_classifiers.TorchvisionClassifier("patches", 5)
+    torch.save(
+        torchvision_classifiers.TorchvisionClassifier("patches", 9).network.state_dict(), tmp_path / "weights.pth"
+    )
+    network.start_from(torchvision_classifiers.read_classifier_weights("patches", tmp_path / "weights.pth", 5))
     assert network(torch.rand(2, 3, 32, 32)).shape == (2, 5)
 
 

@@ -9,8 +9,8 @@ from data_utils.fractions import select_fraction
 from models.torchvision_classifiers import (
     count_parameters,
     find_refusal,
-    known_networks,
-    read_network_weights,
+    known_classifiers,
+    read_classifier_weights,
     smallest_side,
 )
 from study.errors import UsageError
@@ -35,7 +35,7 @@ def check_networks(config: StudyConfig, cells: ImageArrays) -> list[str]:
         WeightsError: a weights file is missing, damaged or of another network.
     """
     lines = []
-    known = known_networks() if config.arms.networks else []
+    known = known_classifiers() if config.arms.networks else []
     for name in config.arms.networks:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=3)
@@ -45,7 +45,7 @@ def check_networks(config: StudyConfig, cells: ImageArrays) -> list[str]:
     for name, path in config.arms.networks.items():
         _check_sizes(config, cells, name)
         if path is not None:
-            read_network_weights(name, path, classes)
+            read_classifier_weights(name, path, classes)
         origin = "random initial weights" if path is None else f"starts from {path}"
         lines.append(f"{name}: {count_parameters(name, classes):,} parameters, {origin}")
     return lines

@@ -11,7 +11,7 @@ from models.classifier import ResidualClassifier
 from models.encoders import CAM16_MEAN, CAM16_STD
 from models.fusion import FusedClassifier
 from models.handcrafted import LinearClassifier
-from models.torchvision_classifiers import NamedNetwork
+from models.torchvision_classifiers import TorchvisionClassifier
 
 if TYPE_CHECKING:
     from study.config.study import StudyConfig
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NetworkT = TypeVar("NetworkT", bound="Network")
 
-Network = FusedClassifier | LinearClassifier | NamedNetwork
+Network = FusedClassifier | LinearClassifier | TorchvisionClassifier
 """Any of them is called with images and latent vectors."""
 
 
@@ -43,7 +43,7 @@ def build_network(
     if arm.control == "classical":
         return LinearClassifier(classes, latent_sizes)
     if arm.network:
-        return NamedNetwork(arm.network, classes, stream("classifier"), config.model.norm_momentum)
+        return TorchvisionClassifier(arm.network, classes, stream("classifier"), config.model.norm_momentum)
     classifier = ResidualClassifier(classes, config.model.width, stream("classifier"), config.model.norm_momentum)
     if arm.fusion == "finetune":
         return FusedClassifier(classifier, {}, "off", normalisation=(CAM16_MEAN, CAM16_STD))
@@ -56,6 +56,6 @@ def lay_out(network: NetworkT) -> NetworkT:
     Channels last: the convolutions run a tenth faster on the CPU, and tensor cores want it. Not for named networks, which may
     have layers of fewer than 8 channels: torch 2.14.1 then writes outside its buffers in the backward pass on the CPU.
     """
-    if not isinstance(network, NamedNetwork):
+    if not isinstance(network, TorchvisionClassifier):
         network.to(memory_format=torch.channels_last)
     return network

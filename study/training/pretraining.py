@@ -24,7 +24,7 @@ from models.errors import WeightsError
 from models.initialisation import initialise, stream
 from models.optimiser import Adam
 from models.segmentation import DOWNSAMPLING, SegmentationTask
-from models.torchvision_classifiers import read_network_weights
+from models.torchvision_classifiers import read_classifier_weights
 from study.config.study import StudyConfig
 from study.design.arms import RANDOM_SUFFIX
 from study.errors import StudyFailed
@@ -70,7 +70,7 @@ def pretrain(config: StudyConfig, network: str, folder: Path, publish: Callable[
     torch.set_num_threads(config.resources.cpu)
     named = config.arms.networks.get(network)
     if named is not None:
-        tensors = read_network_weights(network, named, len(open_images(config.data, "wbc").classes))
+        tensors = read_classifier_weights(network, named, len(open_images(config.data, "wbc").classes))
         save_tensors(folder / WEIGHTS, tensors, {"network": network, "origin": named.name})
         publish(folder / WEIGHTS)
         return

@@ -22,7 +22,7 @@ from models.fusion import FusedClassifier
 from models.initialisation import stream
 from models.optimiser import Adam
 from models.segmentation import DOWNSAMPLING, SegmentationTask
-from models.torchvision_classifiers import NamedNetwork
+from models.torchvision_classifiers import TorchvisionClassifier
 from study.config.study import StudyConfig
 from study.design.trials import EpochReport, Predictions, TrialSpec
 from study.training.batches import ImageBatches
@@ -76,7 +76,7 @@ class TrainingRun:
         )
         self._forward = Forward(config, device)
         model = self._build_model(features)
-        if self._latents.sizes and not isinstance(model, NamedNetwork):
+        if self._latents.sizes and not isinstance(model, TorchvisionClassifier):
             # Of whole images, also where crops are encoded: statistics of the crops would need a pass over them first.
             model.set_statistics(self._latents.of_images(torch.from_numpy(self._train).to(device)))
         self._segmentation = None
@@ -114,7 +114,7 @@ class TrainingRun:
         if arm.fusion == "finetune" and isinstance(model, FusedClassifier):
             (network,) = arm.networks.values()
             model.classifier.start_from(features.classifiers[network])
-        if arm.encoders and isinstance(model, NamedNetwork):
+        if arm.encoders and isinstance(model, TorchvisionClassifier):
             model.start_from(features.weights[arm.network])
         return model
 

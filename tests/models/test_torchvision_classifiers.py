@@ -13,11 +13,11 @@ from models.errors import WeightsError
 from models.initialisation import stream
 from models.torchvision_classifiers import (
     IMAGENET_MEAN,
-    NamedNetwork,
+    TorchvisionClassifier,
     count_parameters,
     find_refusal,
-    known_networks,
-    read_network_weights,
+    known_classifiers,
+    read_classifier_weights,
     smallest_side,
 )
 
@@ -33,7 +33,7 @@ def given() -> dict[str, torch.Tensor]:
 
 def test_initial_weights_are_those_of_the_stream_and_nobody_elses_draws_move() -> None:
     before = torch.get_rng_state()
-    one, same, other = (NamedNetwork(NAME, 5, stream(seed, "classifier"), 0.3) for seed in (1, 1, 2))
+    one, same, other = (TorchvisionClassifier(NAME, 5, stream(seed, "classifier"), 0.3) for seed in (1, 1, 2))
     assert torch.equal(before, torch.get_rng_state())
     assert all(torch.equal(tensor, same.state_dict()[name]) for name, tensor in one.state_dict().items())
     assert not torch.equal(one.network.features[0][0].weight, other.network.features[0][0].weight)
@@ -41,7 +41,7 @@ def test_initial_weights_are_those_of_the_stream_and_nobody_elses_draws_move() -
 
 
 def test_images_are_normalised_as_imagenets() -> None:
-    network = NamedNetwork(NAME, 5).eval()
+    network = TorchvisionClassifier(NAME, 5).eval()
     mean = torch.tensor(IMAGENET_MEAN).reshape(1, 3, 1, 1).expand(1, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(network(mean), network.network(torch.zeros(1, 3, 32, 32)))
@@ -53,10 +53,10 @@ def test_everything_but_the_head_comes_from_the_file(
 ) -> None:
     path = tmp_path / f"weights{suffix}"
     save_tensors(path, given) if suffix == ".safetensors" else torch.save(given, path)
-    network = NamedNetwork(NAME, 5)
+    network = TorchvisionClassifier(NAME, 5)
     head = {"classifier.3.weight", "classifier.3.bias"}
     drawn = {name: network.network.state_dict()[name].clone() for name in head}
-    network.start_from(read_network_weights(NAME, path, 5))
+    network.start_from(read_classifier_weights(NAME, path, 5))
     for name, tensor in network.network.state_dict().items():
         assert torch.equal(tensor, drawn[name] if name in head else given[name]), name
 
@@ -68,7 +68,7 @@ def test_a_file_that_differs_elsewhere_is_refused_with_what_differs(
     wrong |= {"extra.weight": torch.zeros(1), "features.0.0.weight": torch.zeros(8, 3, 3, 3)}
     torch.save(wrong, tmp_path / "wrong.pth")
     with pytest.raises(WeightsError) as caught:
-        read_network_weights(NAME, tmp_path / "wrong.pth", 5)
+        read_classifier_weights(NAME, tmp_path / "wrong.pth", 5)
     message = str(caught.value)
     assert "1 missing (features.0.1.bias); 1 unexpected (extra.weight)" in message
     assert "1 of another shape (features.0.0.weight (8, 3, 3, 3) instead of (16, 3, 3, 3))" in message
@@ -77,26 +77,26 @@ def test_a_file_that_differs_elsewhere_is_refused_with_what_differs(
 
 def test_files_that_are_no_plain_weights_are_refused(tmp_path: Path, given: dict[str, torch.Tensor]) -> None:
     with pytest.raises(WeightsError, match="expected a weights file, found nothing"):
-        read_network_weights(NAME, tmp_path / "none.pth", 5)
+        read_classifier_weights(NAME, tmp_path / "none.pth", 5)
     # A whole pickled object could run code when it is read.
-    torch.save(NamedNetwork(NAME, 5), tmp_path / "object.pth")
+    torch.save(TorchvisionClassifier(NAME, 5), tmp_path / "object.pth")
     with pytest.raises(WeightsError, match="weights_only=True"):
-        read_network_weights(NAME, tmp_path / "object.pth", 5)
+        read_classifier_weights(NAME, tmp_path / "object.pth", 5)
     damaged = given | {"features.0.1.weight": torch.full((16,), torch.nan)}
     torch.save(damaged, tmp_path / "damaged.pth")
     with pytest.raises(WeightsError, match=r"not finite in features\.0\.1\.weight"):
-        read_network_weights(NAME, tmp_path / "damaged.pth", 5)
+        read_classifier_weights(NAME, tmp_path / "damaged.pth", 5)
 
 
 def test_old_files_without_counters_and_with_old_names_are_read(tmp_path: Path) -> None:
-    network = NamedNetwork("densenet121", 5).network
+    network = TorchvisionClassifier("densenet121", 5).network
     old = {
         name.replace(".norm1.", ".norm.1.").replace(".conv2.", ".conv.2."): tensor
         for name, tensor in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
     torch.save(old, tmp_path / "old.pth")
-    found = read_network_weights("densenet121", tmp_path / "old.pth", 5)
+    found = read_classifier_weights("densenet121", tmp_path / "old.pth", 5)
     assert set(found) == set(network.state_dict()) - {"classifier.weight", "classifier.bias"}
 
 
@@ -115,6 +115,6 @@ def test_batch_norm_over_one_value_is_found_before_training() -> None:
 
 
 def test_parameters_are_counted_without_making_them() -> None:
-    assert "resnet18" in known_networks()
+    assert "resnet18" in known_classifiers()
     assert count_parameters("resnet18", 1000) == 11_689_512  # as torchvision documents it
-    assert count_parameters("resnet18", 5) == sum(p.numel() for p in NamedNetwork("resnet18", 5).parameters())
+    assert count_parameters("resnet18", 5) == sum(p.numel() for p in TorchvisionClassifier("resnet18", 5).parameters())

@@ -9,7 +9,7 @@ import torch
 
 from data_utils.arrays import ImageArrays
 from models.errors import WeightsError
-from models.torchvision_classifiers import NamedNetwork
+from models.torchvision_classifiers import TorchvisionClassifier
 from study.config.study import StudyConfig
 from study.design.named_networks import check_networks
 from study.errors import UsageError
@@ -27,7 +27,7 @@ def configured(networks: object, size: int = 32, **training: object) -> StudyCon
 
 
 def test_each_network_is_described(small_arrays: ImageArrays, tmp_path: Path) -> None:
-    torch.save(NamedNetwork("shufflenet_v2_x0_5", 7).network.state_dict(), tmp_path / "weights.pth")
+    torch.save(TorchvisionClassifier("shufflenet_v2_x0_5", 7).network.state_dict(), tmp_path / "weights.pth")
     networks = {"resnet18": None, "shufflenet_v2_x0_5": tmp_path / "weights.pth"}
     assert check_networks(configured(networks), small_arrays) == [
         "resnet18: 11,179,077 parameters, random initial weights",
@@ -70,6 +70,6 @@ def test_a_last_batch_of_one_image_is_refused_where_it_cannot_be_learnt_from(sma
 
 
 def test_a_weights_file_of_another_network_is_refused(small_arrays: ImageArrays, tmp_path: Path) -> None:
-    torch.save(NamedNetwork("squeezenet1_1", 5).network.state_dict(), tmp_path / "other.pth")
+    torch.save(TorchvisionClassifier("squeezenet1_1", 5).network.state_dict(), tmp_path / "other.pth")
     with pytest.raises(WeightsError, match=r"other\.pth does not hold the weights of resnet18: 100 missing"):
         check_networks(configured({"resnet18": tmp_path / "other.pth"}), small_arrays)

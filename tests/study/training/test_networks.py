@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from analysis import load_study
-from models.torchvision_classifiers import NamedNetwork
+from models.torchvision_classifiers import TorchvisionClassifier
 from study.commands.main import app
 from study.errors import UsageError
 from study.inference.image_files import find_images
@@ -30,7 +30,7 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run directory of a tiny study with two networks, one of which starts from a file that is gone at the end."""
     folder = tmp_path_factory.mktemp("named")
     weights = folder / "weights.pth"
-    torch.save(NamedNetwork(GIVEN, 1000).network.state_dict(), weights)
+    torch.save(TorchvisionClassifier(GIVEN, 1000).network.state_dict(), weights)
     arms = {"fractions": [1.0], "fusion": ["off"], "networks": {NETWORK: None, GIVEN: str(weights)}}
     search = {"grid_learning_rate": [0.001]}
     file = write_tiny(folder, arms=arms, controls=["random"], search=search, training={"epochs": 2})

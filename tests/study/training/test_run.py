@@ -16,7 +16,7 @@ from models.checkpoints import load_state
 from models.classifier import ResidualClassifier
 from models.encoders import Encoder
 from models.initialisation import stream
-from models.torchvision_classifiers import NamedNetwork
+from models.torchvision_classifiers import TorchvisionClassifier
 from study.config.study import StudyConfig
 from study.design.arms import HANDCRAFTED, Arm
 from study.design.trials import TrialSpec
@@ -88,7 +88,7 @@ def start(cache):
             whole = torch.cat([images for _, images in batches.whole(np.arange(len(arrays)))])
             latents |= {name: encoder(whole).numpy() for name, encoder in encoders.items()}
         spec = TrialSpec(phase, arm, 0, seed, learning_rate, 1e-4, settings)
-        given = NamedNetwork(NETWORK.network, 5, stream(9, "given")).network.state_dict()
+        given = TorchvisionClassifier(NETWORK.network, 5, stream(9, "given")).network.state_dict()
         given = {name: tensor for name, tensor in given.items() if not name.startswith("classifier.3.")}
         features = StudyFeatures(latents, encoders if live else {}, tissue, {NETWORK.network: given})
         return TrainingRun(config, spec, batches, features, CPU)
