@@ -9,18 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from analysis.api import Study, load_study
     from analysis.records.errors import StudyError
-    from analysis.records.study import Study, load_study
     from analysis.report.page import write_report
     from analysis.tables.table import Table
 
 __all__ = ["Study", "StudyError", "Table", "load_study", "write_report"]
 
 _HOMES = {
-    "Study": "analysis.records.study",
+    "Study": "analysis.api",
     "StudyError": "analysis.records.errors",
-    "Table": "analysis.tables.results",
-    "load_study": "analysis.records.study",
+    "Table": "analysis.tables.table",
+    "load_study": "analysis.api",
     "write_report": "analysis.report.page",
 }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,8 @@ from analysis.arms import settings_of
 from analysis.explorer.view_state import ViewState
 from analysis.figures.parallel_coordinates import axis_values
 from analysis.records.study import Study
-from analysis.statistics.answers import Answers
+
+_Made = TypeVar("_Made")
 
 
 class NarrowedStudy(Study):
@@ -70,20 +73,9 @@ class NarrowedStudy(Study):
         """Pretraining curves of the whole study."""
         return self._whole.curves
 
-    @cached_property
-    def answers(self) -> Answers:
-        """Answers of the whole study: evidence does not depend on what is shown."""
-        return self._whole.answers
-
-    @cached_property
-    def validation_intervals(self) -> pd.DataFrame:
-        """Intervals of the whole study."""
-        return self._whole.validation_intervals
-
-    @cached_property
-    def _verdicts(self) -> pd.DataFrame:
-        verdicts: pd.DataFrame = self._whole.verdicts()
-        return verdicts
+    def remember(self, compute: Callable[[Study], _Made]) -> _Made:
+        """What a function makes of the whole study: evidence does not depend on what is shown."""
+        return self._whole.remember(compute)
 
     def winners(self) -> pd.DataFrame:
         """Winners of the whole study, as far as they are shown."""

@@ -23,6 +23,7 @@ from analysis.metrics import metric_title
 from analysis.records.errors import StudyError
 from analysis.records.study import Study
 from analysis.statistics.confusion import shown_split
+from analysis.statistics.verdicts import study_verdicts
 from analysis.wording.captions import OPTIMISTIC, selection_rule
 from analysis.wording.formats import MISSING
 
@@ -56,7 +57,7 @@ def comparison_table(study: Study, metric: str) -> pd.DataFrame:
 def _verdicts(study: Study) -> pd.DataFrame:
     """Verdicts of every arm against its own baseline; empty where there can be none yet."""
     try:
-        judged = study.verdicts()
+        judged = study_verdicts(study)
     except StudyError:
         return pd.DataFrame(columns=["arm", "metric"])  # the tables say why; means and spreads are shown all the same
     return judged[~judged["kind"].isin(["random", "weights"])]

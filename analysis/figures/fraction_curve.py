@@ -22,6 +22,7 @@ from analysis.metrics import metric_title
 from analysis.records.errors import StudyError
 from analysis.records.published import published_results
 from analysis.records.study import Study
+from analysis.statistics.verdicts import validation_intervals
 
 METRICS = ("val_accuracy", "val_macro_f1")
 _DODGE = 1.05
@@ -70,7 +71,7 @@ def fraction_curve_table(study: Study) -> pd.DataFrame:
 def _intervals(study: Study) -> pd.DataFrame:
     """Columns arm, metric, low, high on validation; no rows where there can be no intervals."""
     try:
-        rows = study.validation_intervals
+        rows = validation_intervals(study)
     except StudyError:
         # Too few seeds, or runs that do not pair: the tables say which; the means are shown all the same.
         return pd.DataFrame({"arm": "", "metric": "", "low": 0.0, "high": 0.0}, index=[]).astype(

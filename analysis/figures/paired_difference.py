@@ -20,6 +20,7 @@ from analysis.records.errors import StudyError
 from analysis.records.schema import MASKS_SUFFIX
 from analysis.records.study import Study
 from analysis.statistics.confusion import shown_split
+from analysis.statistics.verdicts import study_verdicts
 
 METRICS = ("accuracy", "macro_f1")
 """Shown, from above. A gain of frequent classes shows in the first, one of rare classes in the second alone."""
@@ -47,7 +48,7 @@ def paired_difference_table(study: Study, metric: str = "accuracy") -> pd.DataFr
     Returns:
         One row per fraction, setting and seed that both arms have: fraction, subset, setting, arm, control, seed,
         trial_id, its hyperparameters, baseline_setting, baseline_trial_id, baseline_<hyperparameter>, value, baseline,
-        difference; mean (over seeds), n; low, high (95 %, of `Study.verdicts`; missing where there is no verdict). Winners
+        difference; mean (over seeds), n; low, high (95 %, of the verdicts; missing where there is no verdict). Winners
         of the search have no seeds in common that mean anything: without confirmed runs the table is empty.
     """
     runs = study.selected()
@@ -80,7 +81,7 @@ def _baseline(setting: str) -> str:
 def _intervals(study: Study, metric: str) -> pd.DataFrame:
     """Columns arm, baseline_setting, low, high of the verdicts; no rows where there can be no verdicts yet."""
     try:
-        verdicts = study.verdicts()
+        verdicts = study_verdicts(study)
     except StudyError:
         # Too few seeds, or runs that do not pair: the tables say which; the marks of the seeds are shown all the same.
         return pd.DataFrame({"arm": "", "baseline_setting": "", "low": 0.0, "high": 0.0}, index=[]).astype(

@@ -1,12 +1,13 @@
-"""One study as tables in memory: the public door to a run directory, finished or running."""
+"""One study as frames in memory, read from its run directory, finished or running."""
 
 from __future__ import annotations
 
-import difflib
 import json
+import threading
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -29,11 +30,7 @@ from analysis.records.schema import (
 )
 from analysis.records.segments import read_parquet, read_segments
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-    from analysis.statistics.answers import Answers
-    from analysis.tables.table import Table
+_Made = TypeVar("_Made")
 
 ARM_COLUMNS = ["arm", "fraction", "subset", "fusion", "encoders", "control", "segmentation", "network"]
 SELECTION_METRICS = ("val_accuracy", "val_macro_f1")
@@ -89,6 +86,28 @@ class Study:
         self.manifest = manifest
         self.audit = audit
         self.name = str(config.get("name") or path.resolve().name)
+        self._made: dict[Callable[[Any], Any], Any] = {}
+        self._making = threading.RLock()
+
+    def remember(self, compute: Callable[[Study], _Made]) -> _Made:
+        """What a function makes of this study; it is called once, later calls get the same object.
+
+        Args:
+            compute: A module's function: it is also the key. It may call `remember` with other functions.
+
+        Raises:
+            StudyError: What the function raises. Errors are not remembered.
+
+        Example:
+            >>> def count_trials(study):
+            ...     return len(study.trials)
+            >>> study.remember(count_trials)
+            20
+        """
+        with self._making:
+            if compute not in self._made:
+                self._made[compute] = compute(self)
+            return cast(_Made, self._made[compute])
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -328,146 +347,6 @@ class Study:
         if len(self.confirmed):
             return self.confirmed.assign(rule="confirmed")
         return self._with_test(self.winners()).assign(rule="winner")
-
-    def accuracy_table(self) -> pd.DataFrame:
-        """Validation accuracy without and with pretraining at each fraction, the published values beside it.
-
-        Values are shares in [0, 1]; ``difference`` is the difference of the two means, not a gain.
-
-        Returns:
-            Indexed by subset (``WBC_1`` ... ``WBC_100``, ascending), columns as `analysis.arms.compare` explains.
-
-        Example:
-            >>> study.accuracy_table()["without_mean"].round(3).to_dict()
-            {'WBC_1': 0.6, 'WBC_100': 0.8}
-        """
-        from analysis.arms import compare
-
-        return compare(self, "val_accuracy")
-
-    def verdicts(self) -> pd.DataFrame:
-        """Is there a gain? Every arm against its baselines over seeds and images, one verdict and one sentence each.
-
-        Returns:
-            One row per comparison and metric; the columns are those of `analysis.statistics.verdicts.judge`.
-
-        Raises:
-            StudyError: No confirmed runs, fewer than two seeds, or predictions that do not pair.
-
-        Example:
-            >>> sorted(study.verdicts()["metric"].unique())
-            ['accuracy', 'macro_f1', 'weighted_f1']
-        """
-        return self._verdicts
-
-    def tables(self) -> dict[str, str]:
-        """Names of the report's tables that this study fills, with their titles.
-
-        Example:
-            >>> "test_metrics" in study.tables()
-            True
-        """
-        return {table.name: table.title for table in self._tables}
-
-    def table(self, name: str) -> pd.DataFrame:
-        """Numbers of one table of the report in full precision: what its CSV file holds.
-
-        Args:
-            name: One of `tables`.
-
-        Returns:
-            One row per line of the table; shares in [0, 1]. `analysis.tables.table.Table.display` gives the text of the report.
-
-        Raises:
-            StudyError: There is no table of that name, or nothing to fill it with yet.
-
-        Example:
-            >>> study.table("test_metrics")[["arm", "test_accuracy"]].head(1).to_dict("records")
-            [{'arm': 'WBC_1/off', 'test_accuracy': 0.575}]
-        """
-        found = {table.name: table.frame for table in self._tables}
-        if name not in found:
-            near = difflib.get_close_matches(name, found, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise StudyError(f"{name!r}: this study has no such table.{hint} It has: {', '.join(found)}.")
-        return found[name].copy()
-
-    @cached_property
-    def _tables(self) -> list[Table]:
-        from analysis.tables.registry import tables
-
-        return tables(self)
-
-    def figures(self) -> dict[str, str]:
-        """Names of all figures that `figure` draws, with their titles.
-
-        Example:
-            >>> list(study.figures())[:2]
-            ['fraction_curve', 'paired_difference']
-        """
-        from analysis.figures.gallery import FIGURES
-
-        return {name: kind.title for name, kind in FIGURES.items()}
-
-    def figure(self, name: str) -> go.Figure:
-        """Draw one figure; in a notebook it shows by itself.
-
-        Args:
-            name: One of `figures`.
-
-        Returns:
-            A Plotly figure: ``.show()``, ``.write_html(...)``, ``.update_layout(...)``.
-
-        Raises:
-            StudyError: There is no figure of that name.
-
-        Example:
-            >>> type(study.figure("fraction_curve")).__name__
-            'Figure'
-        """
-        from analysis.figures.gallery import draw_figure
-
-        return draw_figure(self, name)
-
-    @cached_property
-    def answers(self) -> Answers:
-        """What the confirmed runs answered on the shown split, in the form that the statistics take.
-
-        Raises:
-            StudyError: No confirmed runs, or predictions that do not pair.
-
-        Example:
-            >>> study.answers.split
-            'test'
-        """
-        from analysis.statistics.answers import read_answers
-
-        return read_answers(self)
-
-    @cached_property
-    def validation_intervals(self) -> pd.DataFrame:
-        """Validation metrics of every arm with 95 % intervals in which seeds and images vary.
-
-        Returns:
-            The columns of `analysis.statistics.verdicts.arm_intervals`.
-
-        Raises:
-            StudyError: No confirmed runs, or predictions that do not pair.
-
-        Example:
-            >>> sorted(study.validation_intervals["metric"].unique())
-            ['accuracy', 'macro_f1', 'weighted_f1']
-        """
-        from analysis.statistics.answers import read_answers
-        from analysis.statistics.verdicts import arm_intervals
-
-        return arm_intervals(read_answers(self, "val"))
-
-    @cached_property
-    def _verdicts(self) -> pd.DataFrame:
-        from analysis.statistics.verdicts import verdicts
-
-        return verdicts(self)
 
     @cached_property
     def _epochs(self) -> pd.DataFrame:

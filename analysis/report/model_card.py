@@ -14,7 +14,7 @@ from analysis.arms import majority_floor
 from analysis.metrics import METRIC_TITLES, confusion_metrics, count_confusion
 from analysis.records.schema import subset_name
 from analysis.report.prose import methods, purpose
-from analysis.statistics.answers import Answers
+from analysis.statistics.answers import Answers, study_answers
 from analysis.statistics.calibration import calibration_error, run_probabilities, temper
 from analysis.statistics.evaluations import read_evaluations
 from analysis.statistics.scores import METRICS
@@ -107,7 +107,7 @@ def _data(study: Study) -> str:
 
 
 def _results(study: Study, arm: str, seeds: Sequence[int], temperature: float) -> list[str]:
-    own = study.answers
+    own = study_answers(study)
     runs = int((study.confirmed["arm"] == arm).sum())
     places = [(f"own {SPLIT_TITLES[own.split]} images", own), *((e.name, e.answers) for e in read_evaluations(study))]
     head = "| Images | n | Metric | Mean over seeds | 95 % interval |\n|---|---:|---|---:|---:|"
@@ -137,7 +137,7 @@ def _results(study: Study, arm: str, seeds: Sequence[int], temperature: float) -
 
 def _results_of_the_file(study: Study, arm: str, seeds: Sequence[int], temperature: float) -> list[str]:
     """What exactly this file answers, on the study's own images."""
-    own = study.answers
+    own = study_answers(study)
     chosen = study.confirmed[(study.confirmed["arm"] == arm) & study.confirmed["seed"].isin(seeds)]
     found = run_probabilities(study, own.split)
     runs = [found[trial] for trial in chosen["trial_id"] if trial in found]

@@ -9,6 +9,7 @@ from analysis.arms import OFF, compared_settings, control_settings, majority_flo
 from analysis.metrics import metric_title
 from analysis.records.errors import StudyError
 from analysis.records.schema import PHASES
+from analysis.statistics.verdicts import study_verdicts
 from analysis.wording.controls import describe_controls
 from analysis.wording.formats import MISSING
 
@@ -117,10 +118,10 @@ def verdict_sentences(study: Study) -> list[str]:
     """One sentence for each fraction and arm with pretraining: is there a gain in accuracy? Or one that says why not to ask.
 
     Returns:
-        Sentences of `Study.verdicts`, in the order of the fractions; the reason why there are no verdicts yet.
+        Sentences of the verdicts, in the order of the fractions; the reason why there are no verdicts yet.
     """
     try:
-        verdicts = study.verdicts()
+        verdicts = study_verdicts(study)
     except StudyError as error:
         return [f"No verdicts: {str(error).removeprefix(f'{study.path}: ').replace(f'{study.path}/', '')}"]
     rows = verdicts[(verdicts["metric"] == "accuracy") & (verdicts["kind"] == "transfer")]

@@ -63,6 +63,17 @@ class Answers:
     """(N,): group (patient, smear) of each image, from 0; None where no image has one, and each is drawn by itself."""
 
 
+def study_answers(study: Study) -> Answers:
+    """The answers of a study's confirmed runs on its test images, or on validation where nothing was predicted for a test.
+
+    They are read once for a study.
+
+    Raises:
+        StudyError: As `read_answers` says.
+    """
+    return study.remember(read_answers)
+
+
 def read_answers(study: Study, split: str | None = None) -> Answers:
     """Answers of a study's confirmed runs.
 

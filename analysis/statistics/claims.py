@@ -18,7 +18,7 @@ import pandas as pd
 from analysis.arms import OFF, setting_of
 from analysis.records.published import published_results
 from analysis.records.schema import subset_name
-from analysis.statistics.answers import Answers, ArmAnswers
+from analysis.statistics.answers import Answers, ArmAnswers, study_answers
 from analysis.statistics.intervals import CONFIDENCE, crossed_interval
 from analysis.statistics.scores import Scores, combine_scores, score_recall, score_runs
 from analysis.statistics.verdicts import GAIN, OPTIMISTIC_VERDICT, SPLIT_TITLES, judge, show_difference, take_seeds
@@ -67,7 +67,7 @@ def check_claims(study: Study) -> pd.DataFrame:
     Raises:
         StudyError: No confirmed runs, or predictions that do not pair.
     """
-    return check_answers(study.answers)
+    return check_answers(study_answers(study))
 
 
 def check_answers(answers: Answers) -> pd.DataFrame:

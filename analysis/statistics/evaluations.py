@@ -13,7 +13,7 @@ import pandas as pd
 from analysis.records.errors import StudyError
 from analysis.records.schema import EVALUATION_COLUMNS
 from analysis.records.segments import read_parquet
-from analysis.statistics.answers import Answers, collect_arms
+from analysis.statistics.answers import Answers, collect_arms, study_answers
 from analysis.statistics.verdicts import arm_intervals
 
 if TYPE_CHECKING:
@@ -96,9 +96,10 @@ def shift_table(study: Study) -> pd.DataFrame:
     evaluations = read_evaluations(study)
     if not evaluations:
         return pd.DataFrame(columns=["place"])
-    own = {"test": "test", "val": "validation"}[study.answers.split]
-    places = [(own, study.answers), *((each.name, each.answers) for each in evaluations)]
-    parts = [arm_intervals(answers) for _, answers in places]
+    answers = study_answers(study)
+    own = {"test": "test", "val": "validation"}[answers.split]
+    places = [(own, answers), *((each.name, each.answers) for each in evaluations)]
+    parts = [arm_intervals(each) for _, each in places]
     for (name, _), part in zip(places, parts, strict=True):
         part.insert(0, "place", name)
     return pd.concat(parts, ignore_index=True)

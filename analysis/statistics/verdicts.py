@@ -18,7 +18,7 @@ from analysis.arms import OFF, setting_of
 from analysis.metrics import METRIC_TITLES
 from analysis.records.errors import StudyError
 from analysis.records.schema import subset_name
-from analysis.statistics.answers import Answers, ArmAnswers
+from analysis.statistics.answers import Answers, ArmAnswers, read_answers, study_answers
 from analysis.statistics.intervals import CONFIDENCE, crossed_interval
 from analysis.statistics.scores import METRICS, Scores, score_runs, stack_scores
 from analysis.statistics.tests import adjust_holm
@@ -96,16 +96,17 @@ def _is_random_counterpart(other: ArmAnswers, arm: ArmAnswers) -> bool:
     return other.control == "random" and same and (bool(arm.network) or other.encoders == arm.encoders)
 
 
-def verdicts(study: Study) -> pd.DataFrame:
-    """The verdicts on a study's confirmed runs; see `judge`.
-
-    Args:
-        study: With confirmed runs.
+def study_verdicts(study: Study) -> pd.DataFrame:
+    """The verdicts on a study's confirmed runs, computed once for a study; see `judge`.
 
     Raises:
         StudyError: No confirmed runs, fewer than two seeds, or predictions that do not pair.
     """
-    answers = study.answers
+    return study.remember(_study_verdicts)
+
+
+def _study_verdicts(study: Study) -> pd.DataFrame:
+    answers = study_answers(study)
     comparisons = list_comparisons(answers)
     if comparisons and not any(len(common_seeds(each)) >= 2 for each in comparisons):
         raise StudyError(
@@ -208,6 +209,19 @@ def describe_groups(answers: Answers) -> str:
     if groups < ENOUGH_GROUPS:
         parts.append(FEW_GROUPS)
     return " ".join(parts)
+
+
+def validation_intervals(study: Study) -> pd.DataFrame:
+    """`arm_intervals` of a study's confirmed runs on the validation images, computed once for a study.
+
+    Raises:
+        StudyError: No confirmed runs, or predictions that do not pair.
+    """
+    return study.remember(_validation_intervals)
+
+
+def _validation_intervals(study: Study) -> pd.DataFrame:
+    return arm_intervals(read_answers(study, "val"))
 
 
 def arm_intervals(answers: Answers) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import pandas as pd
 from analysis.arms import setting_title
 from analysis.metrics import confusion_metrics
 from analysis.records.errors import StudyError
+from analysis.statistics.answers import study_answers
 from analysis.statistics.evaluations import Evaluation, left_out, read_evaluations
 from analysis.statistics.scores import METRICS
 from analysis.statistics.verdicts import SPLIT_TITLES, arm_intervals, judge
@@ -55,7 +56,7 @@ def _tables(study: Study) -> list[Table]:
 
 
 def _metrics(study: Study, evaluation: Evaluation, slug: str) -> Table:
-    own = study.answers
+    own = study_answers(study)
     outside, inside = (_by_metric(arm_intervals(answers)) for answers in (evaluation.answers, own))
     rows: list[dict[str, Any]] = []
     for arm, first in outside["accuracy"].items():

@@ -12,13 +12,20 @@ from analysis.arms import setting_of, setting_title
 from analysis.metrics import METRIC_TITLES, confusion_metrics, count_confusion, metric_title
 from analysis.records.errors import StudyError
 from analysis.records.schema import subset_name
-from analysis.statistics.answers import Answers
+from analysis.statistics.answers import Answers, study_answers
 from analysis.statistics.claims import check_answers
 from analysis.statistics.pooled import mean_differences
 from analysis.statistics.power import SEEDS, detectable
 from analysis.statistics.scores import METRICS
 from analysis.statistics.tests import exact_mcnemar, wilson_interval
-from analysis.statistics.verdicts import ENOUGH_SEEDS, SPLIT_TITLES, arm_intervals, describe_groups, show_difference
+from analysis.statistics.verdicts import (
+    ENOUGH_SEEDS,
+    SPLIT_TITLES,
+    arm_intervals,
+    describe_groups,
+    show_difference,
+    study_verdicts,
+)
 from analysis.tables.table import Column, Table
 from analysis.wording.captions import OPTIMISTIC
 
@@ -37,8 +44,8 @@ def evidence_tables(study: Study) -> list[Table]:
         study: Any study, also one that has only begun.
     """
     try:
-        answers = study.answers
-        judged = study.verdicts()
+        answers = study_answers(study)
+        judged = study_verdicts(study)
     except StudyError as error:
         # The other tables of an unfinished or damaged study are still wanted; this one says what is the matter.
         reason = str(error).removeprefix(f"{study.path}: ").replace(f"{study.path}/", "")

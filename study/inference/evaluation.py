@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis import load_study
 from analysis.records.schema import EVALUATION_COLUMNS, EVALUATION_IMAGE_COLUMNS
+from analysis.records.study import load_study
 from data_utils.sources.labelled import find_labelled
 from study.config.files import check_config
 from study.errors import UsageError

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from analysis import load_study
 from analysis.explorer.pictures import PictureFolder
 from analysis.records.errors import StudyError
+from analysis.records.study import load_study
 from analysis.report.model_card import model_card
 from analysis.statistics.calibration import ensemble_temperature
 from data_utils.config import DataConfig

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from analysis import load_study
+from analysis.records.study import load_study
 from analysis.statistics.calibration import ensemble_temperature, temper
 from models.fusion import FusedClassifier
 from models.gradcam import grad_cam

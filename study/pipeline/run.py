@@ -26,7 +26,7 @@ from study.terminal.progress import ImageProgress, Progress
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from analysis.records.study import Study
+    from analysis import Study
     from data_utils.cache import ImageArrays
     from study.design.points import Point
     from study.design.trials import Predictions

@@ -29,7 +29,7 @@ def earlier_winners(folder: Path, arms: Collection[str], searched: Collection[st
     Raises:
         UsageError: there is no study, or no arm of it has the name of one of ours and a winner.
     """
-    from analysis import load_study
+    from analysis.records.study import load_study
 
     try:
         study = load_study(folder)

@@ -9,6 +9,7 @@ import pytest
 
 from analysis import Study, load_study
 from analysis.arms import (
+    compare,
     compared_settings,
     control_settings,
     majority_floor,
@@ -58,3 +59,15 @@ def test_floor_is_that_of_this_studys_validation_images(
     assert floor["accuracy"] == 24 / 40
     assert floor["macro_f1"] == pytest.approx(2 * 24 / (24 + 40) / 5)
     assert majority_floor(load_study(run_directory("empty").save())) == {}
+
+
+def test_several_fusions_are_not_merged_and_controls_left_out(run_directory: Callable[..., Any]) -> None:
+    directory = run_directory()
+    directory.trial("a", correct=[20])
+    directory.trial("b", fusion="sum", correct=[24])
+    directory.trial("c", fusion="gated", correct=[28])
+    directory.trial("d", fusion="sum", control="shuffled", correct=[36])
+    table = compare(load_study(directory.save()), "val_accuracy")
+    assert table.loc["WBC_1", ["with_sum_mean", "with_gated_mean"]].tolist() == [0.6, 0.7]
+    assert table.loc["WBC_1", "difference_gated"] == pytest.approx(0.2)
+    assert not any("shuffled" in column for column in table)

@@ -23,7 +23,7 @@ STEPS = {
     ),
     "all tables": (
         5.0,
-        "from analysis.tables.results import tables\nstudy = load_study(path)\n"
+        "from analysis.tables.registry import tables\nstudy = load_study(path)\n"
         "_ = study.trials, study.epochs, study.predictions, study.confirmed\nstart()\ntables(study)",
     ),
     "report": (

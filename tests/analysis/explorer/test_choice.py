@@ -5,6 +5,8 @@ from __future__ import annotations
 from analysis import Study
 from analysis.explorer.choice import NarrowedStudy, chosen_trials, filtered_trials
 from analysis.explorer.view_state import ViewState
+from analysis.figures.gallery import FIGURES, draw_figure
+from analysis.statistics.verdicts import study_verdicts
 
 
 def test_filters_are_combined(finished_study: Study) -> None:
@@ -39,5 +41,6 @@ def test_a_choice_makes_no_other_winners(finished_study: Study) -> None:
     assert set(narrowed.epochs["trial_id"]) == set(losers)
     whole = NarrowedStudy(study, study.trials["trial_id"])
     assert whole.selected().equals(study.selected())
-    for name in study.figures():
-        assert narrowed.figure(name).layout.height
+    assert study_verdicts(narrowed) is study.verdicts()
+    for name in FIGURES:
+        assert draw_figure(narrowed, name).layout.height

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis import Study, StudyError, load_study
+from analysis.arms import compare
+from analysis.records.errors import StudyError
+from analysis.records.study import Study, load_study
 
 Make = Callable[..., Any]
 
@@ -102,17 +104,6 @@ def test_confirmed_has_validation_and_test_metrics(finished: Path) -> None:
     assert (row["train_images"], row["parameters"], row["best_epoch"]) == (1000, 719013, 4)
 
 
-def test_accuracy_table_has_the_published_form(finished: Path) -> None:
-    table = load_study(finished).accuracy_table()
-    assert table.index.tolist() == ["WBC_1", "WBC_100"]
-    row = table.loc["WBC_1"]
-    # Seeds score 23 and 25, with fusion 26 and 28, of 40.
-    assert (row["without_mean"], row["with_mean"], row["without_n"]) == (0.6, 0.675, 2)
-    assert row["difference"] == pytest.approx(0.075)
-    assert row["without_sd"] == pytest.approx(np.std([23 / 40, 25 / 40], ddof=1))
-    assert (row["published_without"], row["published_with"]) == pytest.approx((0.6348, 0.7413))
-
-
 def test_predictions_are_joined_with_trial_and_path(finished: Path) -> None:
     predictions = load_study(finished).predictions
     assert len(predictions) == 8 * 80
@@ -152,7 +143,7 @@ def test_a_study_that_has_only_begun(run_directory: Make) -> None:
     assert study.classes == ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
     for frame in (study.trials, study.epochs, study.confirmed, study.predictions, study.images, study.curves):
         assert len(frame) == 0
-    assert len(study.winners()) == len(study.accuracy_table()) == 0
+    assert len(study.winners()) == len(compare(study, "val_accuracy")) == 0
 
 
 def test_running_trials_know_how_far_they_are_and_missing_arms_are_missing(run_directory: Make) -> None:
@@ -162,22 +153,10 @@ def test_running_trials_know_how_far_they_are_and_missing_arms_are_missing(run_d
     directory.trial("c", fraction=0.1, fusion="sum", index=1, status="running")
     study = load_study(directory.save())
     assert study.trials["epochs"].tolist() == [2, 1, 0]
-    table = study.accuracy_table()
+    table = compare(study, "val_accuracy")
     assert table["without_mean"].isna().all()
     assert table["with_n"].tolist() == [0, 1]
     assert table["difference"].isna().all()
-
-
-def test_several_fusions_are_not_merged_and_controls_left_out(run_directory: Make) -> None:
-    directory = run_directory()
-    directory.trial("a", correct=[20])
-    directory.trial("b", fusion="sum", correct=[24])
-    directory.trial("c", fusion="gated", correct=[28])
-    directory.trial("d", fusion="sum", control="shuffled", correct=[36])
-    table = load_study(directory.save()).accuracy_table()
-    assert table.loc["WBC_1", ["with_sum_mean", "with_gated_mean"]].tolist() == [0.6, 0.7]
-    assert table.loc["WBC_1", "difference_gated"] == pytest.approx(0.2)
-    assert not any("shuffled" in column for column in table)
 
 
 def test_records_of_other_classes_are_an_error(finished: Path) -> None:
@@ -207,3 +186,19 @@ def test_confirmations_of_an_earlier_winner_do_not_count(run_directory) -> None:
     directory.trial("old", 0.01, "off", "confirm", index=0, seed=1, correct=[22], learning_rate=1e-3)
     directory.trial("new", 0.01, "off", "confirm", index=0, seed=1, correct=[28], learning_rate=3e-3)
     assert load_study(directory.save()).confirmed["trial_id"].tolist() == ["new"]
+
+
+def test_what_is_remembered_is_made_once_for_each_study_and_an_error_is_not_remembered(finished: Path) -> None:
+    asked: list[str] = []
+
+    def count(study: Study) -> int:
+        asked.append(study.name)
+        if len(asked) == 1:
+            raise StudyError("not yet")
+        return len(study.trials)
+
+    study, other = load_study(finished), load_study(finished)
+    with pytest.raises(StudyError, match="not yet"):
+        study.remember(count)
+    assert [study.remember(count), study.remember(count), other.remember(count)] == [20, 20, 20]
+    assert len(asked) == 3
