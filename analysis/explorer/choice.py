@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -130,3 +130,8 @@ def chosen_trials(study: Study, state: ViewState) -> pd.DataFrame:
     repeated = study.confirmed["arm"].isin(whole.loc[winners & picked, "arm"])
     picked |= whole["trial_id"].isin(study.confirmed.loc[repeated, "trial_id"])
     return trials[picked.reindex(trials.index)]
+
+
+def picked_ranges(state: ViewState) -> list[list[Any]]:
+    """The picked ranges as a page stores them, in lists: [axis, [[low, high], ...]] each."""
+    return [[name, [list(pair) for pair in pairs]] for name, pairs in state.picked]

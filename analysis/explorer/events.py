@@ -1,4 +1,4 @@
-"""What a click, a tick or a brush makes of the state."""
+"""What a click, a filter, another run or a brush makes of the state."""
 
 from __future__ import annotations
 
@@ -45,6 +45,48 @@ def apply_click(state: ViewState, kind: str, value: Any) -> ViewState:
     else:
         raise ValueError(f"kind: found {kind!r}, expected arm, trial, cell, select, sort, page or clear.")
     return replace(state, **changes)
+
+
+def apply_filters(
+    state: ViewState,
+    *,
+    metric: str,
+    statuses: Sequence[str] | None,
+    arms: Sequence[str] | None,
+    figure: str | None,
+) -> ViewState:
+    """The state after one of the filters was changed.
+
+    Args:
+        state: Before.
+        metric: Metric of the comparison.
+        statuses: Ticked statuses; None or empty for all.
+        arms: Ticked arms; None or empty for all.
+        figure: Name of the chosen figure; None before there is a choice, which keeps the state's.
+    """
+    return replace(
+        state,
+        metric=metric,
+        statuses=tuple(statuses or ()),
+        arms=tuple(arms or ()),
+        figure=figure or state.figure,
+        page=0,
+    )
+
+
+def apply_run(state: ViewState, run: str, *, shown: str, first: str) -> ViewState:
+    """The state after another run was chosen.
+
+    Args:
+        state: Before.
+        run: Key of the run that was chosen.
+        shown: Key of the run that the state shows.
+        first: Key of the first run, which the address need not name.
+    """
+    if run == shown:
+        return state
+    # Arms, trials and ranges are those of the other run: only how to look is kept.
+    return ViewState(run="" if run == first else run, metric=state.metric, figure=state.figure)
 
 
 def apply_brush(state: ViewState, restyle: Sequence[Any] | None, axes: Sequence[str]) -> ViewState:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from time import monotonic
 
+from analysis.explorer.view_state import ViewState
 from analysis.records.errors import StudyError
 from analysis.records.schema import TABLES
 from analysis.records.study import Study, load_study
@@ -101,6 +102,16 @@ def open_runs(paths: Iterable[Path]) -> dict[str, LiveRun]:
             key = f"{name} ({number})"
         runs[key] = LiveRun(key, path)
     return runs
+
+
+def run_of(runs: Mapping[str, LiveRun], state: ViewState) -> LiveRun:
+    """The run that a reader looks at; the first one where the address names none that there is."""
+    return runs.get(state.run) or next(iter(runs.values()))
+
+
+def read_versions(runs: Mapping[str, LiveRun]) -> dict[str, int]:
+    """Key of each run -> how often its records were read again."""
+    return {key: run.version for key, run in runs.items()}
 
 
 def _read(path: Path) -> Study:
