@@ -18,7 +18,7 @@ from analysis.records.errors import StudyError
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from analysis.statistics.answers import Answers
+    from analysis.statistics.predictions import Predictions
     from analysis.tables.table import Table
 
 
@@ -47,7 +47,7 @@ class Study(records.Study):
     """
 
     @property
-    def answers(self) -> Answers:
+    def answers(self) -> Predictions:
         """What the confirmed runs answered on the shown split, in the form that the statistics take.
 
         Raises:
@@ -57,9 +57,9 @@ class Study(records.Study):
             >>> study.answers.split
             'test'
         """
-        from analysis.statistics.answers import study_answers
+        from analysis.statistics.predictions import study_predictions
 
-        return study_answers(self)
+        return study_predictions(self)
 
     @property
     def validation_intervals(self) -> pd.DataFrame:
@@ -85,21 +85,21 @@ class Study(records.Study):
         Values are shares in [0, 1]; ``difference`` is the difference of the two means, not a gain.
 
         Returns:
-            Indexed by subset (``WBC_1`` ... ``WBC_100``, ascending), columns as `analysis.arms.compare` explains.
+            Indexed by subset (``WBC_1`` ... ``WBC_100``, ascending), columns as `analysis.arms.compare_means` explains.
 
         Example:
             >>> study.accuracy_table()["without_mean"].round(3).to_dict()
             {'WBC_1': 0.6, 'WBC_100': 0.8}
         """
-        from analysis.arms import compare
+        from analysis.arms import compare_means
 
-        return compare(self, "val_accuracy")
+        return compare_means(self, "val_accuracy")
 
     def verdicts(self) -> pd.DataFrame:
         """Is there a gain? Every arm against its baselines over seeds and images, one verdict and one sentence each.
 
         Returns:
-            One row per comparison and metric; the columns are those of `analysis.statistics.verdicts.judge`.
+            One row per comparison and metric; the columns are those of `analysis.statistics.verdicts.compare_arms`.
 
         Raises:
             StudyError: No confirmed runs, fewer than two seeds, or predictions that do not pair.

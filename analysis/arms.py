@@ -78,7 +78,7 @@ def summarise(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     return pd.DataFrame({"mean": grouped.mean(), "sd": grouped.std(ddof=1), "n": grouped.count()})
 
 
-def compare(study: Study, metric: str) -> pd.DataFrame:
+def compare_means(study: Study, metric: str) -> pd.DataFrame:
     """One metric without and with pretraining at each fraction.
 
     Args:
@@ -98,7 +98,7 @@ def compare(study: Study, metric: str) -> pd.DataFrame:
     table = pd.DataFrame(index=order.index)
     images = study.trials[study.trials["train_images"] > 0].groupby("subset")["train_images"].max()
     table["train_images"] = images.reindex(table.index).astype("Int64")
-    prefixes = with_prefixes(study)
+    prefixes = comparison_columns(study)
     for setting, prefix in {OFF: "without", **prefixes}.items():
         rows = pd.MultiIndex.from_product([table.index, [setting]])
         part = summary.reindex(rows)
@@ -113,8 +113,8 @@ def compare(study: Study, metric: str) -> pd.DataFrame:
     return table
 
 
-def with_prefixes(study: Study) -> dict[str, str]:
-    """Settings beside ``off`` (with fusion, or with another classifier) -> prefix of their columns in `compare`."""
+def comparison_columns(study: Study) -> dict[str, str]:
+    """Settings beside ``off`` (with fusion, or with another classifier) -> prefix of their columns in `compare_means`."""
     fused = [setting for setting in compared_settings(study) if setting != OFF]
     if len(fused) > 1:
         return {setting: f"with_{setting}" for setting in fused}

@@ -21,8 +21,8 @@ from torch import nn
 from analysis import Study, load_study
 from analysis.figures.gallery import captioned
 from analysis.report.page import write_report
-from analysis.statistics.answers import study_answers
 from analysis.statistics.pooled import mean_differences
+from analysis.statistics.predictions import study_predictions
 from analysis.tables.registry import tables
 from analysis.tables.table import Column, Table
 from data_utils import cache as image_cache
@@ -221,7 +221,7 @@ def block(name: str) -> dict[str, Any]:
     (code,) = [each for each in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL) if f" {name}" in each]
     scope: dict[str, Any] = {"nn": nn, "Tensor": torch.Tensor, "Mapping": Mapping, "Study": Study, "pd": pd}
     scope |= {"Table": Table, "Column": Column, "Item": Item, "CLASSES": CLASSES, "DataConfig": DataConfig}
-    scope |= {"study_answers": study_answers, "decode_image": decode_image, "_zero_linear": fusion._zero_linear}
+    scope |= {"study_predictions": study_predictions, "decode_image": decode_image, "_zero_linear": fusion._zero_linear}
     exec(code, scope)
     return scope
 

@@ -13,8 +13,8 @@ from analysis.arms import arm_order
 from analysis.explorer.comparison_view import show_value
 from analysis.records.errors import StudyError
 from analysis.records.study import Study
-from analysis.statistics.answers import study_answers
 from analysis.statistics.confusion import shown_split
+from analysis.statistics.predictions import study_predictions
 from analysis.statistics.verdicts import arm_intervals, validation_intervals
 from analysis.wording.formats import MISSING
 
@@ -67,7 +67,7 @@ def _values(study: Study, arm: str, column: str) -> np.ndarray[Any, np.dtype[np.
 def _standard_errors(study: Study, split: str, metric: str) -> dict[str, tuple[float, float]]:
     """Arm -> standard error of its mean and degrees of freedom; nothing of a study that has no predictions of the split."""
     try:
-        frame = validation_intervals(study) if split == "val" else arm_intervals(study_answers(study))
+        frame = validation_intervals(study) if split == "val" else arm_intervals(study_predictions(study))
     except StudyError:
         return {}
     rows = frame[frame["metric"] == metric]

@@ -264,7 +264,7 @@ class ObjectStore:
         self._at_once(copy, self.listing())
         self.delete_folder()
 
-    def mirror(self, folder: Path, leave: Callable[[str], bool] = lambda _: False) -> None:
+    def download_tree(self, folder: Path, leave: Callable[[str], bool] = lambda _: False) -> None:
         """Make a folder hold what the store holds: missing and changed files are downloaded, others deleted.
 
         Args:
@@ -337,7 +337,9 @@ def pull_study(url: str) -> Path:
     """
     folder = local_copy(url, "read")
     store = ObjectStore(url)
-    store.mirror(folder, leave=lambda key: key.startswith(("checkpoints/", ".")) or key.endswith(NEEDED_FOR_TRAINING))
+    store.download_tree(
+        folder, leave=lambda key: key.startswith(("checkpoints/", ".")) or key.endswith(NEEDED_FOR_TRAINING)
+    )
     if not any(folder.rglob("*")):
         shutil.rmtree(folder, ignore_errors=True)
     return folder

@@ -14,9 +14,9 @@ from analysis.arms import majority_floor
 from analysis.metrics import METRIC_TITLES, confusion_metrics, count_confusion
 from analysis.records.schema import subset_name
 from analysis.report.prose import methods, purpose
-from analysis.statistics.answers import Answers, study_answers
 from analysis.statistics.calibration import calibration_error, run_probabilities, temper
 from analysis.statistics.evaluations import read_evaluations
+from analysis.statistics.predictions import Predictions, study_predictions
 from analysis.statistics.scores import METRICS
 from analysis.statistics.verdicts import SPLIT_TITLES, arm_intervals
 
@@ -107,17 +107,20 @@ def _data(study: Study) -> str:
 
 
 def _results(study: Study, arm: str, seeds: Sequence[int], temperature: float) -> list[str]:
-    own = study_answers(study)
+    own = study_predictions(study)
     runs = int((study.confirmed["arm"] == arm).sum())
-    places = [(f"own {SPLIT_TITLES[own.split]} images", own), *((e.name, e.answers) for e in read_evaluations(study))]
+    places = [
+        (f"own {SPLIT_TITLES[own.split]} images", own),
+        *((e.name, e.predictions) for e in read_evaluations(study)),
+    ]
     head = "| Images | n | Metric | Mean over seeds | 95 % interval |\n|---|---:|---|---:|---:|"
     rows = [
         f"| {name} | {row['images']:,} | {METRIC_TITLES[row['metric']]} | {row['value']:.4f} | {_interval(row)} |"
-        for name, answers in places
-        for row in arm_intervals(answers).to_dict("records")
+        for name, predictions in places
+        for row in arm_intervals(predictions).to_dict("records")
         if row["arm"] == arm and row["metric"] in METRICS
     ]
-    recalls = [_recalls(name, answers, arm) for name, answers in places]
+    recalls = [_recalls(name, predictions, arm) for name, predictions in places]
     part = "of which the file gives the mean" if len(seeds) > 1 else "of which the file has one"
     paragraphs = [
         *_results_of_the_file(study, arm, seeds, temperature),
@@ -137,7 +140,7 @@ def _results(study: Study, arm: str, seeds: Sequence[int], temperature: float) -
 
 def _results_of_the_file(study: Study, arm: str, seeds: Sequence[int], temperature: float) -> list[str]:
     """What exactly this file answers, on the study's own images."""
-    own = study_answers(study)
+    own = study_predictions(study)
     chosen = study.confirmed[(study.confirmed["arm"] == arm) & study.confirmed["seed"].isin(seeds)]
     found = run_probabilities(study, own.split)
     runs = [found[trial] for trial in chosen["trial_id"] if trial in found]
@@ -157,11 +160,11 @@ def _interval(row: Any) -> str:
     return "one seed: none" if np.isnan(row["low"]) else f"{row['low']:.4f} to {row['high']:.4f}"
 
 
-def _recalls(name: str, answers: Answers, arm: str) -> str:
-    predicted = next(each.predicted for each in answers.arms if each.arm == arm)
-    size = len(answers.classes)
+def _recalls(name: str, predictions: Predictions, arm: str) -> str:
+    predicted = next(each.predicted for each in predictions.arms if each.arm == arm)
+    size = len(predictions.classes)
     recall = np.mean(
-        [confusion_metrics(count_confusion(answers.labels, run, size)[0]).recall for run in predicted], axis=0
+        [confusion_metrics(count_confusion(predictions.labels, run, size)[0]).recall for run in predicted], axis=0
     )
     shown = ["no image" if np.isnan(value) else f"{value:.3f}" for value in recall]
     return f"| {name} | {' | '.join(shown)} |"

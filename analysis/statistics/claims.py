@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,13 +17,17 @@ import pandas as pd
 from analysis.arms import OFF, setting_of
 from analysis.records.published import published_results
 from analysis.records.schema import subset_name
-from analysis.statistics.answers import Answers, ArmAnswers, study_answers
 from analysis.statistics.intervals import CONFIDENCE, crossed_interval
+from analysis.statistics.predictions import ArmPredictions, Predictions
 from analysis.statistics.scores import Scores, combine_scores, score_recall, score_runs
-from analysis.statistics.verdicts import GAIN, OPTIMISTIC_VERDICT, SPLIT_TITLES, judge, show_difference, take_seeds
-
-if TYPE_CHECKING:
-    from analysis.records.study import Study
+from analysis.statistics.verdicts import (
+    GAIN,
+    OPTIMISTIC_VERDICT,
+    SPLIT_TITLES,
+    compare_arms,
+    show_difference,
+    take_seeds,
+)
 
 SUPPORTED, NOT_SUPPORTED, OPEN = "supported", "not supported", "cannot be said"
 """What the records say of a claim. Not supported: they hold what is needed and do not bear the claim out, because they
@@ -44,7 +47,7 @@ COLUMNS = [
     "sentence",
 ]
 
-_Term = tuple[float, ArmAnswers, str]
+_Term = tuple[float, ArmPredictions, str]
 """(weight, arm, quantity): the quantity is "accuracy" or the name of the class whose recall is meant."""
 
 
@@ -61,20 +64,11 @@ class _Finding:
     seeds: int = 0
 
 
-def check_claims(study: Study) -> pd.DataFrame:
-    """The claims of the published report against a study's confirmed runs; see `check_answers`.
-
-    Raises:
-        StudyError: No confirmed runs, or predictions that do not pair.
-    """
-    return check_answers(study_answers(study))
-
-
-def check_answers(answers: Answers) -> pd.DataFrame:
-    """The five claims against the answers of the confirmed runs.
+def check_claims(predictions: Predictions) -> pd.DataFrame:
+    """Check the five claims of the published report against the predictions of a study's confirmed runs.
 
     Args:
-        answers: Of the confirmed runs.
+        predictions: What the confirmed runs predicted for each image.
 
     Returns:
         Five rows for each setting with pretraining that is no control (for ``sum`` where there is none): claim, setting,
@@ -82,19 +76,19 @@ def check_answers(answers: Answers) -> pd.DataFrame:
         interval, each claim by itself; missing where there is nothing to say), seeds, images, support ("supported", "not
         supported", "cannot be said") and sentence.
     """
-    settings = sorted({setting_of(arm.arm) for arm in answers.arms if arm.fusion != OFF and not arm.control})
+    settings = sorted({setting_of(arm.arm) for arm in predictions.arms if arm.fusion != OFF and not arm.control})
     rows = []
     for setting in settings or ["sum"]:
-        pairs = _pairs(answers, setting)
+        pairs = _pairs(predictions, setting)
         findings = (
-            ("Fusion helps at every fraction", "val_accuracy", _helps_everywhere(answers, setting)),
-            ("Fusion helps more with less data", "val_accuracy", _helps_more_with_less(answers, pairs)),
-            ("Fusion makes monocytes worse", "val_recall_monocyte", _makes_worse(answers, pairs, "Monocyte")),
-            ("Fusion helps lymphocytes least", "val_recall_lymphocyte", _helps_least(answers, pairs, "Lymphocyte")),
-            ("Basophils are easy", "val_recall_basophil", _is_easy(answers, "Basophil")),
+            ("Fusion helps at every fraction", "val_accuracy", _helps_everywhere(predictions, setting)),
+            ("Fusion helps more with less data", "val_accuracy", _helps_more_with_less(predictions, pairs)),
+            ("Fusion makes monocytes worse", "val_recall_monocyte", _makes_worse(predictions, pairs, "Monocyte")),
+            ("Fusion helps lymphocytes least", "val_recall_lymphocyte", _helps_least(predictions, pairs, "Lymphocyte")),
+            ("Basophils are easy", "val_recall_basophil", _is_easy(predictions, "Basophil")),
         )
         for claim, column, finding in findings:
-            optimistic = f" {OPTIMISTIC_VERDICT}" if answers.split == "val" and not np.isnan(finding.value) else ""
+            optimistic = f" {OPTIMISTIC_VERDICT}" if predictions.split == "val" and not np.isnan(finding.value) else ""
             rows.append(
                 {
                     "claim": claim,
@@ -105,7 +99,7 @@ def check_answers(answers: Answers) -> pd.DataFrame:
                     "low": finding.low,
                     "high": finding.high,
                     "seeds": finding.seeds,
-                    "images": len(answers.labels),
+                    "images": len(predictions.labels),
                     "support": finding.support,
                     "sentence": finding.sentence + optimistic,
                 }
@@ -123,11 +117,11 @@ def _published(column: str, difference: bool) -> str:
     return ", ".join(f"{subset} {100 * value:.2f} %" for subset, value in without.items())
 
 
-def _helps_everywhere(answers: Answers, setting: str) -> _Finding:
-    verdicts = judge(answers)
+def _helps_everywhere(predictions: Predictions, setting: str) -> _Finding:
+    verdicts = compare_arms(predictions)
     rows = verdicts[(verdicts["metric"] == "accuracy") & (verdicts["setting"] == setting)]
     off, random = (rows[rows["kind"] == kind] for kind in ("transfer", "random"))
-    fractions = sorted({arm.fraction for arm in answers.arms})
+    fractions = sorted({arm.fraction for arm in predictions.arms})
     lacking = [subset_name(each) for each in fractions if each not in set(off.dropna()["fraction"])]
     if lacking:
         return _Finding(OPEN, f"The records need off and {setting} with two common seeds at {', '.join(lacking)}.")
@@ -138,7 +132,7 @@ def _helps_everywhere(answers: Answers, setting: str) -> _Finding:
     ]
     finding = _Finding(
         SUPPORTED,
-        f"Points of {SPLIT_TITLES[answers.split]} accuracy over off: {', '.join(shown)}.",
+        f"Points of {SPLIT_TITLES[predictions.split]} accuracy over off: {', '.join(shown)}.",
         f"gain in accuracy at {least['subset']}, the least certain one",
         float(least["difference"]),
         float(least["low"]),
@@ -155,34 +149,38 @@ def _helps_everywhere(answers: Answers, setting: str) -> _Finding:
     return replace(finding, support=NOT_SUPPORTED, sentence=f"{finding.sentence} Not each is a gain.")
 
 
-def _helps_more_with_less(answers: Answers, pairs: Sequence[tuple[ArmAnswers, ArmAnswers]]) -> _Finding:
+def _helps_more_with_less(predictions: Predictions, pairs: Sequence[tuple[ArmPredictions, ArmPredictions]]) -> _Finding:
     if len(pairs) < 2:
         return _Finding(OPEN, "The records need off and this setting at two fractions at least.")
     (few_off, few), (many_off, many) = pairs[0], pairs[-1]
     terms = [(1.0, few, "accuracy"), (-1.0, few_off, "accuracy"), (-1.0, many, "accuracy"), (1.0, many_off, "accuracy")]
     quantity = f"gain in accuracy at {subset_name(few.fraction)} minus gain at {subset_name(many.fraction)}"
-    return _contrast(answers, terms, quantity, above=True)
+    return _contrast(predictions, terms, quantity, above=True)
 
 
-def _makes_worse(answers: Answers, pairs: Sequence[tuple[ArmAnswers, ArmAnswers]], name: str) -> _Finding:
+def _makes_worse(
+    predictions: Predictions, pairs: Sequence[tuple[ArmPredictions, ArmPredictions]], name: str
+) -> _Finding:
     if not pairs:
         return _Finding(OPEN, "The records need off and this setting at one fraction at least.")
     quantity = f"change of {name.lower()} recall, mean of {_count_fractions(len(pairs))}"
-    return _contrast(answers, _mean_change(pairs, name), quantity, above=False)
+    return _contrast(predictions, _mean_change(pairs, name), quantity, above=False)
 
 
-def _helps_least(answers: Answers, pairs: Sequence[tuple[ArmAnswers, ArmAnswers]], name: str) -> _Finding:
+def _helps_least(
+    predictions: Predictions, pairs: Sequence[tuple[ArmPredictions, ArmPredictions]], name: str
+) -> _Finding:
     if not pairs:
         return _Finding(OPEN, "The records need off and this setting at one fraction at least.")
     findings = {}
-    for other in answers.classes:
+    for other in predictions.classes:
         if other != name:
             terms = [
                 *_mean_change(pairs, name),
                 *((-weight, arm, of) for weight, arm, of in _mean_change(pairs, other)),
             ]
             quantity = f"change of {name.lower()} minus {other.lower()} recall, mean of {_count_fractions(len(pairs))}"
-            findings[other] = _contrast(answers, terms, quantity, above=False)
+            findings[other] = _contrast(predictions, terms, quantity, above=False)
     unknown = [finding for finding in findings.values() if finding.support == OPEN]
     if unknown or not findings:
         return unknown[0] if unknown else _Finding(OPEN, "The records need images of another class.")
@@ -193,43 +191,43 @@ def _helps_least(answers: Answers, pairs: Sequence[tuple[ArmAnswers, ArmAnswers]
     return replace(decisive, sentence=f"{decisive.sentence} {count}{': ' if below else ''}{', '.join(below)}.")
 
 
-def _is_easy(answers: Answers, name: str) -> _Finding:
-    arms = [arm for arm in answers.arms if arm.is_off and not arm.segmentation]
-    if not arms or name not in answers.classes or len(answers.classes) < 2:
+def _is_easy(predictions: Predictions, name: str) -> _Finding:
+    arms = [arm for arm in predictions.arms if arm.is_off and not arm.segmentation]
+    if not arms or name not in predictions.classes or len(predictions.classes) < 2:
         return _Finding(OPEN, f"The records need off and images of {name}.")
-    others = [other for other in answers.classes if other != name]
+    others = [other for other in predictions.classes if other != name]
     terms = [(1 / len(arms), arm, name) for arm in arms]
     terms += [(-1 / len(arms) / len(others), arm, other) for arm in arms for other in others]
-    number = int((answers.labels == answers.classes.index(name)).sum())
+    number = int((predictions.labels == predictions.classes.index(name)).sum())
     quantity = (
         f"{name.lower()} recall minus the mean of the other classes, without, mean of {_count_fractions(len(arms))}"
     )
-    finding = _contrast(answers, terms, quantity, above=True)
+    finding = _contrast(predictions, terms, quantity, above=True)
     if finding.support == OPEN:
         return finding
     seen = ", ".join(
-        f"{subset_name(arm.fraction)} {100 * _score(answers, arm, name).per_seed.mean():.1f} %" for arm in arms
+        f"{subset_name(arm.fraction)} {100 * _score(predictions, arm, name).per_seed.mean():.1f} %" for arm in arms
     )
     return replace(finding, sentence=f"{finding.sentence} Their recall without: {seen}, of {number} images.")
 
 
-def _contrast(answers: Answers, terms: Sequence[_Term], quantity: str, *, above: bool) -> _Finding:
+def _contrast(predictions: Predictions, terms: Sequence[_Term], quantity: str, *, above: bool) -> _Finding:
     """A weighted sum with its interval. The claim is that it lies above 0, or below."""
     names = {name for _, _, name in terms if name != "accuracy"}
-    empty = sorted(name for name in names if not _has_images(answers, name))
+    empty = sorted(name for name in names if not _has_images(predictions, name))
     if empty:
-        return _Finding(OPEN, f"There is no {SPLIT_TITLES[answers.split]} image of {', '.join(empty)}.")
+        return _Finding(OPEN, f"There is no {SPLIT_TITLES[predictions.split]} image of {', '.join(empty)}.")
     seeds = reduce(np.intersect1d, [arm.seeds for _, arm, _ in terms])
     if len(seeds) < 2:
         return _Finding(OPEN, f"The arms share {len(seeds)} confirmed seeds; two at least are needed.")
     parts = []
     for weight, arm, name in terms:
-        parts.append((weight, take_seeds(_score(answers, arm, name), arm, seeds)))
-    estimate = crossed_interval(combine_scores(parts), answers.labels, groups=answers.groups)
+        parts.append((weight, take_seeds(_score(predictions, arm, name), arm, seeds)))
+    estimate = crossed_interval(combine_scores(parts), predictions.labels, groups=predictions.groups)
     value, low, high = float(estimate.value), float(estimate.low), float(estimate.high)
     sentence = (
         f"{quantity[0].upper()}{quantity[1:]}: {show_difference(value, 'accuracy')} (95 % interval {100 * low:+.2f} to "
-        f"{100 * high:+.2f}; {len(seeds)} seeds, {len(answers.labels)} images)."
+        f"{100 * high:+.2f}; {len(seeds)} seeds, {len(predictions.labels)} images)."
     )
     if low > 0 or high < 0:
         support = SUPPORTED if above == (low > 0) else NOT_SUPPORTED
@@ -240,25 +238,27 @@ def _contrast(answers: Answers, terms: Sequence[_Term], quantity: str, *, above:
     return _Finding(support, sentence, quantity, value, low, high, len(seeds))
 
 
-def _score(answers: Answers, arm: ArmAnswers, quantity: str) -> Scores:
+def _score(predictions: Predictions, arm: ArmPredictions, quantity: str) -> Scores:
     if quantity == "accuracy":
-        return score_runs(answers.labels, arm.predicted, len(answers.classes))[quantity]
-    return score_recall(answers.labels, arm.predicted, len(answers.classes))[answers.classes.index(quantity)]
+        return score_runs(predictions.labels, arm.predicted, len(predictions.classes))[quantity]
+    return score_recall(predictions.labels, arm.predicted, len(predictions.classes))[
+        predictions.classes.index(quantity)
+    ]
 
 
-def _has_images(answers: Answers, name: str) -> bool:
-    return name in answers.classes and bool((answers.labels == answers.classes.index(name)).any())
+def _has_images(predictions: Predictions, name: str) -> bool:
+    return name in predictions.classes and bool((predictions.labels == predictions.classes.index(name)).any())
 
 
-def _pairs(answers: Answers, setting: str) -> list[tuple[ArmAnswers, ArmAnswers]]:
+def _pairs(predictions: Predictions, setting: str) -> list[tuple[ArmPredictions, ArmPredictions]]:
     """(off, arm) at every fraction that has both, ascending."""
-    arms = [arm for arm in answers.arms if setting_of(arm.arm) == setting and not arm.control]
-    off = {(arm.fraction, arm.segmentation): arm for arm in answers.arms if arm.is_off}
+    arms = [arm for arm in predictions.arms if setting_of(arm.arm) == setting and not arm.control]
+    off = {(arm.fraction, arm.segmentation): arm for arm in predictions.arms if arm.is_off}
     found = [(off[key], arm) for arm in arms if (key := (arm.fraction, arm.segmentation)) in off]
     return sorted(found, key=lambda pair: pair[0].fraction)
 
 
-def _mean_change(pairs: Sequence[tuple[ArmAnswers, ArmAnswers]], name: str) -> list[_Term]:
+def _mean_change(pairs: Sequence[tuple[ArmPredictions, ArmPredictions]], name: str) -> list[_Term]:
     weight = 1 / len(pairs)
     return [term for off, arm in pairs for term in ((weight, arm, name), (-weight, off, name))]
 

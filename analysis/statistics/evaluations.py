@@ -13,14 +13,14 @@ import pandas as pd
 from analysis.records.errors import StudyError
 from analysis.records.schema import EVALUATION_COLUMNS
 from analysis.records.segments import read_parquet
-from analysis.statistics.answers import Answers, collect_arms, study_answers
+from analysis.statistics.predictions import Predictions, collect_arms, study_predictions
 from analysis.statistics.verdicts import arm_intervals
 
 if TYPE_CHECKING:
     from analysis.records.study import Study
 
 OUTSIDE = "outside"
-"""Split of the answers to images of another data set; see `analysis.statistics.verdicts.SPLIT_TITLES`."""
+"""Split of predictions for images of another data set; see `analysis.statistics.verdicts.SPLIT_TITLES`."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,18 @@ class Evaluation:
     name: str
     about: dict[str, Any]
     """Content of ``evaluation.json``: data, images, left_out (reason -> count), unreadable (path -> reason), trials, ..."""
-    answers: Answers
+    predictions: Predictions
     """Of the runs that are confirmed now; those of an earlier winner do not count."""
 
     @property
     def images_by_class(self) -> dict[str, int]:
         """How many images the data set has of each class, 0 included."""
-        counts = np.bincount(self.answers.labels, minlength=len(self.answers.classes))
-        return dict(zip(self.answers.classes, counts.tolist(), strict=True))
+        counts = np.bincount(self.predictions.labels, minlength=len(self.predictions.classes))
+        return dict(zip(self.predictions.classes, counts.tolist(), strict=True))
 
 
 def read_evaluations(study: Study) -> list[Evaluation]:
-    """All evaluations of a study that are complete and have answers of its confirmed runs, by name.
+    """All evaluations of a study that are complete and hold predictions of its confirmed runs, by name.
 
     Raises:
         StudyError: A file of an evaluation cannot be read, or its runs scored different images.
@@ -75,8 +75,8 @@ def _read(study: Study, path: Path) -> Evaluation | None:
             )
         images, labels = found, run["label"].to_numpy(dtype=np.int64)
         predicted[str(trial)] = np.stack(run["probabilities"].to_list()).argmax(axis=1).astype(np.int64)
-    answers = Answers(OUTSIDE, study.classes, labels, collect_arms(confirmed, predicted))
-    return Evaluation(path.parent.name, about, answers)
+    predictions = Predictions(OUTSIDE, study.classes, labels, collect_arms(confirmed, predicted))
+    return Evaluation(path.parent.name, about, predictions)
 
 
 def left_out(evaluation: Evaluation) -> str:
@@ -96,9 +96,9 @@ def shift_table(study: Study) -> pd.DataFrame:
     evaluations = read_evaluations(study)
     if not evaluations:
         return pd.DataFrame(columns=["place"])
-    answers = study_answers(study)
-    own = {"test": "test", "val": "validation"}[answers.split]
-    places = [(own, answers), *((each.name, each.answers) for each in evaluations)]
+    predictions = study_predictions(study)
+    own = {"test": "test", "val": "validation"}[predictions.split]
+    places = [(own, predictions), *((each.name, each.predictions) for each in evaluations)]
     parts = [arm_intervals(each) for _, each in places]
     for (name, _), part in zip(places, parts, strict=True):
         part.insert(0, "place", name)

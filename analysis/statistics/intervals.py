@@ -40,7 +40,7 @@ that is answered worse than its mean, each by this share of what a right answer 
 this is not felt; with nine it keeps the coverage (`make calibrate`).
 """
 
-LEAST_SEED_PART = 0.5
+SEED_VARIANCE_FLOOR = 0.5
 """The variance between seeds counts at least this share of what the interaction alone makes it.
 
 Four degrees of freedom can give next to nothing by chance, while the interaction is known from hundreds of images. At 1 the
@@ -107,13 +107,13 @@ def crossed_interval(
     mean = per_seed.mean(axis=-1)
     between_seeds = per_seed.var(axis=-1, ddof=1) / seeds
     squares = (
-        _image_squares(contributions, scores.worth, label)
+        _image_squares(contributions, scores.unit_gain, label)
         if groups is None
-        else _group_squares(contributions, scores.worth, label, np.asarray(groups))
+        else _group_squares(contributions, scores.unit_gain, label, np.asarray(groups))
     )
     # Both mean squares hold the interaction, which may count once only.
     image_part = np.maximum(squares.images - squares.interaction, 0.0)
-    variance = np.maximum(between_seeds, LEAST_SEED_PART * squares.interaction) + image_part
+    variance = np.maximum(between_seeds, SEED_VARIANCE_FLOOR * squares.interaction) + image_part
     # Sums of the squared parts over their degrees of freedom: what Satterthwaite's formula divides by.
     spread = np.square(between_seeds) / (seeds - 1) + squares.images_spread + squares.interaction_spread
     error = np.sqrt(variance)
@@ -151,7 +151,7 @@ class _Squares:
     interaction_spread: Floats
 
 
-def _image_squares(contributions: Floats, worth: Floats, label: NDArray[np.int64]) -> _Squares:
+def _image_squares(contributions: Floats, unit_gain: Floats, label: NDArray[np.int64]) -> _Squares:
     """Mean squares of images that are drawn independently within their classes; the classes' parts add up."""
     seeds = contributions.shape[-2]
     zero = np.zeros(contributions.shape[:-2])
@@ -164,7 +164,7 @@ def _image_squares(contributions: Floats, worth: Floats, label: NDArray[np.int64
         residual = residual - residual.mean(axis=-1, keepdims=True)
         # One image shows no variance but that of its pseudo images.
         freedom = max(number - 1, 1)
-        images = image_mean.var(axis=-1) * number + _pseudo_squares(worth[..., position])
+        images = image_mean.var(axis=-1) * number + _pseudo_squares(unit_gain[..., position])
         images = images * number / freedom
         interaction = np.square(residual).sum(axis=(-1, -2)) * number / freedom / (seeds - 1) / seeds
         squares = _Squares(
@@ -177,7 +177,7 @@ def _image_squares(contributions: Floats, worth: Floats, label: NDArray[np.int64
 
 
 def _group_squares(
-    contributions: Floats, worth: Floats, label: NDArray[np.int64], groups: NDArray[np.int64]
+    contributions: Floats, unit_gain: Floats, label: NDArray[np.int64], groups: NDArray[np.int64]
 ) -> _Squares:
     """Mean squares where whole groups (patients) are drawn: what the images of a group have in common counts.
 
@@ -186,7 +186,7 @@ def _group_squares(
     pulls that mean towards itself; as in a jackknife over groups its part is divided by 1 - h, the mean of the class without
     it (MacKinnon, Nielsen and Webb 2023). With one image a group the mean squares are those of `_image_squares`.
     """
-    seeds, classes = contributions.shape[-2], worth.shape[-1]
+    seeds, classes = contributions.shape[-2], unit_gain.shape[-1]
     unit = _split_lone_groups(label, groups)
     units, unit = np.unique(unit, return_inverse=True)
     sizes = np.zeros((classes, len(units)))
@@ -205,12 +205,12 @@ def _group_squares(
     starts = np.searchsorted(unit[order], np.arange(len(units)))
     sums = np.add.reduceat(centred[..., order], starts, axis=-1)
     unit_mean = sums.mean(axis=-2)
-    pseudo = (_pseudo_squares(worth) * number / np.maximum(number - 1, 1) * (number > 0)).sum(axis=-1)
+    pseudo = (_pseudo_squares(unit_gain) * number / np.maximum(number - 1, 1) * (number > 0)).sum(axis=-1)
     images = np.square(unit_mean).sum(axis=-1) + pseudo
     residual = sums - unit_mean[..., None, :]
     interaction = np.square(residual).sum(axis=(-1, -2)) / (seeds - 1) / seeds
-    # As many groups of one size as would be as uncertain (Kish's effective number, of what their images are worth).
-    weight = worth @ sizes
+    # As many groups of one size as would be as uncertain (Kish's effective number, weighted by the unit gain of their images).
+    weight = unit_gain @ sizes
     effective = np.square(weight.sum(axis=-1)) / np.square(weight).sum(axis=-1)
     freedom = np.maximum(effective - 1, 1.0)
     return _Squares(
@@ -221,9 +221,9 @@ def _group_squares(
     )
 
 
-def _pseudo_squares(worth: Floats) -> Floats:
+def _pseudo_squares(unit_gain: Floats) -> Floats:
     """What the two pseudo images of a class add to its sum of squares."""
-    return 2 * np.square(PSEUDO_IMAGE * worth)
+    return 2 * np.square(PSEUDO_IMAGE * unit_gain)
 
 
 def _split_lone_groups(label: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.arms import setting_of
 from analysis.records.schema import subset_name
-from analysis.statistics.answers import Answers
+from analysis.statistics.predictions import Predictions
 from analysis.statistics.scores import METRICS, combine_scores
 from analysis.statistics.verdicts import (
     KINDS,
@@ -25,14 +25,14 @@ _KEYS = ("kind", "setting", "baseline_setting", "metric", "split", "subsets")
 COLUMNS = (*_KEYS, "difference", "low", "high", "p", "seeds", "images")
 
 
-def mean_differences(answers: Answers) -> pd.DataFrame:
-    """Differences of `analysis.statistics.verdicts.judge`, averaged over fractions where a setting and its baseline both are.
+def mean_differences(predictions: Predictions) -> pd.DataFrame:
+    """Mean differences over the fractions at which a setting and its baseline both are; see `verdicts.compare_arms`.
 
     Every fraction counts alike. Images and seeds are the same at all fractions, and count once. Runs are paired by the seeds
     that all of these arms share; a fraction at which arm and baseline share fewer than two is left out.
 
     Args:
-        answers: Of the confirmed runs.
+        predictions: What the confirmed runs predicted for each image.
 
     Returns:
         One row per kind of comparison (`analysis.statistics.verdicts.KINDS`), setting, baseline and metric with two fractions
@@ -40,10 +40,10 @@ def mean_differences(answers: Answers) -> pd.DataFrame:
         of this row alone; p: two-sided, not adjusted for anything. Differences are shares. Ordered by metric, kind, setting.
     """
     groups: dict[tuple[str, str, str], list[Comparison]] = {}
-    for each in list_comparisons(answers):
+    for each in list_comparisons(predictions):
         if len(common_seeds(each)) >= 2:
             groups.setdefault((each.kind, setting_of(each.arm.arm), setting_of(each.baseline.arm)), []).append(each)
-    scores = dict(zip(map(id, answers.arms), score_arms(answers), strict=True))
+    scores = dict(zip(map(id, predictions.arms), score_arms(predictions), strict=True))
     ordered = sorted(groups.items(), key=lambda group: (KINDS.index(group[0][0]), group[0][1]))
     rows, means = [], []
     for metric in METRICS:
@@ -58,7 +58,9 @@ def mean_differences(answers: Answers) -> pd.DataFrame:
             ]
             means.append(combine_scores(parts))
             subsets = ", ".join(subset_name(each.arm.fraction) for each in comparisons)
-            rows.append((kind, setting, baseline, metric, answers.split, subsets, len(seeds), len(answers.labels)))
+            rows.append(
+                (kind, setting, baseline, metric, predictions.split, subsets, len(seeds), len(predictions.labels))
+            )
     frame = pd.DataFrame(rows, columns=[*_KEYS, "seeds", "images"])
-    numbers = estimate_all(means, answers, "difference").rename(columns={"value": "difference"})
+    numbers = estimate_all(means, predictions, "difference").rename(columns={"value": "difference"})
     return pd.concat([frame, numbers], axis=1)[list(COLUMNS)]

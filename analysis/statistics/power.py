@@ -115,7 +115,7 @@ def detectable(verdicts: pd.DataFrame, difference: float = DIFFERENCE, seeds: Se
     """What the comparisons of a study could have shown, and what more seeds would show.
 
     Args:
-        verdicts: From `analysis.statistics.verdicts.judge`.
+        verdicts: From `analysis.statistics.verdicts.compare_arms`.
         difference: True difference for which power is computed, as a share.
         seeds: Numbers of seeds to plan for.
 

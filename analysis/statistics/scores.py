@@ -24,7 +24,7 @@ class Scores:
     """(..., S): the metric of each seed."""
     contributions: Floats
     """(..., S, N): what each image contributes, up to a constant of its class."""
-    worth: Floats
+    unit_gain: Floats
     """(..., C): what a right answer instead of a wrong one adds to the metric, on average over seeds."""
 
     def __sub__(self, other: Scores) -> Scores:
@@ -32,7 +32,7 @@ class Scores:
         return Scores(
             self.per_seed - other.per_seed,
             self.contributions - other.contributions,
-            np.maximum(self.worth, other.worth),
+            np.maximum(self.unit_gain, other.unit_gain),
         )
 
 
@@ -42,8 +42,8 @@ def combine_scores(parts: Sequence[tuple[float, Scores]]) -> Scores:
     Args:
         parts: (weight, scores), at least one.
     """
-    up = sum((weight * scores.worth for weight, scores in parts if weight > 0), np.float64(0.0))
-    down = sum((-weight * scores.worth for weight, scores in parts if weight < 0), np.float64(0.0))
+    up = sum((weight * scores.unit_gain for weight, scores in parts if weight > 0), np.float64(0.0))
+    down = sum((-weight * scores.unit_gain for weight, scores in parts if weight < 0), np.float64(0.0))
     return Scores(
         np.sum([weight * scores.per_seed for weight, scores in parts], axis=0),
         np.sum([weight * scores.contributions for weight, scores in parts], axis=0),
@@ -57,7 +57,7 @@ def stack_scores(scores: Sequence[Scores]) -> Scores:
     return Scores(
         np.stack([each.per_seed for each in scores]),
         np.stack([each.contributions for each in scores]),
-        np.stack([each.worth for each in scores]),
+        np.stack([each.unit_gain for each in scores]),
     )
 
 
@@ -124,9 +124,9 @@ def score_recall(labels: ArrayLike, predicted: ArrayLike, classes: int) -> dict[
     for position in np.unique(label).tolist():
         members = label == position
         right = ((answer == label) & members) / members.sum()
-        worth = np.zeros((*answer.shape[:-2], classes))
-        worth[..., position] = 1 / members.sum()
-        scores[int(position)] = Scores(right.sum(axis=-1), right, worth)
+        unit_gain = np.zeros((*answer.shape[:-2], classes))
+        unit_gain[..., position] = 1 / members.sum()
+        scores[int(position)] = Scores(right.sum(axis=-1), right, unit_gain)
     return scores
 
 

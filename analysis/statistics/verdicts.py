@@ -18,8 +18,8 @@ from analysis.arms import OFF, setting_of
 from analysis.metrics import METRIC_TITLES
 from analysis.records.errors import StudyError
 from analysis.records.schema import subset_name
-from analysis.statistics.answers import Answers, ArmAnswers, read_answers, study_answers
 from analysis.statistics.intervals import CONFIDENCE, crossed_interval
+from analysis.statistics.predictions import ArmPredictions, Predictions, read_predictions, study_predictions
 from analysis.statistics.scores import METRICS, Scores, score_runs, stack_scores
 from analysis.statistics.tests import adjust_holm
 
@@ -34,7 +34,7 @@ the other, or has no other: none of them is a gain.
 """
 
 SPLIT_TITLES = {"test": "test", "val": "validation", "outside": "out-of-domain"}
-"""Words for where answers come from; ``outside`` is another data set, see `analysis.statistics.evaluations`."""
+"""Words for where images come from; ``outside`` is another data set, see `analysis.statistics.evaluations`."""
 
 OPTIMISTIC_VERDICT = "Optimistic: these validation images also chose the settings and epochs."
 """Goes with every verdict of a study without test images."""
@@ -61,19 +61,19 @@ class Comparison:
     """``transfer`` (a fusion arm against off), ``random`` (a fusion arm against random encoders), ``control`` (a control
     against off), ``masks`` (off that learns from masks too against off), ``network`` (another classifier against off) or
     ``weights`` (another classifier that starts from given weights against the same with random ones)."""
-    arm: ArmAnswers
-    baseline: ArmAnswers
+    arm: ArmPredictions
+    baseline: ArmPredictions
 
 
-def list_comparisons(answers: Answers) -> list[Comparison]:
+def list_comparisons(predictions: Predictions) -> list[Comparison]:
     """All comparisons of a study: by fraction, the fusion arms first.
 
     A fusion arm meets ``off``, and the random control with its own fusion and encoders; a control meets ``off``. All of them
     learn from masks, or none of them does. Another classifier meets ``off``, and itself with random initial weights.
     """
     made = []
-    for fraction in sorted({arm.fraction for arm in answers.arms}):
-        arms = [arm for arm in answers.arms if arm.fraction == fraction]
+    for fraction in sorted({arm.fraction for arm in predictions.arms}):
+        arms = [arm for arm in predictions.arms if arm.fraction == fraction]
         off = {arm.segmentation: arm for arm in arms if arm.is_off}
         for arm in arms:
             baseline = off.get(arm.segmentation)
@@ -90,14 +90,14 @@ def list_comparisons(answers: Answers) -> list[Comparison]:
     return made
 
 
-def _is_random_counterpart(other: ArmAnswers, arm: ArmAnswers) -> bool:
+def _is_random_counterpart(other: ArmPredictions, arm: ArmPredictions) -> bool:
     same = (other.network, other.fusion, other.segmentation) == (arm.network, arm.fusion, arm.segmentation)
     # A network's own weights are all that it starts from: its counterpart has none.
     return other.control == "random" and same and (bool(arm.network) or other.encoders == arm.encoders)
 
 
 def study_verdicts(study: Study) -> pd.DataFrame:
-    """The verdicts on a study's confirmed runs, computed once for a study; see `judge`.
+    """The verdicts on a study's confirmed runs, computed once for a study; see `compare_arms`.
 
     Raises:
         StudyError: No confirmed runs, fewer than two seeds, or predictions that do not pair.
@@ -106,17 +106,17 @@ def study_verdicts(study: Study) -> pd.DataFrame:
 
 
 def _study_verdicts(study: Study) -> pd.DataFrame:
-    answers = study_answers(study)
-    comparisons = list_comparisons(answers)
+    predictions = study_predictions(study)
+    comparisons = list_comparisons(predictions)
     if comparisons and not any(len(common_seeds(each)) >= 2 for each in comparisons):
         raise StudyError(
             f"{study.path}: no two compared arms share two confirmed seeds, and one seed says nothing about how runs vary. "
             "Set confirm.seeds to 2 or more (5 is the default) and run the study again: it is extended."
         )
-    return judge(answers)
+    return compare_arms(predictions)
 
 
-def judge(answers: Answers) -> pd.DataFrame:
+def compare_arms(predictions: Predictions) -> pd.DataFrame:
     """Compare all arms with their baselines.
 
     Tests are two-sided. Holm's adjustment runs over all fractions (and arms) of one kind of comparison and metric; all
@@ -125,7 +125,7 @@ def judge(answers: Answers) -> pd.DataFrame:
     never is, and the verdict on a difference that is certain by itself says what is lacking.
 
     Args:
-        answers: Of the confirmed runs.
+        predictions: What the confirmed runs predicted for each image.
 
     Returns:
         One row per comparison and metric: fraction, subset, kind (of `KINDS`), arm, setting, control,
@@ -136,9 +136,9 @@ def judge(answers: Answers) -> pd.DataFrame:
         `analysis.statistics.intervals.Estimate` says), sentence. Differences are shares: 0.05 is 5 points of accuracy.
         Comparisons with fewer than two common seeds have no numbers and no evidence. Ordered by metric, kind, fraction, arm.
     """
-    scores = dict(zip(map(id, answers.arms), score_arms(answers), strict=True))
+    scores = dict(zip(map(id, predictions.arms), score_arms(predictions), strict=True))
     comparisons = sorted(
-        list_comparisons(answers), key=lambda each: (KINDS.index(each.kind), each.arm.fraction, each.arm.arm)
+        list_comparisons(predictions), key=lambda each: (KINDS.index(each.kind), each.arm.fraction, each.arm.arm)
     )
     rows: list[dict[str, Any]] = []
     differences = []
@@ -158,15 +158,15 @@ def judge(answers: Answers) -> pd.DataFrame:
                     "control": each.arm.control,
                     "baseline": each.baseline.arm,
                     "metric": metric,
-                    "split": answers.split,
+                    "split": predictions.split,
                     "seeds": len(seeds),
                     "arm_seeds": len(each.arm.seeds),
                     "baseline_seeds": len(each.baseline.seeds),
-                    "images": len(answers.labels),
-                    "groups": count_groups(answers),
+                    "images": len(predictions.labels),
+                    "groups": count_groups(predictions),
                 }
             )
-    numbers = estimate_all(differences, answers, "difference").rename(columns={"value": "difference"})
+    numbers = estimate_all(differences, predictions, "difference").rename(columns={"value": "difference"})
     frame = pd.concat([pd.DataFrame(rows, columns=_KEYS), numbers], axis=1)
     families = list(zip(frame["metric"], frame["kind"], strict=True))
     p = frame["p"].to_numpy()
@@ -185,21 +185,22 @@ _ESTIMATES = ["value", "low", "high", "p", "standard_error", "degrees_of_freedom
 _ESTIMATES += ["seed_sd", "seed_part", "image_part", "interaction_part", "image_freedom"]
 
 
-def count_groups(answers: Answers) -> int:
+def count_groups(predictions: Predictions) -> int:
     """Number of groups (patients, smears) that the images are of; 0 where none are known."""
-    return 0 if answers.groups is None else len(np.unique(answers.groups))
+    return 0 if predictions.groups is None else len(np.unique(predictions.groups))
 
 
-def describe_groups(answers: Answers) -> str:
+def describe_groups(predictions: Predictions) -> str:
     """What the groups of images mean for the intervals, for captions; empty where no groups are known."""
-    if answers.groups is None:
+    if predictions.groups is None:
         return ""
-    groups = count_groups(answers)
+    groups = count_groups(predictions)
     parts = [f"The images are of {groups:,} groups (patient, smear), and groups vary, not single images."]
     lone = [
         name
-        for position, name in enumerate(answers.classes)
-        if (answers.labels == position).sum() > 1 and len(np.unique(answers.groups[answers.labels == position])) == 1
+        for position, name in enumerate(predictions.classes)
+        if (predictions.labels == position).sum() > 1
+        and len(np.unique(predictions.groups[predictions.labels == position])) == 1
     ]
     if lone:
         parts.append(
@@ -221,10 +222,10 @@ def validation_intervals(study: Study) -> pd.DataFrame:
 
 
 def _validation_intervals(study: Study) -> pd.DataFrame:
-    return arm_intervals(read_answers(study, "val"))
+    return arm_intervals(read_predictions(study, "val"))
 
 
-def arm_intervals(answers: Answers) -> pd.DataFrame:
+def arm_intervals(predictions: Predictions) -> pd.DataFrame:
     """Every arm's metrics with intervals over seeds and images.
 
     Returns:
@@ -232,7 +233,7 @@ def arm_intervals(answers: Answers) -> pd.DataFrame:
         high (95 %, inside [0, 1]; missing for a single seed), seed_sd, seeds, images, standard_error, degrees_of_freedom (of
         the value, seeds and images both varying). Ordered by metric, fraction, arm.
     """
-    scores = score_arms(answers)
+    scores = score_arms(predictions)
     rows = [
         {
             "fraction": arm.fraction,
@@ -241,36 +242,38 @@ def arm_intervals(answers: Answers) -> pd.DataFrame:
             "setting": setting_of(arm.arm),
             "control": arm.control,
             "metric": metric,
-            "split": answers.split,
+            "split": predictions.split,
             "value": float(each[metric].per_seed.mean()),
             "seeds": len(arm.seeds),
-            "images": len(answers.labels),
+            "images": len(predictions.labels),
         }
         for metric in METRICS
-        for arm, each in zip(answers.arms, scores, strict=True)
+        for arm, each in zip(predictions.arms, scores, strict=True)
     ]
     columns = ["fraction", "subset", "arm", "setting", "control", "metric", "split", "value", "seeds", "images"]
-    numbers = estimate_all([each[metric] for metric in METRICS for each in scores], answers, "share")
+    numbers = estimate_all([each[metric] for metric in METRICS for each in scores], predictions, "share")
     errors = ["standard_error", "degrees_of_freedom"]
     frame = pd.concat([pd.DataFrame(rows, columns=columns), numbers[["low", "high", "seed_sd", *errors]]], axis=1)
     return frame[[*columns[:8], "low", "high", "seed_sd", "seeds", "images", *errors]]
 
 
-def score_arms(answers: Answers) -> list[dict[str, Scores]]:
+def score_arms(predictions: Predictions) -> list[dict[str, Scores]]:
     """Metric -> scores of each arm; arms with as many seeds are scored together, as simulations make many small studies."""
-    found: list[dict[str, Scores]] = [{} for _ in answers.arms]
-    counts = np.array([len(arm.seeds) for arm in answers.arms], dtype=np.int64)
+    found: list[dict[str, Scores]] = [{} for _ in predictions.arms]
+    counts = np.array([len(arm.seeds) for arm in predictions.arms], dtype=np.int64)
     for count in np.unique(counts):
         members = np.flatnonzero(counts == count)
-        predicted = np.stack([answers.arms[row].predicted for row in members])
-        for metric, scores in score_runs(answers.labels, predicted, len(answers.classes)).items():
+        predicted = np.stack([predictions.arms[row].predicted for row in members])
+        for metric, scores in score_runs(predictions.labels, predicted, len(predictions.classes)).items():
             for position, row in enumerate(members):
-                each = (scores.per_seed[position], scores.contributions[position], scores.worth[position])
+                each = (scores.per_seed[position], scores.contributions[position], scores.unit_gain[position])
                 found[row][metric] = Scores(*each)
     return found
 
 
-def estimate_all(scores: Sequence[Scores], answers: Answers, scale: Literal["difference", "share"]) -> pd.DataFrame:
+def estimate_all(
+    scores: Sequence[Scores], predictions: Predictions, scale: Literal["difference", "share"]
+) -> pd.DataFrame:
     """One row of numbers for each of the scores; missing where there are fewer than two seeds.
 
     Returns:
@@ -282,7 +285,7 @@ def estimate_all(scores: Sequence[Scores], answers: Answers, scale: Literal["dif
     for count in np.unique(counts[counts >= 2]):
         members = np.flatnonzero(counts == count)
         stacked = stack_scores([scores[int(row)] for row in members])
-        estimate = crossed_interval(stacked, answers.labels, scale, groups=answers.groups)
+        estimate = crossed_interval(stacked, predictions.labels, scale, groups=predictions.groups)
         table[members] = np.stack([getattr(estimate, name) for name in _ESTIMATES], axis=1)
     found = pd.DataFrame(table, columns=_ESTIMATES)
     if scale == "difference":
@@ -297,12 +300,12 @@ def common_seeds(comparison: Comparison) -> np.ndarray[tuple[int], np.dtype[np.i
     return first if np.array_equal(first, second) else np.intersect1d(first, second)
 
 
-def take_seeds(scores: Scores, arm: ArmAnswers, seeds: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Scores:
+def take_seeds(scores: Scores, arm: ArmPredictions, seeds: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Scores:
     """The scores of those runs of an arm that have these seeds, all of which it has."""
     if len(seeds) == len(arm.seeds):
         return scores
     rows = np.isin(arm.seeds, seeds)
-    return Scores(scores.per_seed[rows], scores.contributions[rows], scores.worth)
+    return Scores(scores.per_seed[rows], scores.contributions[rows], scores.unit_gain)
 
 
 def _add_verdicts(frame: pd.DataFrame) -> pd.DataFrame:

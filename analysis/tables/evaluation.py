@@ -12,10 +12,10 @@ import pandas as pd
 from analysis.arms import setting_title
 from analysis.metrics import confusion_metrics
 from analysis.records.errors import StudyError
-from analysis.statistics.answers import study_answers
 from analysis.statistics.evaluations import Evaluation, left_out, read_evaluations
+from analysis.statistics.predictions import study_predictions
 from analysis.statistics.scores import METRICS
-from analysis.statistics.verdicts import SPLIT_TITLES, arm_intervals, judge
+from analysis.statistics.verdicts import SPLIT_TITLES, arm_intervals, compare_arms
 from analysis.tables.evidence import INTERVAL, TAKEN_AS_GIVEN, verdict_table
 from analysis.tables.table import Column, Table
 
@@ -47,17 +47,17 @@ def _tables(study: Study) -> list[Table]:
         taken = {table.name for table in made}
         slug = next(name for number in range(len(evaluations)) if PREFIX + (name := slug + "_" * number) not in taken)
         made.append(_metrics(study, evaluation, slug))
-        judged = judge(evaluation.answers)
+        judged = compare_arms(evaluation.predictions)
         if len(judged):
-            table = verdict_table(judged, evaluation.answers, METRICS[0])
+            table = verdict_table(judged, evaluation.predictions, METRICS[0])
             title = f"Out of domain: {evaluation.name}, verdicts"
             made.append(replace(table, name=f"{PREFIX}verdicts_{slug}", title=title, detail=True))
     return made
 
 
 def _metrics(study: Study, evaluation: Evaluation, slug: str) -> Table:
-    own = study_answers(study)
-    outside, inside = (_by_metric(arm_intervals(answers)) for answers in (evaluation.answers, own))
+    own = study_predictions(study)
+    outside, inside = (_by_metric(arm_intervals(predictions)) for predictions in (evaluation.predictions, own))
     rows: list[dict[str, Any]] = []
     for arm, first in outside["accuracy"].items():
         row: dict[str, Any] = {key: first[key] for key in ("arm", "subset", "setting", "control", "seeds", "images")}
@@ -86,7 +86,7 @@ def _metrics(study: Study, evaluation: Evaluation, slug: str) -> Table:
         Column("n", "seeds", form="count"),
     )
     caption = [
-        f"The confirmed runs on {len(evaluation.answers.labels):,} images of another data set, beside the study's own "
+        f"The confirmed runs on {len(evaluation.predictions.labels):,} images of another data set, beside the study's own "
         f"{SPLIT_TITLES[own.split]} images; mean over n seeds. {INTERVAL}",
         "Nothing was trained, tuned or chosen on that data set; the study's validation chose settings and epochs.",
         _floor(evaluation),
@@ -130,6 +130,6 @@ def _floor(evaluation: Evaluation) -> str:
     confusion[:, counts.argmax()] = counts
     metrics = confusion_metrics(confusion)
     return (
-        f"Always answering {evaluation.answers.classes[int(counts.argmax())]} scores {100 * float(metrics.accuracy):.2f} % and a "
-        f"macro F1 of {float(metrics.macro_f1):.3f} there."
+        f"Always answering {evaluation.predictions.classes[int(counts.argmax())]} scores "
+        f"{100 * float(metrics.accuracy):.2f} % and a macro F1 of {float(metrics.macro_f1):.3f} there."
     )

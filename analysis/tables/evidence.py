@@ -12,10 +12,10 @@ from analysis.arms import setting_of, setting_title
 from analysis.metrics import METRIC_TITLES, confusion_metrics, count_confusion, metric_title
 from analysis.records.errors import StudyError
 from analysis.records.schema import subset_name
-from analysis.statistics.answers import Answers, study_answers
-from analysis.statistics.claims import check_answers
+from analysis.statistics.claims import check_claims
 from analysis.statistics.pooled import mean_differences
 from analysis.statistics.power import SEEDS, detectable
+from analysis.statistics.predictions import Predictions, study_predictions
 from analysis.statistics.scores import METRICS
 from analysis.statistics.tests import exact_mcnemar, wilson_interval
 from analysis.statistics.verdicts import (
@@ -44,17 +44,17 @@ def evidence_tables(study: Study) -> list[Table]:
         study: Any study, also one that has only begun.
     """
     try:
-        answers = study_answers(study)
+        predictions = study_predictions(study)
         judged = study_verdicts(study)
     except StudyError as error:
         # The other tables of an unfinished or damaged study are still wanted; this one says what is the matter.
         reason = str(error).removeprefix(f"{study.path}: ").replace(f"{study.path}/", "")
         frame = pd.DataFrame(columns=_VERDICTS)
         return [Table("verdicts", "Verdicts: accuracy", reason, frame, _verdict_columns("points"))]
-    made = [verdict_table(judged, answers, metric) for metric in METRICS]
-    made += [_mean_differences(answers), _claims(answers)]
-    made += [_intervals(answers, metric) for metric in METRICS]
-    made += [_detectable(judged), _seed_recalls(answers), _seed_tests(answers)]
+    made = [verdict_table(judged, predictions, metric) for metric in METRICS]
+    made += [_mean_differences(predictions), _claims(predictions)]
+    made += [_intervals(predictions, metric) for metric in METRICS]
+    made += [_detectable(judged), _seed_recalls(predictions), _seed_tests(predictions)]
     metric = metric_title(study.metric)
     return [
         replace(table, caption=f"{table.caption} Winners and epochs by {metric}.") for table in made if len(table.frame)
@@ -77,19 +77,19 @@ def _verdict_columns(form: str) -> tuple[Column, ...]:
     )
 
 
-def verdict_table(judged: pd.DataFrame, answers: Answers, metric: str) -> Table:
-    """The verdicts of `analysis.statistics.verdicts.judge` on one metric of these answers."""
+def verdict_table(judged: pd.DataFrame, predictions: Predictions, metric: str) -> Table:
+    """The verdicts of `analysis.statistics.verdicts.compare_arms` on one metric of these predictions."""
     frame = judged[judged["metric"] == metric].reset_index(drop=True)
     frame["baseline_setting"] = _baseline_titles(frame)
     name = "verdicts" if metric == METRICS[0] else f"verdicts_{metric}"
     unit = "Percentage points" if metric == METRICS[0] else "Differences"
-    split, images = answers.split, len(answers.labels)
+    split, images = predictions.split, len(predictions.labels)
     caption = [
         f"{unit} of {SPLIT_TITLES[split]} {METRIC_TITLES[metric]}, runs paired by seed, n seeds, {images:,} images. {INTERVAL}",
         "p: two-sided, adjusted by Holm over all fractions and arms of one kind of comparison (fusion minus off, fusion minus "
         "random, controls minus off). Pretraining is called a gain only when it beats both off and random: the same fusion of "
         "the same encoders with random weights; above only one of them is no gain. A control called a gain is above off.",
-        describe_groups(answers),
+        describe_groups(predictions),
         TAKEN_AS_GIVEN,
         OPTIMISTIC if split == "val" else "",
         _few_seeds(frame),
@@ -105,8 +105,8 @@ def _few_seeds(frame: pd.DataFrame) -> str:
     return "" if enough else f"With fewer than {ENOUGH_SEEDS} seeds the intervals are somewhat too short."
 
 
-def _mean_differences(answers: Answers) -> Table:
-    frame = mean_differences(answers)
+def _mean_differences(predictions: Predictions) -> Table:
+    frame = mean_differences(predictions)
     rows = frame.to_dict("records")
     frame["title"] = [METRIC_TITLES[str(name)] for name in frame["metric"]]
     frame["shown"] = [show_difference(row["difference"], row["metric"]) for row in rows]
@@ -125,14 +125,14 @@ def _mean_differences(answers: Answers) -> Table:
         Column("n", "seeds", form="count"),
     )
     caption = [
-        f"Mean difference in {SPLIT_TITLES[answers.split]} metrics over the fractions that are named, each of which counts "
-        f"alike; runs paired by the n seeds that all of them share, {len(answers.labels):,} images. {INTERVAL}",
+        f"Mean difference in {SPLIT_TITLES[predictions.split]} metrics over the fractions that are named, each of which counts "
+        f"alike; runs paired by the n seeds that all of them share, {len(predictions.labels):,} images. {INTERVAL}",
         "p: two-sided and not adjusted: where nothing differs, one in twenty is below 0.05. This asks whether an arm adds "
         "anything on the whole. There are more runs behind it than behind one fraction, but the same images and seeds, and the "
         "least certain fraction makes most of the interval. It is no verdict; a mean can hide that fractions differ.",
-        describe_groups(answers),
+        describe_groups(predictions),
         TAKEN_AS_GIVEN,
-        OPTIMISTIC if answers.split == "val" else "",
+        OPTIMISTIC if predictions.split == "val" else "",
         _few_seeds(frame),
     ]
     return Table("mean_differences", "Mean differences over fractions", _join(caption), frame, columns, detail=True)
@@ -146,8 +146,8 @@ def _baseline_titles(judged: pd.DataFrame) -> list[str]:
     ]
 
 
-def _claims(answers: Answers) -> Table:
-    frame = check_answers(answers)
+def _claims(predictions: Predictions) -> Table:
+    frame = check_claims(predictions)
     columns = (
         Column("Claim", "claim"),
         Column("Setting", "setting"),
@@ -157,15 +157,15 @@ def _claims(answers: Answers) -> Table:
     caption = [
         "What the published report inferred from single runs, put to this study's records.",
         INTERVAL,
-        describe_groups(answers),
+        describe_groups(predictions),
         "Not supported: the records do not bear it out, be it that they contradict it or that they are too few. Cannot be "
         "said: something that is needed is missing. The published figures are in the CSV.",
     ]
     return Table("claims", "Claims of the published report, checked", _join(caption), frame, columns)
 
 
-def _intervals(answers: Answers, metric: str) -> Table:
-    frame = arm_intervals(answers)
+def _intervals(predictions: Predictions, metric: str) -> Table:
+    frame = arm_intervals(predictions)
     frame = frame[frame["metric"] == metric].reset_index(drop=True)
     frame["title"] = [
         setting if control else setting_title(setting)
@@ -181,13 +181,14 @@ def _intervals(answers: Answers, metric: str) -> Table:
         Column("n", "seeds", form="count"),
     )
     caption = [
-        f"Mean {SPLIT_TITLES[answers.split]} {METRIC_TITLES[metric]} over n seeds on {len(answers.labels):,} images. {INTERVAL}",
+        f"Mean {SPLIT_TITLES[predictions.split]} {METRIC_TITLES[metric]} over n seeds on "
+        f"{len(predictions.labels):,} images. {INTERVAL}",
         "Two intervals that overlap may still belong to arms that differ: the verdicts compare paired runs.",
-        describe_groups(answers),
+        describe_groups(predictions),
         TAKEN_AS_GIVEN,
-        OPTIMISTIC if answers.split == "val" else "",
+        OPTIMISTIC if predictions.split == "val" else "",
     ]
-    title = f"{SPLIT_TITLES[answers.split].capitalize()} {METRIC_TITLES[metric]} with intervals"
+    title = f"{SPLIT_TITLES[predictions.split].capitalize()} {METRIC_TITLES[metric]} with intervals"
     return Table(f"intervals_{metric}", title, _join(caption), frame, columns, detail=metric != METRICS[0])
 
 
@@ -211,17 +212,19 @@ def _detectable(judged: pd.DataFrame) -> Table:
     return Table("detectable", "What the study could have detected", caption, frame, columns)
 
 
-def _seed_recalls(answers: Answers) -> Table:
+def _seed_recalls(predictions: Predictions) -> Table:
     """Recall of each class in each run, with Wilson's interval: over images alone."""
     rows = []
-    for arm in answers.arms:
-        counts = [count_confusion(answers.labels, predicted, len(answers.classes))[0] for predicted in arm.predicted]
+    for arm in predictions.arms:
+        counts = [
+            count_confusion(predictions.labels, predicted, len(predictions.classes))[0] for predicted in arm.predicted
+        ]
         confusion = np.stack(counts)
         recall = confusion_metrics(confusion).recall
         right = np.diagonal(confusion, axis1=1, axis2=2)
         low, high = wilson_interval(right, confusion.sum(axis=2))
         for run, seed in enumerate(arm.seeds):
-            for position, name in enumerate(answers.classes):
+            for position, name in enumerate(predictions.classes):
                 rows.append(
                     {
                         "arm": arm.arm,
@@ -242,27 +245,27 @@ def _seed_recalls(answers: Answers) -> Table:
         Column("95 % interval", "low", "high", "percent1_range"),
     )
     caption = (
-        f"Each run by itself on the {SPLIT_TITLES[answers.split]} images. Wilson's score interval: over images alone, for this "
-        "one seed; it says nothing about other seeds."
+        f"Each run by itself on the {SPLIT_TITLES[predictions.split]} images. Wilson's score interval: over images alone, "
+        "for this one seed; it says nothing about other seeds."
     )
     return Table("seed_recalls", "Recall of each class in each run", caption, pd.DataFrame(rows), columns, detail=True)
 
 
-def _seed_tests(answers: Answers) -> Table:
+def _seed_tests(predictions: Predictions) -> Table:
     """Exact McNemar of each seed: runs against ``off`` of the same fraction and seed."""
     off = {
         (arm.fraction, arm.segmentation, int(seed)): predicted
-        for arm in answers.arms
+        for arm in predictions.arms
         if arm.is_off
         for seed, predicted in zip(arm.seeds, arm.predicted, strict=True)
     }
     rows = []
-    for arm in answers.arms:
+    for arm in predictions.arms:
         for seed, predicted in zip(arm.seeds, arm.predicted, strict=True):
             baseline = off.get((arm.fraction, arm.segmentation, int(seed)))
             if baseline is None or baseline is predicted or arm.is_off:
                 continue
-            mine, other = predicted == answers.labels, baseline == answers.labels
+            mine, other = predicted == predictions.labels, baseline == predictions.labels
             gained, lost = int((mine & ~other).sum()), int((other & ~mine).sum())
             rows.append(
                 {
@@ -283,9 +286,9 @@ def _seed_tests(answers: Answers) -> Table:
         Column("p (McNemar)", "p", form="p"),
     )
     caption = (
-        f"Single runs against the run without pretraining of the same seed: {SPLIT_TITLES[answers.split]} images that only one "
-        "of the two gets right, and McNemar's exact two-sided test. A description of these two runs, not adjusted and no "
-        "evidence about other seeds."
+        f"Single runs against the run without pretraining of the same seed: {SPLIT_TITLES[predictions.split]} images that "
+        "only one of the two gets right, and McNemar's exact two-sided test. A description of these two runs, not adjusted "
+        "and no evidence about other seeds."
     )
     frame = pd.DataFrame(rows, columns=["subset", "setting", "seed", "gained", "lost", "p"])
     return Table("seed_tests", "Runs of one seed, image by image", caption, frame, columns, detail=True)

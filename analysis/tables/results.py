@@ -13,12 +13,12 @@ import pandas as pd
 
 from analysis.arms import (
     OFF,
-    compare,
+    compare_means,
     compared_settings,
+    comparison_columns,
     setting_of,
     setting_title,
     summarise,
-    with_prefixes,
 )
 from analysis.metrics import metric_title
 from analysis.records.published import PUBLISHED_NOTE, published_results
@@ -37,12 +37,12 @@ _SIDE_BY_SIDE = 2
 
 def comparison_table(study: Study, name: str, title: str, metric: str, form: str) -> Table:
     """One metric of every setting, side by side at each fraction."""
-    frame = compare(study, metric).reset_index()
-    if len(with_prefixes(study)) > _SIDE_BY_SIDE:
+    frame = compare_means(study, metric).reset_index()
+    if len(comparison_columns(study)) > _SIDE_BY_SIDE:
         return _stacked_comparison(study, name, title, metric, form, frame)
     columns = [Column("Subset", "subset"), Column("Train images", "train_images", form="count")]
     columns.append(Column(unit_of("Without", form), "without_mean", "without_sd", form))
-    prefixes = with_prefixes(study)
+    prefixes = comparison_columns(study)
     for setting, prefix in prefixes.items():
         label = setting_title(setting).capitalize() if setting in compared_settings(study) else "With"
         columns.append(Column(unit_of(label, form), f"{prefix}_mean", f"{prefix}_sd", form))
@@ -70,7 +70,7 @@ def comparison_table(study: Study, name: str, title: str, metric: str, form: str
 
 def _stacked_comparison(study: Study, name: str, title: str, metric: str, form: str, compared: pd.DataFrame) -> Table:
     """One row for each subset and setting: many settings beside each other would not fit any page."""
-    prefixes = {OFF: "without", **with_prefixes(study)}
+    prefixes = {OFF: "without", **comparison_columns(study)}
     rows: list[dict[str, object]] = []
     for wide in compared.to_dict("records"):
         for setting, prefix in prefixes.items():

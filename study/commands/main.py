@@ -441,7 +441,7 @@ def fetch(
     if target.exists() and any(target.iterdir()):
         raise UsageError(f"{target}: found files there. Choose another folder with --out")
     hidden = (".",) if checkpoints else (".", "checkpoints/")
-    directory.store.mirror(target, leave=lambda key: key.startswith(hidden))
+    directory.store.download_tree(target, leave=lambda key: key.startswith(hidden))
     typer.echo(f"Written: {target}")
 
 

@@ -43,7 +43,7 @@ def _copied(url: str) -> Path:
     descriptor = os.open(folder.with_name(f".{folder.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        ObjectStore(url).mirror(folder)
+        ObjectStore(url).download_tree(folder)
     finally:
         os.close(descriptor)
     return folder

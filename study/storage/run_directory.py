@@ -139,7 +139,7 @@ class RunDirectory:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             wanted = self._key(folder)
-            self.store.mirror(self.folder, leave=lambda key: not key.startswith(f"{wanted}/"))
+            self.store.download_tree(self.folder, leave=lambda key: not key.startswith(f"{wanted}/"))
         finally:
             os.close(descriptor)
 
@@ -147,7 +147,7 @@ class RunDirectory:
         """Have everything, checkpoints only where asked for, and nothing that the store does not have."""
         if self.store is not None:
             left = (".",) if checkpoints else (".", "checkpoints/")
-            self.store.mirror(self.folder, leave=lambda key: key.startswith(left))
+            self.store.download_tree(self.folder, leave=lambda key: key.startswith(left))
 
     def remove(self, file: Path) -> None:
         """Remove a file, here and in the store; it need not exist."""

@@ -9,7 +9,7 @@ import pytest
 
 from analysis import Study, load_study
 from analysis.arms import (
-    compare,
+    compare_means,
     compared_settings,
     control_settings,
     majority_floor,
@@ -67,7 +67,7 @@ def test_several_fusions_are_not_merged_and_controls_left_out(run_directory: Cal
     directory.trial("b", fusion="sum", correct=[24])
     directory.trial("c", fusion="gated", correct=[28])
     directory.trial("d", fusion="sum", control="shuffled", correct=[36])
-    table = compare(load_study(directory.save()), "val_accuracy")
+    table = compare_means(load_study(directory.save()), "val_accuracy")
     assert table.loc["WBC_1", ["with_sum_mean", "with_gated_mean"]].tolist() == [0.6, 0.7]
     assert table.loc["WBC_1", "difference_gated"] == pytest.approx(0.2)
     assert not any("shuffled" in column for column in table)

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.metrics import METRIC_TITLES
-from analysis.statistics.verdicts import ENOUGH_GROUPS, ENOUGH_SEEDS, GAIN, LOSS, arm_intervals, judge
+from analysis.statistics.verdicts import ENOUGH_GROUPS, ENOUGH_SEEDS, GAIN, LOSS, arm_intervals, compare_arms
 from tests.benchmarks.simulated_studies import (
     COURSEWORK_VALIDATION,
     NINE_BASOPHILS,
@@ -107,7 +107,7 @@ class Row:
 
 def _one_null(settings: dict[tuple[str, str], float], truth: Truth, seed: int) -> tuple[bool, ...]:
     """Whether a study holds a gain in accuracy, a gain of pretraining in any metric, any row that is called a gain, a loss."""
-    frame = judge(simulate_study(truth, np.random.default_rng([1, seed]), settings))
+    frame = compare_arms(simulate_study(truth, np.random.default_rng([1, seed]), settings))
     gains, primary, transfer = frame["verdict"] == GAIN, frame["metric"] == "accuracy", frame["kind"] == "transfer"
     found = (gains & primary, gains & transfer, gains, primary & transfer & (frame["verdict"] == LOSS))
     return tuple(bool(each.any()) for each in found)
@@ -117,9 +117,9 @@ def _one_coverage(
     truth: Truth, expected: dict[str, float], grouped: bool, seed: int
 ) -> tuple[list[float], list[float]]:
     """Share of the four fractions whose interval holds the truth, for each metric: of arms, and of differences."""
-    answers = simulate_study(truth, np.random.default_rng([2, seed]))
-    answers = answers if grouped else replace(answers, groups=None)
-    arms, differences = arm_intervals(answers), judge(answers)
+    predictions = simulate_study(truth, np.random.default_rng([2, seed]))
+    predictions = predictions if grouped else replace(predictions, groups=None)
+    arms, differences = arm_intervals(predictions), compare_arms(predictions)
     aim = arms["metric"].map(expected)
     holds = ((arms["low"] <= aim) & (aim <= arms["high"]))[arms["setting"] == "off"]
     zero = (differences["low"] <= 0) & (differences["high"] >= 0)
@@ -131,7 +131,9 @@ def _one_coverage(
 
 def _one_power(truth: Truth, effect: float, everywhere: bool, seed: int) -> bool:
     settings = {("off", ""): 0.0, ("sum", ""): effect if everywhere else 0.0, ("sum", "random"): 0.0}
-    found = judge(simulate_study(truth, np.random.default_rng([3, seed]), settings, effects={(0.1, "sum", ""): effect}))
+    found = compare_arms(
+        simulate_study(truth, np.random.default_rng([3, seed]), settings, effects={(0.1, "sum", ""): effect})
+    )
     row = found[(found["kind"] == "transfer") & (found["metric"] == "accuracy") & (found["fraction"] == 0.1)]
     return str(row["verdict"].iloc[0]) == GAIN
 

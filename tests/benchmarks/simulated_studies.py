@@ -20,7 +20,7 @@ from scipy.special import ndtr, ndtri
 
 from analysis.metrics import confusion_metrics
 from analysis.records.schema import arm_name
-from analysis.statistics.answers import Answers, ArmAnswers
+from analysis.statistics.predictions import ArmPredictions, Predictions
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -128,8 +128,8 @@ def simulate_study(
     settings: Mapping[tuple[str, str], float] | None = None,
     fractions: tuple[float, ...] = FRACTIONS,
     effects: Mapping[tuple[float, str, str], float] | None = None,
-) -> Answers:
-    """Answers of one study, as `analysis.statistics.answers.read_answers` reads them from records.
+) -> Predictions:
+    """Predictions of one study, as `analysis.statistics.predictions.read_predictions` reads them from records.
 
     Args:
         truth: What varies.
@@ -163,7 +163,7 @@ def simulate_study(
             added = (effects or {}).get((fraction, fusion, control), effect)
             right = truth.levels[labels] + added + difficulty + shared + own > 0
             arms.append(
-                ArmAnswers(
+                ArmPredictions(
                     arm=arm_name(fraction, fusion, control),
                     fraction=fraction,
                     fusion=fusion,
@@ -173,7 +173,7 @@ def simulate_study(
                     predicted=np.where(right, labels, mistaken),
                 )
             )
-    return Answers("test", CLASSES, labels, tuple(arms), people)
+    return Predictions("test", CLASSES, labels, tuple(arms), people)
 
 
 def _draw_patients(truth: Truth, rng: np.random.Generator, labels: Integers) -> Integers:
@@ -196,8 +196,8 @@ def with_spread_of_differences(truth: Truth, effect: float, points: float) -> Tr
 
     def deviation(arm_seed: float) -> float:
         each = replace(truth, arm_seed=arm_seed, seeds=400)
-        answers = simulate_study(each, np.random.default_rng(11), {("sum", ""): effect, ("off", ""): 0.0}, (1.0,))
-        first, second = ((arm.predicted == answers.labels).mean(axis=1) for arm in answers.arms)
+        predictions = simulate_study(each, np.random.default_rng(11), {("sum", ""): effect, ("off", ""): 0.0}, (1.0,))
+        first, second = ((arm.predicted == predictions.labels).mean(axis=1) for arm in predictions.arms)
         return float(100 * np.std(first - second, ddof=1))
 
     if deviation(0.0) > points:
@@ -205,11 +205,11 @@ def with_spread_of_differences(truth: Truth, effect: float, points: float) -> Tr
     return replace(truth, arm_seed=float(brentq(lambda value: deviation(value) - points, 0.0, 3.0, xtol=1e-3)))
 
 
-def records_of(answers: Answers) -> dict[str, list[dict[str, Any]]]:
+def records_of(predictions: Predictions) -> dict[str, list[dict[str, Any]]]:
     """The rows of ``trials`` and ``predictions`` that such runs leave in a run directory."""
     trials: list[dict[str, Any]] = []
     predictions: list[dict[str, Any]] = []
-    for arm in answers.arms:
+    for arm in predictions.arms:
         for index, (seed, predicted) in enumerate(zip(arm.seeds, arm.predicted, strict=True)):
             trial = f"{arm.arm}-{seed}"
             trials.append(
@@ -236,18 +236,18 @@ def records_of(answers: Answers) -> dict[str, list[dict[str, Any]]]:
                     "time": 0.0,
                 }
             )
-            probabilities = np.full((len(predicted), len(answers.classes)), 0.1)
+            probabilities = np.full((len(predicted), len(predictions.classes)), 0.1)
             probabilities[np.arange(len(predicted)), predicted] = 0.6
             predictions += [
                 {
                     "sequence": len(predictions) + image,
                     "trial_id": trial,
                     "epoch": 1,
-                    "split": answers.split,
+                    "split": predictions.split,
                     "image": f"{image:06}",
                     "label": int(label),
                     "probabilities": row.tolist(),
                 }
-                for image, (label, row) in enumerate(zip(answers.labels, probabilities, strict=True))
+                for image, (label, row) in enumerate(zip(predictions.labels, probabilities, strict=True))
             ]
     return {"trials": trials, "predictions": predictions}

@@ -14,7 +14,7 @@ import yaml
 
 from analysis import load_study
 from analysis.records.schema import TABLES
-from analysis.statistics.verdicts import judge
+from analysis.statistics.verdicts import compare_arms
 from tests.benchmarks.calibrate import NULLS, coverage_rows, familywise_rows, power_rows
 from tests.benchmarks.simulated_studies import (
     COURSEWORK_VALIDATION,
@@ -32,20 +32,20 @@ def run(function: Callable[[int], Any], count: int) -> Iterator[Any]:
 
 def test_simulated_answers_are_judged_as_their_records_are(tmp_path: Path) -> None:
     """What is calibrated is what users get: the door of the simulation and that of the records give the same frame."""
-    answers = simulate_study(Truth(seeds=3), np.random.default_rng(0), fractions=(0.1, 1.0))
+    predictions = simulate_study(Truth(seeds=3), np.random.default_rng(0), fractions=(0.1, 1.0))
     (tmp_path / "study.yaml").write_text(yaml.safe_dump({"name": "simulated"}))
-    (tmp_path / "manifest.json").write_text(json.dumps({"schema_version": 1, "classes": list(answers.classes)}))
-    for table, rows in records_of(answers).items():
+    (tmp_path / "manifest.json").write_text(json.dumps({"schema_version": 1, "classes": list(predictions.classes)}))
+    for table, rows in records_of(predictions).items():
         (tmp_path / "records" / table).mkdir(parents=True)
         frame = pd.DataFrame(rows, columns=list(TABLES[table]))
         frame.to_parquet(tmp_path / "records" / table / f"{0:08}-{len(rows) - 1:08}.parquet")
-    pd.testing.assert_frame_equal(load_study(tmp_path).verdicts(), judge(answers))
+    pd.testing.assert_frame_equal(load_study(tmp_path).verdicts(), compare_arms(predictions))
 
 
 def test_expected_metrics_are_those_of_very_many_images_and_seeds() -> None:
     truth = Truth(images=(900, 3100, 10300, 2400, 26500), seeds=30)
-    answers = simulate_study(truth, np.random.default_rng(1), {("off", ""): 0.3}, (1.0,))
-    accuracy = (answers.arms[0].predicted == answers.labels).mean()
+    predictions = simulate_study(truth, np.random.default_rng(1), {("off", ""): 0.3}, (1.0,))
+    accuracy = (predictions.arms[0].predicted == predictions.labels).mean()
     assert accuracy == pytest.approx(expected_metrics(truth, 0.3, 20_000)["accuracy"], abs=0.02)
     difference = (
         expected_metrics(truth, effect_of(truth, 0.05), 20_000)["accuracy"]

@@ -157,7 +157,7 @@ def test_nodes_are_lost_and_join_and_the_tables_stay_those_of_one_node(cluster, 
     def lost() -> set[str]:
         """Trials that the second node (any, where all have one name) stands still in the middle of."""
         study.freeze(first, second)
-        records.mirror(tmp_path / "seen")
+        records.download_tree(tmp_path / "seen")
         hosts = in_the_middle(tmp_path / "seen")
         found = {trial for trial, host in hosts.items() if host == "second" or not nodes.isolated}
         if not found:

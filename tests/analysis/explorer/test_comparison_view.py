@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import Study, load_study, write_report
-from analysis.arms import compare
+from analysis.arms import compare_means
 from analysis.explorer.choice import chosen_trials
 from analysis.explorer.comparison_view import comparison_table, comparison_view, show_value
 from analysis.explorer.view_state import ViewState
@@ -25,7 +25,7 @@ def test_report_explorer_csv_and_study_have_equal_numbers_to_the_last_digit(
         name, column = ("test_metrics", "test_accuracy") if study is finished_study else ("validation_accuracy", "")
         csv = pd.read_csv(report / "tables" / f"{name}.csv")
         shown = comparison_table(study, "accuracy")
-        mine = compare(study, "test_accuracy" if column else "val_accuracy")
+        mine = compare_means(study, "test_accuracy" if column else "val_accuracy")
         assert column or mine.equals(study.accuracy_table())
         page = (report / "index.html").read_text(encoding="utf-8")
         figure = re.search(r'id="data-comparison-dots">(.*?)</script>', page)

@@ -6,7 +6,7 @@ import pytest
 
 from analysis import Study
 from analysis.figures.fraction_curve import fraction_curve, fraction_curve_table
-from analysis.statistics.answers import read_answers
+from analysis.statistics.predictions import read_predictions
 from analysis.statistics.verdicts import arm_intervals
 
 
@@ -34,7 +34,7 @@ def test_figure_has_means_seeds_and_published_lines(finished_study: Study) -> No
 def test_bands_are_the_intervals_of_the_tables(finished_study: Study) -> None:
     study = finished_study
     table = fraction_curve_table(study)
-    expected = arm_intervals(read_answers(study, "val")).set_index(["arm", "metric"])
+    expected = arm_intervals(read_predictions(study, "val")).set_index(["arm", "metric"])
     rows = table[(table["source"] == "study") & (table["metric"] == "val_accuracy")].drop_duplicates("arm")
     for arm, low, high in zip(rows["arm"], rows["low"], rows["high"], strict=True):
         assert (low, high) == tuple(expected.loc[(arm, "accuracy"), ["low", "high"]])

@@ -87,12 +87,12 @@ def test_a_mirror_copies_what_changed_and_drops_what_is_gone(store, s3, tmp_path
     segment = "records/trials/0000000001-0000000001.jsonl"
     for key in (segment, "manifest.json", "checkpoints/a/w", "old"):
         store.write(key, b"1")
-    store.mirror(folder, leave=lambda key: key.startswith("checkpoints/"))
+    store.download_tree(folder, leave=lambda key: key.startswith("checkpoints/"))
     assert not (folder / "checkpoints").exists()
     store.delete(["old"])
     store.write("manifest.json", b"2")  # as long as before, and in the same second
     s3.requests.clear()
-    store.mirror(folder, leave=lambda key: key.startswith("checkpoints/"))
+    store.download_tree(folder, leave=lambda key: key.startswith("checkpoints/"))
     assert (folder / "manifest.json").read_bytes() == b"2" and not (folder / "old").exists()
     assert not [line for line in s3.requests if line.startswith("GET") and "trials" in line], "segments never change"
 
@@ -121,7 +121,7 @@ def test_a_key_that_would_leave_the_folder_is_refused(store, tmp_path, monkeypat
     connection.request("PUT", f"/{BUCKET}/{tmp_path.name}/a/%2E%2E/%2E%2E/%2E%2E/evil", b"!")
     assert connection.getresponse().status == 200
     with pytest.raises(StudyError, match="expected names without"):
-        store.mirror(tmp_path / "mirror")
+        store.download_tree(tmp_path / "mirror")
     assert not list(tmp_path.rglob("evil"))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.arms import compare
+from analysis.arms import compare_means
 from analysis.records.errors import StudyError
 from analysis.records.study import Study, load_study
 
@@ -143,7 +143,7 @@ def test_a_study_that_has_only_begun(run_directory: Make) -> None:
     assert study.classes == ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
     for frame in (study.trials, study.epochs, study.confirmed, study.predictions, study.images, study.curves):
         assert len(frame) == 0
-    assert len(study.winners()) == len(compare(study, "val_accuracy")) == 0
+    assert len(study.winners()) == len(compare_means(study, "val_accuracy")) == 0
 
 
 def test_running_trials_know_how_far_they_are_and_missing_arms_are_missing(run_directory: Make) -> None:
@@ -153,7 +153,7 @@ def test_running_trials_know_how_far_they_are_and_missing_arms_are_missing(run_d
     directory.trial("c", fraction=0.1, fusion="sum", index=1, status="running")
     study = load_study(directory.save())
     assert study.trials["epochs"].tolist() == [2, 1, 0]
-    table = compare(study, "val_accuracy")
+    table = compare_means(study, "val_accuracy")
     assert table["without_mean"].isna().all()
     assert table["with_n"].tolist() == [0, 1]
     assert table["difference"].isna().all()

@@ -1,4 +1,4 @@
-"""Answers of the confirmed runs on other data sets."""
+"""Predictions of the confirmed runs on other data sets."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def test_every_confirmed_run_is_paired_over_the_same_images(run_directory: Make,
     directory.evaluate("zheng", {**RIGHT, "of an earlier winner": 3}, {"identical to another": 2})
     study = load_study(directory.save())
     (found,) = read_evaluations(study)
-    assert (found.name, found.answers.split, len(found.answers.labels)) == ("zheng", "outside", 40)
-    assert [arm.arm for arm in found.answers.arms] == ["WBC_1/off", "WBC_1/sum", "WBC_100/off", "WBC_100/sum"]
-    for arm in found.answers.arms:
+    assert (found.name, found.predictions.split, len(found.predictions.labels)) == ("zheng", "outside", 40)
+    assert [arm.arm for arm in found.predictions.arms] == ["WBC_1/off", "WBC_1/sum", "WBC_100/off", "WBC_100/sum"]
+    for arm in found.predictions.arms:
         key = f"{'0.01' if arm.fraction == 0.01 else '1.0'}-{arm.fusion}"
-        right = (arm.predicted == found.answers.labels).sum(axis=1)
+        right = (arm.predicted == found.predictions.labels).sum(axis=1)
         assert right.tolist() == [RIGHT[f"{key}-c{seed}"] for seed in arm.seeds]
     assert left_out(found) == "Left out: 2 identical to another." and min(found.images_by_class.values()) > 0
 
@@ -48,8 +48,8 @@ def test_macro_f1_there_is_that_of_its_own_confusion_matrix(run_directory: Make,
     directory.evaluate("zheng", RIGHT)
     study = load_study(directory.save())
     (found,) = read_evaluations(study)
-    arm = found.answers.arms[0]
-    each = [confusion_metrics(count_confusion(found.answers.labels, row, 5)[0]).macro_f1 for row in arm.predicted]
+    arm = found.predictions.arms[0]
+    each = [confusion_metrics(count_confusion(found.predictions.labels, row, 5)[0]).macro_f1 for row in arm.predicted]
     table = shift_table(study).set_index(["place", "metric", "arm"])
     assert table.loc[("zheng", "macro_f1", arm.arm), "value"] == pytest.approx(sum(map(float, each)) / 2)
 

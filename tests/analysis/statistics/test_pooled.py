@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from analysis.statistics.answers import Answers, ArmAnswers
 from analysis.statistics.pooled import COLUMNS, mean_differences
+from analysis.statistics.predictions import ArmPredictions, Predictions
 from analysis.statistics.scores import METRICS
-from analysis.statistics.verdicts import judge
+from analysis.statistics.verdicts import compare_arms
 
 CLASSES = ("a", "b", "c")
 LABELS = np.repeat([0, 1, 2], [120, 60, 20])
@@ -19,7 +19,7 @@ LABELS = np.repeat([0, 1, 2], [120, 60, 20])
 
 def arm(
     right: float, fraction: float, fusion: str = "off", control: str = "", *, seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
-) -> ArmAnswers:
+) -> ArmPredictions:
     """Answers that are right with a probability, drawn anew for each seed."""
     draw = np.random.default_rng([int(1e4 * right), int(100 * fraction), len(fusion), len(control)])
     return answered(np.full((len(seeds), len(LABELS)), right), fraction, fusion, control, draw, seeds)
@@ -33,17 +33,17 @@ def answered(
     draw: np.random.Generator,
     seeds: tuple[int, ...] = (1, 2, 3, 4, 5),
     labels: NDArray[np.int64] = LABELS,
-) -> ArmAnswers:
+) -> ArmPredictions:
     """Answers of which each is right with its own chance."""
     chance = np.broadcast_to(chance, (len(seeds), len(labels)))
     wrong = (labels + draw.integers(1, 3, chance.shape)) % 3
     predicted = np.where(draw.random(chance.shape) < chance, labels, wrong)
     name = f"WBC_{100 * fraction:g}/{fusion}{'-' + control if control else ''}"
     encoders = "" if fusion == "off" else "prcc+cam16"
-    return ArmAnswers(name, fraction, fusion, encoders, control, np.array(seeds), predicted)
+    return ArmPredictions(name, fraction, fusion, encoders, control, np.array(seeds), predicted)
 
 
-def arms(gain: float, random: float = 0.0) -> tuple[ArmAnswers, ...]:
+def arms(gain: float, random: float = 0.0) -> tuple[ArmPredictions, ...]:
     made = []
     for fraction in (0.01, 0.1, 1.0):
         made += [arm(0.7, fraction), arm(0.7 + gain, fraction, "sum"), arm(0.7 + random, fraction, "sum", "random")]
@@ -51,8 +51,8 @@ def arms(gain: float, random: float = 0.0) -> tuple[ArmAnswers, ...]:
 
 
 def test_each_fraction_counts_alike_and_the_mean_is_known_better_than_any() -> None:
-    answers = Answers("test", CLASSES, LABELS, (*arms(0.06), arm(0.7, 0.1, control="twin")))
-    frame, verdicts = mean_differences(answers), judge(answers)
+    predictions = Predictions("test", CLASSES, LABELS, (*arms(0.06), arm(0.7, 0.1, control="twin")))
+    frame, verdicts = mean_differences(predictions), compare_arms(predictions)
     assert tuple(frame.columns) == COLUMNS
     # The twin is at one fraction only.
     assert frame["kind"].tolist() == ["transfer", "random", "control"] * len(METRICS)
@@ -68,7 +68,7 @@ def test_each_fraction_counts_alike_and_the_mean_is_known_better_than_any() -> N
 
 
 def test_only_seeds_that_all_of_the_arms_have_are_paired() -> None:
-    whole = Answers("test", CLASSES, LABELS, arms(0.1))
+    whole = Predictions("test", CLASSES, LABELS, arms(0.1))
     two = arm(0.8, 1.0, "sum", seeds=(2, 4))
     some = replace(whole, arms=tuple(two if each.arm == two.arm else each for each in whole.arms))
     found = mean_differences(some).groupby("kind")["seeds"].unique()
@@ -78,7 +78,7 @@ def test_only_seeds_that_all_of_the_arms_have_are_paired() -> None:
 
 
 def test_a_fraction_whose_arms_share_no_seeds_is_left_out() -> None:
-    whole = Answers("test", CLASSES, LABELS, arms(0.1))
+    whole = Predictions("test", CLASSES, LABELS, arms(0.1))
     other = arm(0.8, 0.1, "sum", seeds=(7, 8, 9))
     some = replace(whole, arms=tuple(other if each.arm == other.arm else each for each in whole.arms))
     row = mean_differences(some).iloc[0]
@@ -98,8 +98,8 @@ def test_intervals_know_that_images_and_seeds_are_the_same_at_every_fraction(met
             for fraction in (0.01, 0.1)
             for fusion, change in (("off", 0.0), ("sum", shared))
         ]
-        answers = Answers("test", CLASSES, labels, tuple(made))
-        frame, single = mean_differences(answers), judge(answers)
+        predictions = Predictions("test", CLASSES, labels, tuple(made))
+        frame, single = mean_differences(predictions), compare_arms(predictions)
         row = frame[frame["metric"] == metric].iloc[0]
         held += int(row["low"] <= 0 <= row["high"])
         errors = single.loc[single["metric"] == metric, "standard_error"]
@@ -111,13 +111,13 @@ def test_intervals_know_that_images_and_seeds_are_the_same_at_every_fraction(met
 
 
 def test_no_mean_difference_is_further_from_zero_than_one() -> None:
-    answers = Answers("test", CLASSES, LABELS, arms(0.0))
+    predictions = Predictions("test", CLASSES, LABELS, arms(0.0))
     # Better under one seed, worse under the other, each by everything.
     ends = (LABELS, (LABELS + 1) % 3)
     some = tuple(
         replace(each, seeds=np.array([1, 2]), predicted=np.stack(ends if each.fusion == "off" else ends[::-1]))
-        for each in answers.arms
+        for each in predictions.arms
         if not each.control
     )
-    row = mean_differences(replace(answers, arms=some)).iloc[0]
+    row = mean_differences(replace(predictions, arms=some)).iloc[0]
     assert (row["low"], row["difference"], row["high"]) == (-1, 0, 1)

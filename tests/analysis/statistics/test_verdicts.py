@@ -13,7 +13,7 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 
 from analysis import StudyError, load_study
-from analysis.statistics.answers import Answers, ArmAnswers
+from analysis.statistics.predictions import ArmPredictions, Predictions
 from analysis.statistics.verdicts import (
     ABOVE_OFF,
     ABOVE_OFF_NO_CONTROL,
@@ -23,7 +23,7 @@ from analysis.statistics.verdicts import (
     LOSS,
     NO_EVIDENCE,
     arm_intervals,
-    judge,
+    compare_arms,
 )
 
 Make = Callable[..., Any]
@@ -39,7 +39,7 @@ def arm(
     encoders: str = "prcc+cam16",
     seeds: tuple[int, ...] = (1, 2, 3, 4, 5),
     draw: int = 0,
-) -> ArmAnswers:
+) -> ArmPredictions:
     """Answers of which about a share `right` are right; the same images are hard for every arm."""
     hard = np.random.default_rng(0).random(len(LABELS))
     predicted = []
@@ -48,11 +48,11 @@ def arm(
         predicted.append(np.where(hard + noise < right, LABELS, (LABELS + 1) % 5))
     named = f"({encoders})" if encoders != "prcc+cam16" else ""
     name = f"WBC_{fraction * 100:g}/{fusion}{named}{'-' + control if control else ''}"
-    return ArmAnswers(name, fraction, fusion, encoders, control, np.array(seeds), np.array(predicted))
+    return ArmPredictions(name, fraction, fusion, encoders, control, np.array(seeds), np.array(predicted))
 
 
-def judged(*arms: ArmAnswers, split: str = "test") -> pd.DataFrame:
-    frame = judge(Answers(split, CLASSES, LABELS, arms))
+def judged(*arms: ArmPredictions, split: str = "test") -> pd.DataFrame:
+    frame = compare_arms(Predictions(split, CLASSES, LABELS, arms))
     return frame[frame["metric"] == "accuracy"].set_index(["arm", "baseline"])
 
 
@@ -92,9 +92,9 @@ def test_a_baseline_without_common_seeds_counts_as_missing() -> None:
 
 
 def test_a_network_is_compared_with_off_and_its_weights_with_random_ones() -> None:
-    def network(right: float, control: str = "", draw: int = 0) -> ArmAnswers:
-        answers = arm(right, fusion="resnet18", control=control, encoders="prcc+cam16", draw=draw)
-        return replace(answers, fusion="off", network="resnet18", encoders="" if control else "resnet18")
+    def network(right: float, control: str = "", draw: int = 0) -> ArmPredictions:
+        predictions = arm(right, fusion="resnet18", control=control, encoders="prcc+cam16", draw=draw)
+        return replace(predictions, fusion="off", network="resnet18", encoders="" if control else "resnet18")
 
     found = judged(arm(0.7), network(0.85, draw=1), network(0.85, "random", 2), arm(0.7, fusion="sum", draw=3))
     assert found["kind"].to_dict() == {
@@ -137,7 +137,7 @@ def test_holm_runs_over_the_fractions_of_one_kind_of_comparison() -> None:
     for position, fraction in enumerate((0.01, 0.1, 0.5, 1.0)):
         arms += [arm(0.7, fraction, draw=position), arm(0.71, fraction, "sum", draw=10 + position)]
         arms += [arm(0.7, fraction, "sum", "random", draw=20 + position), arm(0.7, fraction, control="twin", draw=30)]
-    frame = judge(Answers("test", CLASSES, LABELS, tuple(arms)))
+    frame = compare_arms(Predictions("test", CLASSES, LABELS, tuple(arms)))
     # The two controls of each fraction are tested together: one of many is above off by chance too often.
     expected = {"transfer": 4, "random": 4, "control": 8}
     for (_, kind), rows in frame.groupby(["metric", "kind"]):
@@ -168,7 +168,7 @@ def test_the_random_control_of_the_same_fusion_and_encoders_is_the_one_to_beat()
 
 
 def test_arms_that_learn_from_masks_meet_baselines_that_do() -> None:
-    def masked(each: ArmAnswers) -> ArmAnswers:
+    def masked(each: ArmPredictions) -> ArmPredictions:
         return replace(each, arm=f"{each.arm}+masks", segmentation="masks")
 
     plain = [arm(0.7), arm(0.9, fusion="sum", draw=1), arm(0.7, fusion="sum", control="random", draw=2)]
@@ -236,10 +236,10 @@ def test_verdicts_without_a_test_split_are_those_of_validation(run_directory: Ma
 
 
 def test_intervals_of_arms_agree_with_the_confirmed_runs(finished: Path) -> None:
-    from analysis.statistics.answers import read_answers
+    from analysis.statistics.predictions import read_predictions
 
     study = load_study(finished)
-    frame = arm_intervals(read_answers(study))
+    frame = arm_intervals(read_predictions(study))
     for metric in ("accuracy", "macro_f1", "weighted_f1"):
         rows = frame[frame["metric"] == metric].set_index("arm")
         means = study.confirmed.groupby("arm")[f"test_{metric}"].mean()

@@ -1,4 +1,4 @@
-"""What the confirmed runs answered for each image: the arrays that every statistic is computed from."""
+"""What the confirmed runs predicted for each image: the arrays that every statistic is computed from."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class ArmAnswers:
-    """The answers of one arm's confirmed runs."""
+class ArmPredictions:
+    """What the confirmed runs of one arm predicted."""
 
     arm: str
     """Name, e.g. ``WBC_10/sum``."""
@@ -48,34 +48,34 @@ class ArmAnswers:
 
 
 @dataclass(frozen=True)
-class Answers:
-    """The answers of all arms to the images of one split."""
+class Predictions:
+    """What all arms predicted for the images of one split."""
 
     split: str
     """``test``, or ``val`` where there is no test split: optimistic then."""
     classes: tuple[str, ...]
     """Names of the C classes in the order of the labels."""
     labels: Integers
-    """(N,): true classes, in the order of the columns of `ArmAnswers.predicted`."""
-    arms: tuple[ArmAnswers, ...]
+    """(N,): true classes, in the order of the columns of `ArmPredictions.predicted`."""
+    arms: tuple[ArmPredictions, ...]
     """By fraction, then name."""
     groups: Integers | None = None
     """(N,): group (patient, smear) of each image, from 0; None where no image has one, and each is drawn by itself."""
 
 
-def study_answers(study: Study) -> Answers:
-    """The answers of a study's confirmed runs on its test images, or on validation where nothing was predicted for a test.
+def study_predictions(study: Study) -> Predictions:
+    """Predictions of a study's confirmed runs on its test images, or on validation where there are none for a test split.
 
     They are read once for a study.
 
     Raises:
-        StudyError: As `read_answers` says.
+        StudyError: As `read_predictions` says.
     """
-    return study.remember(read_answers)
+    return study.remember(read_predictions)
 
 
-def read_answers(study: Study, split: str | None = None) -> Answers:
-    """Answers of a study's confirmed runs.
+def read_predictions(study: Study, split: str | None = None) -> Predictions:
+    """Predictions of a study's confirmed runs, read anew; see `study_predictions`.
 
     Args:
         study: With confirmed runs.
@@ -102,14 +102,14 @@ def read_answers(study: Study, split: str | None = None) -> Answers:
             f"{len(confirmed)} confirmed runs. Restore the records, or run the study again."
         )
     labels, groups, predicted = _pair(study, predictions)
-    return Answers(split, study.classes, labels, collect_arms(confirmed, predicted), groups)
+    return Predictions(split, study.classes, labels, collect_arms(confirmed, predicted), groups)
 
 
-def collect_arms(confirmed: pd.DataFrame, predicted: Mapping[str, Integers]) -> tuple[ArmAnswers, ...]:
-    """The answers of runs by their arms, ordered by fraction, then name.
+def collect_arms(confirmed: pd.DataFrame, predicted: Mapping[str, Integers]) -> tuple[ArmPredictions, ...]:
+    """Predictions of runs by their arms, ordered by fraction, then name.
 
     Args:
-        confirmed: Rows of `Study.confirmed`; one without answers (not written yet) is left out.
+        confirmed: Rows of `Study.confirmed`; one without predictions (not written yet) is left out.
         predicted: Trial id -> the most probable class of each image, (N,), of the same images for all.
     """
     arms = []
@@ -119,7 +119,7 @@ def collect_arms(confirmed: pd.DataFrame, predicted: Mapping[str, Integers]) -> 
     for name, runs in predicted_runs.groupby("arm", sort=False):
         first = runs.iloc[0]
         arms.append(
-            ArmAnswers(
+            ArmPredictions(
                 arm=str(name),
                 fraction=float(first["fraction"]),
                 fusion=str(first["fusion"]),
