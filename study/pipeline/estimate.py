@@ -225,7 +225,7 @@ def print_estimate(
     largest = 0
     if config.arms.networks:
         from models.torchvision_classifiers import count_parameters
-        from study.design.named_networks import check_networks
+        from study.design.checks import check_networks
 
         notes += check_networks(config, arrays["wbc"])
         largest = max(count_parameters(name, len(arrays["wbc"].classes)) for name in config.arms.networks)

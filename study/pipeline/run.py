@@ -159,7 +159,7 @@ class _Run:
             for line in check_masks(self._config, arrays):
                 tell(line)
             if self._config.arms.networks:
-                from study.design.named_networks import check_networks
+                from study.design.checks import check_networks
 
                 for line in check_networks(self._config, cells):
                     tell(line)
