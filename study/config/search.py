@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 import re
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -12,7 +12,6 @@ from pydantic import Field, ValidationError, field_serializer, field_validator, 
 from study.config.secrets import mask_password
 from study.config.settings import SEARCHABLE, Settings
 from study.config.training import TrainingConfig
-from study.design.points import Point, write_settings
 
 
 class SettingRange(Settings):
@@ -141,26 +140,20 @@ class SearchConfig(Settings):
         return {name: _checked_axis(name, axis) for name, axis in also.items()}
 
     @property
-    def grid(self) -> tuple[Point, ...]:
-        """The points of the grid in order: the last of the further settings by name changes fastest."""
-        choices = [
-            [(name, value) for value in axis] for name, axis in sorted(self.also.items()) if isinstance(axis, tuple)
-        ]
-        return tuple(
-            Point(lr, wd, write_settings(dict(chosen)))
-            for lr in self.grid_learning_rate
-            for wd in self.grid_weight_decay
-            for chosen in itertools.product(*choices)
-        )
-
-    def _grid_size(self) -> str:
+    def grid_lengths(self) -> tuple[int, ...]:
+        """Number of values on each axis of the grid: learning rates, weight decays, choices of each further setting."""
         axes = [self.grid_learning_rate, self.grid_weight_decay, *self.also.values()]
-        return " x ".join(str(len(axis)) for axis in axes if isinstance(axis, tuple))
+        return tuple(len(axis) for axis in axes if isinstance(axis, tuple))
+
+    @property
+    def grid_size(self) -> int:
+        """Number of points of the grid."""
+        return math.prod(self.grid_lengths)
 
     @property
     def budget(self) -> int:
         """Trials of each arm, resolved."""
-        return self.trials_per_arm or (len(self.grid) if self.mode == "grid" else 8)
+        return self.trials_per_arm or (self.grid_size if self.mode == "grid" else 8)
 
     @field_validator("learning_rate", "weight_decay")
     @classmethod
@@ -197,10 +190,11 @@ class SearchConfig(Settings):
 
     @model_validator(mode="after")
     def _grid_is_complete(self) -> Self:
-        if self.mode == "grid" and self.trials_per_arm not in (None, len(self.grid)):
+        if self.mode == "grid" and self.trials_per_arm not in (None, self.grid_size):
             raise ValueError(
-                f"search.trials_per_arm is {self.trials_per_arm}, but the grid has {self._grid_size()} = {len(self.grid)} points."
-                f" Set search.trials_per_arm to {len(self.grid)} or leave it out (null), or change search.grid_learning_rate,"
+                f"search.trials_per_arm is {self.trials_per_arm}, but the grid has"
+                f" {' x '.join(map(str, self.grid_lengths))} = {self.grid_size} points."
+                f" Set search.trials_per_arm to {self.grid_size} or leave it out (null), or change search.grid_learning_rate,"
                 " search.grid_weight_decay and search.also"
             )
         return self

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from study.design.trials import recorded_point
-from study.search.searchers import FixedPoints, search_points
+from study.search.searchers import FixedSearcher, make_searcher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from study.design.arms import Arm
     from study.design.points import Point
     from study.search.rungs import Rungs
-    from study.search.searchers import Points
+    from study.search.searchers import Searcher
 
 
 def steps_in_epoch(config: StudyConfig, arm: Arm, arrays: ImageArrays) -> int:
@@ -69,7 +69,7 @@ def search_plans(
             ArmPlan(
                 phase="search",
                 arm=arm,
-                points=search_points(
+                searcher=make_searcher(
                     config.search,
                     _points_seed(config, arm),
                     arm.name,
@@ -93,7 +93,7 @@ def confirm_plans(
         ArmPlan(
             phase="confirm",
             arm=arm,
-            points=FixedPoints([points[arm.name]] * config.confirm.seeds),
+            searcher=FixedSearcher([points[arm.name]] * config.confirm.seeds),
             seeds=config.confirm_seeds(),
             epochs=config.training.epochs,
             cost=steps_in_epoch(config, arm, arrays) * config.training.epochs,
@@ -108,7 +108,7 @@ class ArmPlan:
 
     phase: str
     arm: Arm
-    points: Points
+    searcher: Searcher
     seeds: Sequence[int]
     """One for each trial: their number is the arm's budget."""
     epochs: int

@@ -138,7 +138,7 @@ class TrialQueue:
                 # The study ended between the last epoch's row and the trial's own.
                 self._write_trial(trial, _STATUS[decision])
             spec = trial.spec
-            trial.plan.points.replay(spec.index, spec.point, history[trial_id], trial.status)
+            trial.plan.searcher.replay(spec.index, spec.point, history[trial_id], trial.status)
             if trial.status == "running":
                 self._unfinished.append(trial_id)
             else:
@@ -151,7 +151,7 @@ class TrialQueue:
             plan = self._plans.get(row["arm"])
             if plan is None or plan.phase != row["phase"]:
                 continue
-            if plan.phase == "confirm" and plan.points.suggest(row["index"]) != recorded_point(row):
+            if plan.phase == "confirm" and plan.searcher.suggest(row["index"]) != recorded_point(row):
                 # Of an earlier winner: the search was extended and found a better one.
                 continue
             trial_id = row["trial_id"]
@@ -230,7 +230,7 @@ class TrialQueue:
         failing = {self._trials[trial_id].spec.arm.name for trial_id in self._given_up}
         plan = min(waiting, key=lambda plan: (plan.arm.name in failing, -plan.cost, self._handed_out[plan.arm.name]))
         index = self._handed_out[plan.arm.name]
-        spec = TrialSpec.at(plan.phase, plan.arm, index, plan.seeds[index], plan.points.suggest(index))
+        spec = TrialSpec.at(plan.phase, plan.arm, index, plan.seeds[index], plan.searcher.suggest(index))
         trial = _Trial(spec, plan, tune_id=tune_id)
         self._write_trial(trial, "running")
         self._trials[spec.trial_id] = trial
@@ -387,13 +387,13 @@ class TrialQueue:
 
     def _observe(self, trial: _Trial, report: EpochReport, best: float) -> None:
         """Tell the searcher what rungs compare, the best so far; and who only looks on, the epoch's own score."""
-        trial.plan.points.observe(trial.spec.index, report.epoch, best)
+        trial.plan.searcher.observe(trial.spec.index, report.epoch, best)
         if self._mirror is not None:
             self._mirror.observe(trial.spec, report.epoch, self._score(report))
 
     def _end(self, trial: _Trial, status: str, error: str = "") -> None:
         self._write_trial(trial, status, error)
-        trial.plan.points.end(trial.spec.index, status, trial.best)
+        trial.plan.searcher.end(trial.spec.index, status, trial.best)
         trial.rows.clear()
         if self._tell_ended is not None:
             self._tell_ended(trial.spec.trial_id, trial.spec.phase)

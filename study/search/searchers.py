@@ -1,12 +1,11 @@
-"""Where in the searched space an arm's trials lie: learning rate, weight decay and what else the configuration searches."""
+"""Searchers: each hands out the points of one arm's trials and hears how they did."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
 from study.design.points import Point
-from study.search.sequences import clip_point, quasi_random_points, random_points
-from study.search.tpe import TpePoints
+from study.search.sequences import clip_point, grid_points, quasi_random_points, random_points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,11 +13,11 @@ if TYPE_CHECKING:
     from study.config.search import SearchConfig
 
 
-class Points(Protocol):
-    """One arm's searcher: hands out points and hears how they did."""
+class Searcher(Protocol):
+    """Hands out the points of one arm's trials and hears how they did."""
 
     def suggest(self, index: int) -> Point:
-        """The point of the arm's trial number `index` (0-based); each index is asked for once, ascending."""
+        """The point of the arm's trial number `index` (0-based). Each index is asked for once, in ascending order."""
 
     def observe(self, index: int, epoch: int, score: float) -> None:
         """A running trial's score (higher is better) after an epoch."""
@@ -27,11 +26,11 @@ class Points(Protocol):
         """A trial ended with a status of the record schema and its best score, None when it has none."""
 
     def replay(self, index: int, point: Point, scores: dict[int, float], status: str) -> None:
-        """Take in a trial from the records: its scores by epoch and its status, which may be ``running``."""
+        """Learn of a recorded trial: its best score so far by epoch, and its status, which may be ``running``."""
 
 
-class FixedPoints:
-    """Points that follow from the index alone and ignore results: grid, random and quasi-random search, and confirmations."""
+class FixedSearcher:
+    """Hands out listed points whatever the results are: grid, random and quasi-random search, and confirmations."""
 
     def __init__(self, points: Sequence[Point | tuple[float, float]]):
         self._points = [Point(*point) for point in points]
@@ -50,21 +49,23 @@ class FixedPoints:
         """Nothing to learn."""
 
 
-def search_points(
+def make_searcher(
     config: SearchConfig, seed: int, arm: str, first: Sequence[Point | tuple[float, float]] = ()
-) -> Points:
+) -> Searcher:
     """The searcher of one arm. All modes but `tpe` give every arm the same points.
 
     Args:
         config: Mode, space and budget.
-        seed: Of the study.
-        arm: Its name.
-        first: Points to begin with, part of the budget; not for the mode `grid`.
+        seed: Seed of the arm's points.
+        arm: Name of the arm.
+        first: Points to begin with. They count in the budget; the mode `grid` ignores them.
     """
     begin = [clip_point(config, point) for point in first]
     if config.mode == "grid":
-        return FixedPoints(list(config.grid))
+        return FixedSearcher(grid_points(config))
     if config.mode == "tpe":
-        return TpePoints(config, seed, arm, config.budget, begin)
+        from study.search.tpe import TpeSearcher
+
+        return TpeSearcher(config, seed, arm, config.budget, begin)
     draw = random_points if config.mode == "random" else quasi_random_points
-    return FixedPoints([*begin, *draw(config, seed, config.budget)][: config.budget])
+    return FixedSearcher([*begin, *draw(config, seed, config.budget)][: config.budget])

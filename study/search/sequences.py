@@ -1,8 +1,9 @@
-"""Points that follow from a seed and an index alone: random and quasi-random sequences over the search space."""
+"""Points that follow from the configuration, a seed and an index alone: the grid, random and quasi-random sequences."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,19 @@ def _at(unit: float, axis: Axis) -> Any:
     if axis.log:
         return _scaled(unit, (axis.low, axis.high))
     return min(max(axis.low + unit * (axis.high - axis.low), axis.low), axis.high)
+
+
+def grid_points(config: SearchConfig) -> list[Point]:
+    """The points of the grid in order: the last of the further settings by name changes fastest."""
+    choices = [
+        [(name, value) for value in axis] for name, axis in sorted(config.also.items()) if isinstance(axis, tuple)
+    ]
+    return [
+        Point(rate, decay, write_settings(dict(chosen)))
+        for rate in config.grid_learning_rate
+        for decay in config.grid_weight_decay
+        for chosen in itertools.product(*choices)
+    ]
 
 
 def random_points(config: SearchConfig, seed: int, count: int) -> list[Point]:

@@ -1,10 +1,12 @@
-"""Optuna's tree-structured Parzen estimator for studies in which every trial has the same parameters."""
+"""Search by Optuna's tree-structured Parzen estimator (TPE): our searcher, its sampler, and points in Optuna's own form."""
 
 from __future__ import annotations
 
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+import optuna
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
@@ -14,8 +16,6 @@ from study.search.sequences import quasi_random_points
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import optuna
-    from optuna import Study
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
@@ -23,14 +23,17 @@ if TYPE_CHECKING:
 
 
 class KnownSpaceSampler(TPESampler):
-    """Is told the space. The estimator itself compares the distributions of all trials, each time that it is asked."""
+    """Optuna's estimator for studies in which every trial has the same parameters: it is told them.
+
+    The estimator itself would compare the distributions of all trials whenever it is asked.
+    """
 
     def __init__(self, space: dict[str, BaseDistribution], seed: int):
-        """Make a sampler that suggests from the first trial on, and takes running trials for bad ones.
+        """Make a sampler that suggests from the first trial on and counts running trials as bad ones.
 
         Args:
             space: Distributions of all parameters, by name.
-            seed: Of its random numbers.
+            seed: Seed of the sampler's random numbers.
         """
         # constant_liar: workers that ask at once must not get the same point.
         super().__init__(n_startup_trials=0, constant_liar=True, seed=seed)
@@ -38,7 +41,7 @@ class KnownSpaceSampler(TPESampler):
 
     def infer_relative_search_space(
         self,
-        study: Study,
+        study: optuna.Study,
         trial: FrozenTrial,  # noqa: ARG002 - the signature is Optuna's
     ) -> dict[str, BaseDistribution]:
         """The known space as soon as a trial has ended in it, as the estimator itself would find."""
@@ -56,8 +59,6 @@ def parameters(point: Point) -> dict[str, Any]:
 
 def further_distributions(config: SearchConfig) -> dict[str, BaseDistribution]:
     """Optuna's distributions of the settings in `search.also`, by name in a fixed order."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
-
     return {
         name: CategoricalDistribution(axis)
         if isinstance(axis, tuple)
@@ -66,49 +67,44 @@ def further_distributions(config: SearchConfig) -> dict[str, BaseDistribution]:
     }
 
 
-class TpePoints:
-    """Optuna's tree-structured Parzen estimator, told the truth about stopped, failed and running trials.
+class TpeSearcher:
+    """Asks the estimator for points, and tells it which trials were stopped, failed or still run.
 
-    A suggestion is a function of the seed, the arm, the index and what was observed so far: the sampler is seeded anew for each
-    index, so that a study that was interrupted does not draw its first points again.
+    A suggestion follows from the seed, the arm, the index and what was observed so far. The sampler gets a new seed for each
+    index, so that an interrupted study does not draw its first points again.
 
-    The model looks at all of an arm's trials while there are no more than `BLOCKS` times `BLOCK`. Beyond, it looks at the newest
-    ones, at the `BEST` of those before, and at what still runs: the cost of a suggestion does not grow with the number of trials.
-    (Optuna itself gives a trial less weight the older it is, once there are more than 25.)
+    The model looks at all trials of an arm while there are no more than `BLOCKS` times `BLOCK`. Beyond that it looks at the
+    newest ones, at the `BEST` of those before, and at all that still run: the cost of a suggestion does not grow with the
+    number of trials. (Optuna itself gives older trials less weight once there are more than 25.)
     """
 
     BLOCK = 50
-    """Trials by which the model forgets."""
+    """Number of trials in a block; the model forgets a whole block at a time."""
 
     BLOCKS = 4
-    """That it looks at, the last of them being filled."""
+    """Number of blocks that the model looks at; the newest of them is still being filled."""
 
     BEST = 25
-    """Earlier trials that it keeps: Optuna's model counts a tenth of the trials as good ones, and at most so many."""
+    """Number of earlier trials that the model keeps: Optuna counts a tenth of the trials as good, and at most 25."""
 
     def __init__(self, config: SearchConfig, seed: int, arm: str, budget: int, first: Sequence[Point] = ()):
         """Make a searcher that has seen nothing.
 
         Args:
-            config: Space and number of points before the model suggests.
-            seed: Of the study.
-            arm: Its name.
-            budget: Trials of the arm.
-            first: Points to begin with, before the quasi-random ones and among their number.
+            config: Space, and number of points before the model suggests.
+            seed: Seed of the arm's points.
+            arm: Name of the arm.
+            budget: Number of trials of the arm.
+            first: Points to begin with. They come before the quasi-random ones and count among them.
         """
-        import optuna
-
-        from study.search.tpe import KnownSpaceSampler
-
         # Optuna logs each trial at INFO; our records and progress say the same.
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._optuna, self._sampler = optuna, KnownSpaceSampler
         self._seed, self._arm = seed, arm
         startup = min(max(config.tpe_startup, len(first)), budget)
         self._startup = [*first, *quasi_random_points(config, seed, startup)][:startup]
-        self._space: dict[str, optuna.distributions.BaseDistribution] = {
-            "learning_rate": optuna.distributions.FloatDistribution(*config.learning_rate, log=True),
-            "weight_decay": optuna.distributions.FloatDistribution(*config.weight_decay, log=True),
+        self._space: dict[str, BaseDistribution] = {
+            "learning_rate": FloatDistribution(*config.learning_rate, log=True),
+            "weight_decay": FloatDistribution(*config.weight_decay, log=True),
             **further_distributions(config),
         }
         self._study = optuna.create_study(study_name=arm, direction="maximize")
@@ -141,8 +137,7 @@ class TpePoints:
 
     def end(self, index: int, status: str, score: float | None) -> None:
         """Tell Optuna: completed, pruned at a rung, or failed."""
-        states = self._optuna.trial.TrialState
-        state = {"completed": states.COMPLETE, "stopped": states.PRUNED}.get(status, states.FAIL)
+        state = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED}.get(status, TrialState.FAIL)
         self._study.tell(self._running.pop(index), score if status == "completed" else None, state=state)
         self._earlier_ended |= index < self._window
 
@@ -158,7 +153,7 @@ class TpePoints:
         if given is not None:
             self._study.enqueue_trial(parameters(given))
         digest = hashlib.sha256(f"{self._seed}/{self._arm}/{index}".encode()).digest()
-        self._study.sampler = self._sampler(self._space, seed=int.from_bytes(digest[:4], "big"))
+        self._study.sampler = KnownSpaceSampler(self._space, seed=int.from_bytes(digest[:4], "big"))
         self._running[index] = self._study.ask(self._space)
         self._seen.append(index)
         return self._running[index]
@@ -169,8 +164,8 @@ class TpePoints:
         earlier = [i for i, trial in before.items() if i < window and trial.state.is_finished()]
         best = set(sorted(earlier, key=lambda i: _merit(before[i]), reverse=True)[: self.BEST])
         # The seed does not matter: what is asked for here is given.
-        sampler = self._sampler(self._space, seed=0)
-        self._study = self._optuna.create_study(study_name=self._arm, direction="maximize", sampler=sampler)
+        sampler = KnownSpaceSampler(self._space, seed=0)
+        self._study = optuna.create_study(study_name=self._arm, direction="maximize", sampler=sampler)
         self._seen, self._window, self._earlier_ended = [], window, False
         for i, trial in before.items():
             if i in self._running:
@@ -185,14 +180,11 @@ class TpePoints:
             self._seen.append(i)
 
 
-def _merit(trial: optuna.trial.FrozenTrial) -> tuple[float, ...]:
-    """What an ended trial is worth to the model, the greater the better: as Optuna ranks them.
+def _merit(trial: FrozenTrial) -> tuple[float, ...]:
+    """Rank of an ended trial as Optuna's model ranks them, the greater the better.
 
-    Complete ones by their value, then pruned ones by how far they came and their last value; those that failed are worth
-    nothing.
+    Complete trials come first, by their value; then pruned ones, by their last epoch and its value; then failed ones.
     """
-    from optuna.trial import TrialState
-
     if trial.state == TrialState.COMPLETE and trial.value is not None:
         return (2, trial.value)
     if trial.state == TrialState.PRUNED and trial.intermediate_values:

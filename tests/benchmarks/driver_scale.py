@@ -35,7 +35,7 @@ from study.search.optuna_mirror import OptunaProjection, search_space
 from study.search.plans import ArmPlan
 from study.search.queue import TrialQueue
 from study.search.rungs import Rungs
-from study.search.searchers import search_points
+from study.search.searchers import make_searcher
 from study.storage.records import RecordWriter
 from study.storage.run_directory import RunDirectory
 from tests.benchmarks.speed_table import Figure, dump_figures, figure_of
@@ -65,7 +65,7 @@ def make_queue(
         ArmPlan(
             phase="search",
             arm=arm,
-            points=search_points(search, config.seed, arm.name),
+            searcher=make_searcher(search, config.seed, arm.name),
             seeds=[config.seed] * search.budget,
             epochs=config.training.epochs,
             cost=config.training.epochs,

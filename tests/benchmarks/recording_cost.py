@@ -26,7 +26,7 @@ from study.execution.trainable import CHECKPOINT
 from study.search.optuna_mirror import OptunaProjection, search_space
 from study.search.plans import ArmPlan
 from study.search.queue import TrialQueue
-from study.search.searchers import FixedPoints
+from study.search.searchers import FixedSearcher
 from study.storage.records import RecordWriter
 from study.training.batches import ImageBatches
 from study.training.device import choose_device
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
     torch.set_num_threads(config.resources.cpu)
     with tempfile.TemporaryDirectory(dir=".") as scratch:
         arm = Arm(0.1, "off")
-        plan = ArmPlan("search", arm, FixedPoints([Point(1e-3, 1e-4)]), [1], config.training.epochs, 1)
+        plan = ArmPlan("search", arm, FixedSearcher([Point(1e-3, 1e-4)]), [1], config.training.epochs, 1)
         records = Path(scratch) / "records"
         mirror = OptunaProjection(
             "journal",

@@ -20,7 +20,7 @@ from study.design.arms import Arm
 from study.design.trials import EpochReport, TrialSpec
 from study.search.plans import ArmPlan
 from study.search.queue import TrialQueue
-from study.search.searchers import FixedPoints
+from study.search.searchers import FixedSearcher
 from study.storage.records import RecordWriter
 from tests.study.tiny import command, write_tiny
 
@@ -66,7 +66,7 @@ def one_arm() -> Callable[..., ArmPlan]:
         budget: int = 2, epochs: int = 3, cost: int = 10, fraction: float = 1.0, fusion: str = "off", **more: object
     ) -> ArmPlan:
         points = [(1e-3 * (i + 1), 1e-4) for i in range(budget)]
-        values = {"phase": "search", "points": FixedPoints(points), "seeds": [7] * budget, **more}
+        values = {"phase": "search", "searcher": FixedSearcher(points), "seeds": [7] * budget, **more}
         return ArmPlan(arm=Arm(fraction, fusion), epochs=epochs, cost=cost, **values)  # type: ignore[arg-type]  # a test's shorthand
 
     return make

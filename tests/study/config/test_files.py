@@ -14,6 +14,7 @@ from study.config.study import StudyConfig
 from study.design.arms import list_arms
 from study.design.points import Point
 from study.errors import UsageError
+from study.search.sequences import grid_points
 from study.storage.run_directory import RunDirectory
 
 
@@ -111,7 +112,7 @@ def test_the_published_preset_is_the_published_recipe() -> None:
             },
         },
     }
-    assert Point(0.001, 0.0001) in config.search.grid
+    assert Point(0.001, 0.0001) in grid_points(config.search)
     assert (config.search.mode, config.search.scheduler, config.search.metric) == ("grid", "none", "val_accuracy")
 
 

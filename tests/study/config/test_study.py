@@ -15,7 +15,6 @@ from study.config.search import SearchConfig
 from study.config.study import ResourcesConfig, StudyConfig
 from study.config.training import TrainingConfig
 from study.design.arms import trained_encoders
-from study.design.points import Point
 
 
 def test_an_epoch_is_a_pass_over_the_subset_unless_steps_are_given() -> None:
@@ -32,23 +31,6 @@ def test_the_budget_is_the_grid_in_grid_mode_and_eight_otherwise() -> None:
     assert SearchConfig(mode="tpe").budget == 8
     assert SearchConfig(mode="qmc", trials_per_arm=3).budget == 3
     assert SearchConfig(mode="grid", trials_per_arm=9).budget == 9
-
-
-def test_the_grid_lists_all_pairs_in_order() -> None:
-    search = SearchConfig(grid_learning_rate=(0.1, 0.2), grid_weight_decay=(0.0, 1.0))
-    assert search.grid == (Point(0.1, 0.0), Point(0.1, 1.0), Point(0.2, 0.0), Point(0.2, 1.0))
-
-
-def test_the_grid_takes_every_combination_of_further_choices() -> None:
-    also = {"training.sampling": ["natural", "balanced"], "training.effective_beta": [0, 0.9]}
-    search = SearchConfig.model_validate({"mode": "grid", "also": also, "grid_weight_decay": [0.0]})
-    settings = [
-        f'{{"training.effective_beta": {beta}, "training.sampling": "{sampling}"}}'
-        for beta in (0.0, 0.9)
-        for sampling in ("natural", "balanced")
-    ]
-    assert search.grid == tuple(Point(lr, 0.0, text) for lr in (3e-4, 1e-3, 3e-3) for text in settings)
-    assert search.budget == 12
 
 
 def test_further_settings_may_be_written_with_dots_or_nested() -> None:

@@ -33,7 +33,7 @@ from study.search.optuna_mirror import (
 from study.search.plans import ArmPlan
 from study.search.queue import TrialQueue
 from study.search.rungs import Rungs
-from study.search.searchers import search_points
+from study.search.searchers import make_searcher
 from study.storage.records import RecordWriter
 from tests.study.optuna_views import STATES, records_of, shown_by
 from tests.study.servers import PASSWORD, Postgres, running_dashboard, running_postgres
@@ -82,7 +82,7 @@ class Process:
         self.writer = RecordWriter(folder / "records")
         self.rebuild()
         plans = [
-            ArmPlan("search", arm, search_points(config, 0, arm.name), [7] * 4, 3, 10, Rungs(1, 3, 2)) for arm in ARMS
+            ArmPlan("search", arm, make_searcher(config, 0, arm.name), [7] * 4, 3, 10, Rungs(1, 3, 2)) for arm in ARMS
         ]
         self.queue = TrialQueue(plans, self.writer, metric="val_accuracy", mirror=self.projection)
         self.queue.replay(*self.tables())

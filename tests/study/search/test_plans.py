@@ -47,7 +47,7 @@ def test_every_arm_has_the_same_budget_seeds_and_first_points(small_arrays: Imag
     assert {len(plan.seeds) for plan in plans} == {9 if mode == "grid" else 8}
     assert {seed for plan in plans for seed in plan.seeds} == {5}
     assert {(plan.phase, plan.epochs) for plan in plans} == {("search", 8)}
-    first = [tuple(plan.points.suggest(index) for index in range(3)) for plan in plans]
+    first = [tuple(plan.searcher.suggest(index) for index in range(3)) for plan in plans]
     assert len(set(first)) == 1
 
 
@@ -61,7 +61,7 @@ def test_controls_get_the_budget_of_compared_arms_and_the_twin_points_of_its_own
     plans = {plan.arm.name: plan for plan in search_plans(config, list_arms(config), small_arrays)}
     assert {name.partition("-")[2] for name in plans} == {"", "random", "shuffled", "published", "twin"}
     assert {(len(plan.seeds), plan.epochs, plan.cost) for plan in plans.values()} == {(8, 8, plans["WBC_10/off"].cost)}
-    first = {name: plan.points.suggest(0) for name, plan in plans.items()}
+    first = {name: plan.searcher.suggest(0) for name, plan in plans.items()}
     assert len(set(first.values())) == 2
     assert first["WBC_10/off-twin"] != first["WBC_10/off"]
 
@@ -69,7 +69,7 @@ def test_controls_get_the_budget_of_compared_arms_and_the_twin_points_of_its_own
 def test_arms_share_neither_searcher_nor_rungs(small_arrays: ImageArrays) -> None:
     config = configured()
     plans = search_plans(config, list_arms(config), small_arrays)
-    assert len({id(plan.points) for plan in plans}) == len({id(plan.rungs) for plan in plans}) == 4
+    assert len({id(plan.searcher) for plan in plans}) == len({id(plan.rungs) for plan in plans}) == 4
 
 
 def test_more_labels_cost_more_and_fusion_does_not_change_the_order(small_arrays: ImageArrays) -> None:
@@ -107,7 +107,7 @@ def test_every_winner_is_confirmed_with_every_seed_to_the_last_epoch(small_array
     )
     plans = confirm_plans(config, arms, small_arrays, winners)
     assert [plan.arm for plan in plans] == list(arms)
-    assert [[plan.points.suggest(index) for index in range(3)] for plan in plans] == [
+    assert [[plan.searcher.suggest(index) for index in range(3)] for plan in plans] == [
         [Point(4e-3, 1e-3)] * 3,
         [Point(3e-3, 1e-4)] * 3,
         [Point(2e-3, 1e-5)] * 3,

@@ -37,7 +37,7 @@ from study.search.optuna_mirror import JOURNAL, OptunaProjection, open_journal, 
 from study.search.plans import ArmPlan
 from study.search.queue import TrialQueue
 from study.search.rungs import Rungs
-from study.search.searchers import FixedPoints, search_points
+from study.search.searchers import FixedSearcher, make_searcher
 from study.storage.records import RecordWriter
 from tests.study.optuna_views import records_of, shown_by
 
@@ -61,8 +61,8 @@ def take(queue: TrialQueue) -> TrialSpec:
     return handed_out[0]
 
 
-class HearingPoints:
-    """Points that note what they are told."""
+class HearingSearcher:
+    """Notes what it is told."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[Any, ...]] = []
@@ -182,14 +182,14 @@ def test_rungs_and_winners_judge_the_best_epoch_so_far(
     one_arm: OneArm, make_report: MakeReport, tmp_path: Path
 ) -> None:
     # The epoch is chosen on validation, so a dip after a good epoch does not stop a trial.
-    points = HearingPoints()
-    queue = start([one_arm(2, rungs=Rungs(2, 4, 2), points=points, epochs=4)], tmp_path)
+    searcher = HearingSearcher()
+    queue = start([one_arm(2, rungs=Rungs(2, 4, 2), searcher=searcher, epochs=4)], tmp_path)
     first, second = take(queue), take(queue)
     for epoch, correct in ((1, 12), (2, 10)):
         queue.report(first.trial_id, make_report(epoch, correct=correct))
     queue.report(second.trial_id, make_report(1, correct=12))
     assert queue.report(second.trial_id, make_report(2, correct=2)) == "continue"
-    assert points.heard[-1] == ("observe", 1, 2, 0.6)
+    assert searcher.heard[-1] == ("observe", 1, 2, 0.6)
     assert queue.progress()[0].best == 0.6
 
 
@@ -207,8 +207,8 @@ def test_the_configured_metric_is_what_counts(one_arm: OneArm, make_report: Make
 def test_a_loss_that_is_not_finite_ends_the_trial_with_a_finite_record(
     one_arm: OneArm, make_report: MakeReport, tmp_path: Path, replayed: Replayed
 ) -> None:
-    points = HearingPoints()
-    queue = start([one_arm(1, points=points, rungs=Rungs(1, 3, 2))], tmp_path)
+    searcher = HearingSearcher()
+    queue = start([one_arm(1, searcher=searcher, rungs=Rungs(1, 3, 2))], tmp_path)
     spec = take(queue)
     queue.report(spec.trial_id, make_report(1))
     assert queue.report(spec.trial_id, make_report(2, correct=20, loss=float("nan"))) == "diverged"
@@ -216,25 +216,25 @@ def test_a_loss_that_is_not_finite_ends_the_trial_with_a_finite_record(
     assert line["train_loss"] is None and line["val_loss"] is None and line["decision"] == "diverged"
     assert read(tmp_path, "trials")["status"].iloc[-1] == "diverged"
     # Optuna must not take its score for a result.
-    assert [heard[:2] for heard in points.heard] == [("observe", 0), ("end", 0)]
-    assert points.heard[-1][2] == "diverged"
+    assert [heard[:2] for heard in searcher.heard] == [("observe", 0), ("end", 0)]
+    assert searcher.heard[-1][2] == "diverged"
     progress = queue.progress()[0]
     assert (progress.failed, progress.completed, queue.failures) == (1, 0, 0)
     assert progress.best == 0.5
     assert queue.finished
     # The next process tells the searcher the same.
-    again = HearingPoints()
-    replayed(tmp_path, [one_arm(1, points=again, rungs=Rungs(1, 3, 2))])
+    again = HearingSearcher()
+    replayed(tmp_path, [one_arm(1, searcher=again, rungs=Rungs(1, 3, 2))])
     assert again.heard == [("replay", 0, {1: 0.5}, "diverged")]
 
 
 def test_a_trial_that_diverges_at_once_has_no_score(
     one_arm: OneArm, make_report: MakeReport, tmp_path: Path, replayed: Replayed
 ) -> None:
-    points = HearingPoints()
-    queue = start([one_arm(1, points=points)], tmp_path)
+    searcher = HearingSearcher()
+    queue = start([one_arm(1, searcher=searcher)], tmp_path)
     assert queue.report(take(queue).trial_id, make_report(1, loss=float("inf"))) == "diverged"
-    assert points.heard == [("end", 0, "diverged", None)]
+    assert searcher.heard == [("end", 0, "diverged", None)]
     assert queue.progress()[0].best is None
     assert replayed(tmp_path, [one_arm(1)]).progress() == queue.progress()
 
@@ -289,15 +289,15 @@ def test_a_missing_epoch_ends_the_study(one_arm: OneArm, make_report: MakeReport
 
 
 def test_a_failed_trial_uses_up_its_place(one_arm: OneArm, make_report: MakeReport, tmp_path: Path) -> None:
-    points = HearingPoints()
-    queue = start([one_arm(2, points=points)], tmp_path)
+    searcher = HearingSearcher()
+    queue = start([one_arm(2, searcher=searcher)], tmp_path)
     first, second = take(queue), take(queue)
     queue.report(first.trial_id, make_report(1, correct=4))
     queue.fail(first.trial_id, "Traceback: out of memory")
     queue.fail(second.trial_id, "lost")
     assert queue.hand_out() is None and queue.finished
     assert queue.failures == 2
-    assert points.heard[1:] == [("end", 0, "failed", 0.2), ("end", 1, "failed", None)]
+    assert searcher.heard[1:] == [("end", 0, "failed", 0.2), ("end", 1, "failed", None)]
     trials = read(tmp_path, "trials")
     ends = trials[trials["status"] == "failed"]
     assert list(ends["error"]) == ["Traceback: out of memory", "lost"]
@@ -395,9 +395,9 @@ def test_epochs_after_a_lost_one_do_not_count(
 
 
 def test_what_cannot_be_recorded_is_told_to_nobody(one_arm: OneArm, make_report: MakeReport, tmp_path: Path) -> None:
-    points, rungs, records, ended = HearingPoints(), Rungs(1, 3, 2), FullDisk(tmp_path), []
+    searcher, rungs, records, ended = HearingSearcher(), Rungs(1, 3, 2), FullDisk(tmp_path), []
     queue = TrialQueue(
-        [one_arm(3, points=points, rungs=rungs)],
+        [one_arm(3, searcher=searcher, rungs=rungs)],
         records,
         metric="val_accuracy",
         ended=lambda *told: ended.append(told),
@@ -412,7 +412,7 @@ def test_what_cannot_be_recorded_is_told_to_nobody(one_arm: OneArm, make_report:
     records.refused = "epochs"
     with pytest.raises(OSError, match="No space"):
         queue.report(first.trial_id, make_report(1, correct=20))
-    assert points.heard == []
+    assert searcher.heard == []
     records.refused = ""
     # Had the rung heard of the first, this one would be stopped.
     assert queue.report(second.trial_id, make_report(1, correct=1)) == "continue"
@@ -421,7 +421,7 @@ def test_what_cannot_be_recorded_is_told_to_nobody(one_arm: OneArm, make_report:
     records.refused = "trials"
     with pytest.raises(OSError, match="No space"):
         queue.fail(first.trial_id, "broken")
-    assert [heard[0] for heard in points.heard] == ["observe", "observe"]
+    assert [heard[0] for heard in searcher.heard] == ["observe", "observe"]
     assert ended == [] and queue.progress()[0].running == 2
 
 
@@ -486,7 +486,7 @@ def test_a_kill_between_an_epoch_and_the_end_of_its_trial_is_mended(
     one_arm: OneArm, make_report: MakeReport, tmp_path: Path, replayed: Replayed
 ) -> None:
     def plans() -> list[ArmPlan]:
-        return [one_arm(2, rungs=Rungs(1, 3, 2), points=HearingPoints())]
+        return [one_arm(2, rungs=Rungs(1, 3, 2), searcher=HearingSearcher())]
 
     records = FullDisk(tmp_path)
     queue = TrialQueue(plans(), records, metric="val_accuracy")
@@ -505,7 +505,7 @@ def test_a_kill_between_an_epoch_and_the_end_of_its_trial_is_mended(
     assert (last["trial_id"], last["status"], last["epochs"]) == (bad.trial_id, "stopped", 2)
     # As if nothing had happened, also what only the trial's process knew.
     assert (last["train_images"], last["parameters"]) == (12, 345)
-    heard = mended[0].points.heard  # type: ignore[attr-defined]  # HearingPoints
+    heard = mended[0].searcher.heard  # type: ignore[attr-defined]  # HearingSearcher
     assert heard == [("replay", 0, {1: 0.5, 2: 1.0}, "running"), ("replay", 1, {1: 0.6, 2: 0.6}, "stopped")]
     assert queue.hand_out() == (good, 2)
     assert queue.hand_out() is None
@@ -573,7 +573,7 @@ def make_plans(mode: str) -> list[ArmPlan]:
     plans = []
     for arm, cost, budget in ARMS:
         search = SearchConfig.model_validate({"mode": mode, "trials_per_arm": budget, "tpe_startup": 2, "also": ALSO})
-        points = search_points(search, 0, arm.name)
+        points = make_searcher(search, 0, arm.name)
         plans.append(ArmPlan("search", arm, points, [0] * budget, EPOCHS, cost, Rungs(1, EPOCHS, 2)))
     return plans
 
@@ -882,7 +882,7 @@ class QueueMachine(RuleBasedStateMachine):
         }
         with tempfile.TemporaryDirectory() as scratch:
             # A trial of another arm that has come through: without any, a failure ends the study.
-            other = ArmPlan("search", Arm(0.5, "off"), FixedPoints([(1e-3, 1e-3)]), [0], 1, 1000)
+            other = ArmPlan("search", Arm(0.5, "off"), FixedSearcher([(1e-3, 1e-3)]), [0], 1, 1000)
             alone = start([other, plan], Path(scratch))
             healthy = take(alone)
             alone.report(healthy.trial_id, train(healthy, 1))

@@ -14,7 +14,7 @@ from study.design.trials import EpochReport, TrialSpec
 from study.search.plans import ArmPlan
 from study.search.queue import ArmProgress, TrialQueue
 from study.search.rungs import Rungs
-from study.search.searchers import FixedPoints
+from study.search.searchers import FixedSearcher
 from study.storage.records import RecordWriter
 from study.storage.run_directory import RunDirectory
 from study.terminal.status import arm_progress, describe_phases
@@ -58,7 +58,7 @@ def queue_of(directory: RunDirectory, phase: str, budget: int) -> TrialQueue:
         ArmPlan(
             phase,
             arm,
-            FixedPoints([(1e-3 * (i + 1), 1e-4) for i in range(budget)]),
+            FixedSearcher([(1e-3 * (i + 1), 1e-4) for i in range(budget)]),
             list(range(budget)),
             CONFIG.training.epochs,
             1,
@@ -134,14 +134,14 @@ def test_confirmations_of_an_earlier_winner_do_not_count(
                 queue.report(handed_out[0].trial_id, make_report(epoch, correct=correct))
 
     def confirm(point: tuple[float, float]) -> TrialQueue:
-        plans = [ArmPlan("confirm", arm, FixedPoints([point] * 2), [1, 2], 3, 1) for arm in list_arms(CONFIG)]
+        plans = [ArmPlan("confirm", arm, FixedSearcher([point] * 2), [1, 2], 3, 1) for arm in list_arms(CONFIG)]
         return TrialQueue(plans, RecordWriter(directory.records), metric="val_accuracy")
 
     finish(queue_of(directory, "search", 1), correct=10)
     finish(confirm((1e-3, 1e-4)), correct=10)
     assert [(arm.ended, arm.planned) for arm in arm_progress(load_study(directory.folder), "confirm")] == [(2, 2)] * 4
     better = [
-        ArmPlan("search", arm, FixedPoints([(1e-3, 1e-4), (5e-3, 1e-4)]), [0, 1], 3, 1) for arm in list_arms(CONFIG)
+        ArmPlan("search", arm, FixedSearcher([(1e-3, 1e-4), (5e-3, 1e-4)]), [0, 1], 3, 1) for arm in list_arms(CONFIG)
     ]
     queue = TrialQueue(better, RecordWriter(directory.records), metric="val_accuracy")
     study = load_study(directory.folder)
