@@ -10,6 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 METRIC_TITLES = {"accuracy": "accuracy", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}
 """Words for the metrics that are compared."""
 
+SPLIT_TITLES = {"test": "test", "val": "validation", "outside": "out-of-domain"}
+"""Words for the images that a value is of; ``outside`` is another data set, see `analysis.statistics.evaluations`."""
+
 
 @dataclass(frozen=True)
 class Metrics:
@@ -88,4 +91,4 @@ def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64], oth
 def metric_title(metric: str) -> str:
     """``val_macro_f1`` -> "validation macro F1"."""
     split, _, name = metric.partition("_")
-    return f"{ {'val': 'validation', 'test': 'test'}[split] } {METRIC_TITLES[name]}"
+    return f"{SPLIT_TITLES[split]} {METRIC_TITLES[name]}"

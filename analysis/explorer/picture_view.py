@@ -9,6 +9,7 @@ from dash import html
 
 from analysis.explorer.pictures import PictureFolder, pictures_in_cell
 from analysis.explorer.view_state import ViewState
+from analysis.metrics import SPLIT_TITLES
 from analysis.records.study import Study
 
 SHOWN = 60
@@ -29,7 +30,7 @@ def picture_view(study: Study, state: ViewState, folder: PictureFolder, run: str
         return [html.P("Open a cell of a confirmed run's confusion matrix to see its images.", className="none")]
     split, actual, predicted = cell
     rows = pictures_in_cell(study, state.trial, split, actual, predicted)
-    where = {"val": "validation", "test": "test"}[split]
+    where = SPLIT_TITLES[split]
     said = f"{len(rows):,} {where} images of {study.classes[actual]} taken for {study.classes[predicted]}"
     if len(rows) > SHOWN:
         said += f"; the {SHOWN} surest are shown"

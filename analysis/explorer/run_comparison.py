@@ -11,6 +11,7 @@ from dash import html
 
 from analysis.arms import arm_order
 from analysis.explorer.comparison_view import show_value
+from analysis.metrics import SPLIT_TITLES
 from analysis.records.errors import StudyError
 from analysis.records.study import Study
 from analysis.statistics.confusion import shown_split
@@ -103,7 +104,7 @@ def run_comparison_view(studies: Mapping[str, Study], first: str, metric: str) -
             cells.append(html.Td(_cell(row, metric)))
         rows.append(html.Tr(cells))
     head = html.Tr([html.Th("Arm", scope="col"), *(html.Th(key, scope="col") for key in keys)])
-    split = {"test": "test", "val": "validation"}[str(table["split"].iloc[0])]
+    split = SPLIT_TITLES[str(table["split"].iloc[0])]
     caption = (
         f"Mean ± standard deviation over the confirmed seeds, {split} images; below it the difference to {first} with its 95 % "
         "interval (seeds and images both vary; the runs count as independent of each other). "

@@ -7,12 +7,12 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.style import TEMPLATE, empty_figure, legend_title, panel_grid, safe, setting_colours
+from analysis.metrics import SPLIT_TITLES
 from analysis.records.study import Study
 from analysis.statistics.confusion import arm_confusions, run_confusions, shown_split
 from analysis.wording.formats import MISSING
 
 _NOTHING = "No full-length run has ended yet."
-_WORDS = {"val": "validation", "test": "test"}
 
 
 def confusion_counts(study: Study) -> go.Figure:
@@ -160,7 +160,7 @@ def draw_recall_heatmap(table: pd.DataFrame) -> go.Figure:
     arms, classes = table["arm"].unique().tolist(), table["class"].unique().tolist()
     wide = table["recall"].to_numpy(dtype="float64").reshape(len(arms), len(classes))
     images = table["images"].to_numpy().reshape(len(arms), len(classes)).max(axis=0)
-    split = _WORDS[str(table["split"].iloc[0])]
+    split = SPLIT_TITLES[str(table["split"].iloc[0])]
     hover = [
         f"lowest {100 * row['low']:.1f} %, highest {100 * row['high']:.1f} % of {row['runs']} runs<br>"
         f"{row['images']:,} {split} images"

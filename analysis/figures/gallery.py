@@ -25,7 +25,7 @@ from analysis.figures.rungs import rungs
 from analysis.figures.tuning_curves import POINTS, tuning_curves
 from analysis.figures.with_without_curves import with_without_curves
 from analysis.figures.worker_timeline import BARS, TIMES, busy_share, worker_timeline, worker_timeline_table
-from analysis.metrics import metric_title
+from analysis.metrics import SPLIT_TITLES, metric_title
 from analysis.records.errors import StudyError
 from analysis.records.published import PUBLISHED_NOTE
 from analysis.records.study import Study
@@ -173,7 +173,7 @@ def _rungs_caption(_: Study) -> str:
 
 
 def _confusion_caption(study: Study) -> str:
-    split = {"test": "test", "val": "validation"}[shown_split(study)]
+    split = SPLIT_TITLES[shown_split(study)]
     return f"{selection_rule(study)} Counts on the {split} images, summed over n runs; rows are true classes. {_where(study)}"
 
 
@@ -201,7 +201,7 @@ def _reliability_caption(study: Study) -> str:
 
 
 def _shift_caption(study: Study) -> str:
-    own = {"test": "test", "val": "validation"}[shown_split(study)]
+    own = SPLIT_TITLES[shown_split(study)]
     return (
         f"Accuracy of the confirmed runs on the study's own {own} images and on other data sets, mean over seeds; bars: 95 % "
         "intervals in which seeds and images vary. Shares of the classes differ between data sets, and with them what an "

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.arms import majority_floor
-from analysis.metrics import METRIC_TITLES, confusion_metrics, count_confusion
+from analysis.metrics import METRIC_TITLES, SPLIT_TITLES, confusion_metrics, count_confusion
 from analysis.records.schema import subset_name
 from analysis.report.prose import methods, purpose
 from analysis.statistics.calibration import calibration_error, run_probabilities, temper
 from analysis.statistics.evaluations import read_evaluations
 from analysis.statistics.predictions import Predictions, study_predictions
 from analysis.statistics.scores import METRICS
-from analysis.statistics.verdicts import SPLIT_TITLES, arm_intervals
+from analysis.statistics.verdicts import arm_intervals
 
 if TYPE_CHECKING:
     from analysis.records.study import Study

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.arms import OFF, setting_of
+from analysis.metrics import SPLIT_TITLES
 from analysis.records.published import published_results
 from analysis.records.schema import subset_name
 from analysis.statistics.intervals import CONFIDENCE, crossed_interval
@@ -23,7 +24,6 @@ from analysis.statistics.scores import Scores, combine_scores, score_recall, sco
 from analysis.statistics.verdicts import (
     GAIN,
     OPTIMISTIC_VERDICT,
-    SPLIT_TITLES,
     compare_arms,
     show_difference,
     take_seeds,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from analysis.metrics import SPLIT_TITLES
 from analysis.records.errors import StudyError
 from analysis.records.schema import EVALUATION_COLUMNS
 from analysis.records.segments import read_parquet
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from analysis.records.study import Study
 
 OUTSIDE = "outside"
-"""Split of predictions for images of another data set; see `analysis.statistics.verdicts.SPLIT_TITLES`."""
+"""Split of predictions for images of another data set; see `analysis.metrics.SPLIT_TITLES`."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def shift_table(study: Study) -> pd.DataFrame:
     if not evaluations:
         return pd.DataFrame(columns=["place"])
     predictions = study_predictions(study)
-    own = {"test": "test", "val": "validation"}[predictions.split]
+    own = SPLIT_TITLES[predictions.split]
     places = [(own, predictions), *((each.name, each.predictions) for each in evaluations)]
     parts = [arm_intervals(each) for _, each in places]
     for (name, _), part in zip(places, parts, strict=True):

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.arms import OFF, setting_of
-from analysis.metrics import METRIC_TITLES
+from analysis.metrics import METRIC_TITLES, SPLIT_TITLES
 from analysis.records.errors import StudyError
 from analysis.records.schema import subset_name
 from analysis.statistics.intervals import CONFIDENCE, crossed_interval
@@ -32,9 +32,6 @@ ABOVE_OFF_NO_CONTROL, ABOVE_RANDOM_NO_OFF = "above off, no control", "above rand
 """The verdicts. Those after the first line are on a fusion arm that is above one of its two baselines and not certainly above
 the other, or has no other: none of them is a gain.
 """
-
-SPLIT_TITLES = {"test": "test", "val": "validation", "outside": "out-of-domain"}
-"""Words for where images come from; ``outside`` is another data set, see `analysis.statistics.evaluations`."""
 
 OPTIMISTIC_VERDICT = "Optimistic: these validation images also chose the settings and epochs."
 """Goes with every verdict of a study without test images."""

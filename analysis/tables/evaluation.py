@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from analysis.arms import setting_title
-from analysis.metrics import confusion_metrics
+from analysis.metrics import SPLIT_TITLES, confusion_metrics
 from analysis.records.errors import StudyError
 from analysis.statistics.evaluations import Evaluation, left_out, read_evaluations
 from analysis.statistics.predictions import study_predictions
 from analysis.statistics.scores import METRICS
-from analysis.statistics.verdicts import SPLIT_TITLES, arm_intervals, compare_arms
+from analysis.statistics.verdicts import arm_intervals, compare_arms
 from analysis.tables.evidence import INTERVAL, TAKEN_AS_GIVEN, verdict_table
 from analysis.tables.table import Column, Table
 

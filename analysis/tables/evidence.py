@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.arms import setting_of, setting_title
-from analysis.metrics import METRIC_TITLES, confusion_metrics, count_confusion, metric_title
+from analysis.metrics import METRIC_TITLES, SPLIT_TITLES, confusion_metrics, count_confusion, metric_title
 from analysis.records.errors import StudyError
 from analysis.records.schema import subset_name
 from analysis.statistics.claims import check_claims
@@ -20,7 +20,6 @@ from analysis.statistics.scores import METRICS
 from analysis.statistics.tests import exact_mcnemar, wilson_interval
 from analysis.statistics.verdicts import (
     ENOUGH_SEEDS,
-    SPLIT_TITLES,
     arm_intervals,
     describe_groups,
     show_difference,

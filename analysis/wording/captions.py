@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from analysis.arms import majority_floor
-from analysis.metrics import metric_title
+from analysis.metrics import SPLIT_TITLES, metric_title
 
 if TYPE_CHECKING:
     from analysis.records.study import Study
@@ -42,11 +42,10 @@ def floor_sentence(study: Study, split: str = "val") -> str:
     floor = majority_floor(study, split)
     if not floor:
         return ""
-    name = {"val": "validation", "test": "test"}[split]
     return (
         f"Floor: always answering {floor['class']} scores {100 * float(floor['accuracy']):.2f} % accuracy, macro F1 "
         f"{float(floor['macro_f1']):.3f} and weighted F1 {float(floor['weighted_f1']):.3f} on the {floor['images']} "
-        f"{name} images."
+        f"{SPLIT_TITLES[split]} images."
     )
 
 
