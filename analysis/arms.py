@@ -11,12 +11,12 @@ import pandas as pd
 from analysis.hyperparameters import hyperparameter_columns
 from analysis.metrics import confusion_metrics
 from analysis.records.published import published_values
-from analysis.records.schema import FUSIONS, MASKS_SUFFIX
+from analysis.records.schema import MASKS_SUFFIX, Fusion, Phase
 
 if TYPE_CHECKING:
     from analysis.records.study import Study
 
-OFF = "off"
+OFF = Fusion.OFF.value
 """The setting without pretraining."""
 
 
@@ -32,7 +32,7 @@ def setting_title(setting: str) -> str:
     """
     pretraining = setting.removesuffix(MASKS_SUFFIX)
     fusion, _, encoders = pretraining.rstrip(")").partition("(")
-    if fusion not in FUSIONS:
+    if fusion not in list(Fusion):
         return f"network {setting}"
     title = "without" if pretraining == OFF else f"with ({fusion}{', ' if encoders else ''}{encoders})"
     return title + (" + masks" if pretraining != setting else "")
@@ -118,7 +118,7 @@ def comparison_columns(study: Study) -> dict[str, str]:
     fused = [setting for setting in compared_settings(study) if setting != OFF]
     if len(fused) > 1:
         return {setting: f"with_{setting}" for setting in fused}
-    return {(fused or ["sum"])[0]: "with"}
+    return {(fused or [Fusion.SUM.value])[0]: "with"}
 
 
 def run_points(study: Study, metrics: Sequence[str]) -> pd.DataFrame:
@@ -173,7 +173,7 @@ def settings_of(arms: pd.Series[str]) -> pd.Series[str]:
 def scored_trials(study: Study) -> pd.DataFrame:
     """Trials of the search with a value of the selection metric: rows of `Study.trials`, setting, and score (that value)."""
     trials = study.trials
-    trials = trials[(trials["phase"] == "search") & trials[study.metric].notna()].copy()
+    trials = trials[(trials["phase"] == Phase.SEARCH) & trials[study.metric].notna()].copy()
     trials["setting"] = settings_of(trials["arm"])
     trials["score"] = trials[study.metric].astype("float64")
     return trials

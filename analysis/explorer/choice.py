@@ -12,6 +12,7 @@ import pandas as pd
 from analysis.arms import settings_of
 from analysis.explorer.view_state import ViewState
 from analysis.figures.parallel_coordinates import axis_values
+from analysis.records.schema import Phase
 from analysis.records.study import Study
 
 _Made = TypeVar("_Made")
@@ -113,7 +114,7 @@ def chosen_trials(study: Study, state: ViewState) -> pd.DataFrame:
     names = [name for name, _ in state.picked if name in whole or name in ("score", "setting")]
     columns = ["arm", *(name for name in names if name in whole), study.metric]
     # Of the wide table only what is asked for: it is copied at every step.
-    searched = whole.loc[whole["phase"] == "search", list(dict.fromkeys(columns))]
+    searched = whole.loc[whole["phase"] == Phase.SEARCH, list(dict.fromkeys(columns))]
     searched = searched.assign(score=searched[study.metric].astype("float64"), setting=settings_of(searched["arm"]))
     keep = searched["score"].notna()
     for name, ranges in state.picked:

@@ -21,6 +21,7 @@ from analysis.explorer.view_state import ViewState
 from analysis.figures.style import setting_colours
 from analysis.metrics import metric_title
 from analysis.records.errors import StudyError
+from analysis.records.schema import Phase
 from analysis.records.study import Study
 from analysis.statistics.confusion import shown_split
 from analysis.statistics.verdicts import study_verdicts
@@ -76,8 +77,8 @@ def comparison_view(study: Study, state: ViewState, chosen: pd.DataFrame) -> lis
         return [html.P("No trial has been handed out yet.", className="none")]
     settings = [*compared_settings(study), *control_settings(study)]
     colours = setting_colours(study)
-    among = chosen.loc[chosen["phase"] == "search", "arm"].value_counts()
-    searched = study.trials.loc[study.trials["phase"] == "search", "arm"].value_counts()
+    among = chosen.loc[chosen["phase"] == Phase.SEARCH, "arm"].value_counts()
+    searched = study.trials.loc[study.trials["phase"] == Phase.SEARCH, "arm"].value_counts()
     controls = set(control_settings(study))
     head = [html.Th("Labelled images", scope="col")]
     head += [

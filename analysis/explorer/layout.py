@@ -14,7 +14,7 @@ from analysis.explorer.trial_views import GRAPH
 from analysis.explorer.view_state import METRICS
 from analysis.figures.gallery import FIGURES
 from analysis.metrics import METRIC_TITLES
-from analysis.records.schema import STATUSES
+from analysis.records.schema import TrialStatus
 
 _POLL = 2.0
 """Seconds between two looks at the records of a running study."""
@@ -59,7 +59,9 @@ def _filters(runs: Mapping[str, LiveRun]) -> list[Component | None]:
         ),
         html.Label("Status", className="title"),
         dcc.Checklist(
-            id="statuses", options=[{"label": name, "value": name} for name in STATUSES], className="options"
+            id="statuses",
+            options=[{"label": status.value, "value": status.value} for status in TrialStatus],
+            className="options",
         ),
         html.Label("Arms", className="title"),
         dcc.Checklist(id="arms", options=[], className="options"),

@@ -13,6 +13,7 @@ from analysis.explorer.aria import aria
 from analysis.explorer.view_state import ViewState
 from analysis.figures.parallel_coordinates import axis_values
 from analysis.hyperparameters import LEARNING_RATE, WEIGHT_DECAY, hyperparameter_title, is_logarithmic
+from analysis.records.schema import Phase
 from analysis.records.study import Study
 
 _ENDS = ("low", "high")
@@ -83,7 +84,7 @@ def apply_field(state: ViewState, study: Study, name: str, end: str, text: str |
     """
     if (text or "") == shown_range(state, name, end):
         return state
-    searched = study.trials[study.trials["phase"] == "search"]
+    searched = study.trials[study.trials["phase"] == Phase.SEARCH]
     places = axis_values(searched[name], name)[0] if name in searched else np.zeros(0)
     places = places[np.isfinite(places)]
     if not len(places):

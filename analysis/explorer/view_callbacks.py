@@ -23,6 +23,7 @@ from analysis.explorer.view_state import ViewState, read_address, write_address
 from analysis.figures.gallery import FIGURES, captioned
 from analysis.figures.parallel_coordinates import draw_parallel_coordinates, parallel_axes, parallel_coordinates_table
 from analysis.figures.style import setting_colours
+from analysis.records.schema import Phase
 from analysis.records.study import Study
 
 _DRAWN_FROM = (Input("address", "search"), Input("version", "data"))
@@ -92,8 +93,8 @@ def _add_lines(application: Dash, runs: Mapping[str, LiveRun]) -> None:
         state = read_address(search)
         study = run_of(runs, state).study
         rows = _chosen(study, _choice(state))
-        searched = int((study.trials["phase"] == "search").sum())
-        count = int((rows["phase"] == "search").sum())
+        searched = int((study.trials["phase"] == Phase.SEARCH).sum())
+        count = int((rows["phase"] == Phase.SEARCH).sum())
         said = html.Span(
             f"{count:,} of {searched:,} trials of the search chosen.", id="picked-count", className="caption"
         )

@@ -28,6 +28,7 @@ from analysis.figures.worker_timeline import BARS, TIMES, busy_share, worker_tim
 from analysis.metrics import SPLIT_TITLES, metric_title
 from analysis.records.errors import StudyError
 from analysis.records.published import PUBLISHED_NOTE
+from analysis.records.schema import Phase
 from analysis.records.study import Study
 from analysis.statistics.confusion import shown_split
 from analysis.wording.captions import NO_EVIDENCE, OPTIMISTIC, floor_sentence, selection_rule
@@ -111,7 +112,7 @@ def _learning_caption(quantity: str) -> Callable[[Study], str]:
 
 def _most_trials(study: Study) -> int:
     """Trials of the search of the arm that has most of them."""
-    counts = study.trials.loc[study.trials["phase"] == "search", "arm"].value_counts()
+    counts = study.trials.loc[study.trials["phase"] == Phase.SEARCH, "arm"].value_counts()
     return int(counts.max()) if len(counts) else 0
 
 
@@ -131,7 +132,7 @@ def _response_caption(study: Study) -> str:
 
 
 def _parallel_caption(study: Study) -> str:
-    count = int((study.trials["phase"] == "search").sum())
+    count = int((study.trials["phase"] == Phase.SEARCH).sum())
     thinned = (
         f" Of {count:,} trials about {LINES:,} are drawn, evenly over the ranks of each arm." if count > LINES else ""
     )

@@ -14,6 +14,7 @@ from analysis.arms import arm_order, setting_of
 from analysis.figures.style import TEMPLATE, empty_figure, safe, setting_colours
 from analysis.figures.thinning import evenly_by_rank
 from analysis.hyperparameters import hyperparameter_columns, hyperparameter_title, is_logarithmic, positive_positions
+from analysis.records.schema import Phase
 from analysis.records.study import Study
 
 FEWEST_TRIALS = 10
@@ -31,7 +32,7 @@ def importance(study: Study) -> go.Figure:
 
 def counted_trials(study: Study) -> int:
     """How many trials of an arm are taken at most: Optuna needs about half a millisecond for each."""
-    arms = study.trials.loc[study.trials["phase"] == "search", "arm"].nunique()
+    arms = study.trials.loc[study.trials["phase"] == Phase.SEARCH, "arm"].nunique()
     return min(_MOST_TRIALS, max(_ENOUGH, _ALL_TRIALS // max(1, arms)))
 
 
@@ -45,7 +46,7 @@ def importance_table(study: Study) -> pd.DataFrame:
         fraction, setting, arm, hyperparameter, importance (shares of one within the arm), trials. Arms with fewer than
         `FEWEST_TRIALS` trials, and hyperparameters with one value, are left out.
     """
-    trials = study.trials[(study.trials["phase"] == "search") & study.trials[study.metric].notna()]
+    trials = study.trials[(study.trials["phase"] == Phase.SEARCH) & study.trials[study.metric].notna()]
     counts = trials.groupby("arm")["trial_id"].count()
     trials = trials[evenly_by_rank(trials, [study.metric], "arm", counted_trials(study))]
     rows: list[dict[str, Any]] = []

@@ -19,6 +19,7 @@ from analysis.figures.style import (
 )
 from analysis.figures.thinning import evenly_by_rank
 from analysis.hyperparameters import hyperparameter_columns
+from analysis.records.schema import Phase
 from analysis.records.study import Study
 
 TRIALS_PER_PANEL = 40
@@ -40,7 +41,7 @@ def learning_curves(study: Study, quantity: str) -> go.Figure:
 
 def shown_trials(study: Study) -> int:
     """How many trials of an arm are drawn at most, so that a page opens within seconds."""
-    trials = study.trials[(study.trials["phase"] == "search") & (study.trials["control"] == "")]
+    trials = study.trials[(study.trials["phase"] == Phase.SEARCH) & (study.trials["control"] == "")]
     epochs = int(trials["epochs"].max()) if len(trials) else 0
     points = max(1, trials["arm"].nunique() * epochs)
     return min(TRIALS_PER_PANEL, max(_FEWEST, POINTS // points))
@@ -57,7 +58,7 @@ def learning_curves_table(study: Study, limit: int | None = None) -> pd.DataFram
         fraction, subset, setting, arm, trial_id, index, seed, hyperparameters of the trial, status, winner (bool),
         best_epoch, epoch, train_accuracy, val_accuracy, train_loss, val_loss; ordered by fraction, setting, index, epoch.
     """
-    trials = study.trials[(study.trials["phase"] == "search") & (study.trials["control"] == "")].copy()
+    trials = study.trials[(study.trials["phase"] == Phase.SEARCH) & (study.trials["control"] == "")].copy()
     trials["winner"] = trials["trial_id"].isin(study.winners()["trial_id"])
     trials["setting"] = settings_of(trials["arm"])
     ranked = trials.sort_values("index", kind="stable")

@@ -24,6 +24,7 @@ from analysis.hyperparameters import (
     hyperparameter_columns,
     positive_positions,
 )
+from analysis.records.schema import Phase, TrialStatus
 from analysis.records.study import Study
 from analysis.statistics.tuning import winners_at_edges
 
@@ -50,7 +51,7 @@ def response(study: Study) -> go.Figure:
 
 def shown_trials(study: Study) -> int:
     """How many trials of an arm are drawn at most."""
-    arms = study.trials.loc[study.trials["phase"] == "search", "arm"].nunique()
+    arms = study.trials.loc[study.trials["phase"] == Phase.SEARCH, "arm"].nunique()
     return min(TRIALS_PER_ARM, max(_FEWEST, MARKS // max(1, arms)))
 
 
@@ -68,7 +69,7 @@ def response_table(study: Study, limit: int | None = None) -> pd.DataFrame:
         an end of the searched range), x and y (log10 of learning rate and weight decay), shown (False: thinned out).
     """
     trials = scored_trials(study)
-    full = trials.loc[trials["status"] == "completed"].groupby("arm")["score"].max()
+    full = trials.loc[trials["status"] == TrialStatus.COMPLETED].groupby("arm")["score"].max()
     best = trials["arm"].map(full).astype("float64").fillna(trials.groupby("arm")["score"].transform("max"))
     trials["below_best"] = best - trials["score"]
     trials["winner"] = trials["trial_id"].isin(study.winners()["trial_id"])
@@ -95,7 +96,7 @@ def fit_surface(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray
         x (25,), y (25,), points below the best (25, 25; rows are y) and the share of variance explained (R²);
         None with fewer than seven different points or where they lie on a line.
     """
-    full = table[table["status"] == "completed"]
+    full = table[table["status"] == TrialStatus.COMPLETED]
     points = full[["x", "y"]].to_numpy()
     if len(np.unique(points, axis=0)) <= _TERMS:
         return None
@@ -206,7 +207,7 @@ def _add_panel(
             col=column,
         )
     shown = panel[panel["shown"]]
-    full = shown["status"] == "completed"
+    full = shown["status"] == TrialStatus.COMPLETED
     # One look a trace: Plotly checks a list of looks element by element, which would take longer than all the rest.
     for part, symbol in ((shown[full & ~shown["winner"]], "circle"), (shown[~full & ~shown["winner"]], "circle-open")):
         _add_trials(figure, part, form, row, column, {"symbol": symbol, "size": 9 if symbol == "circle" else 8})

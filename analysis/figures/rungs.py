@@ -9,6 +9,7 @@ from plotly.subplots import make_subplots
 
 from analysis.arms import arm_order
 from analysis.figures.style import GREY, PURPLE, TEMPLATE, VERMILLION, empty_figure, safe
+from analysis.records.schema import Phase, TrialStatus
 from analysis.records.study import Study
 
 _NAMED = 6
@@ -28,11 +29,11 @@ def rungs_table(study: Study) -> pd.DataFrame:
         epoch (at which they were stopped, else missing), entered (trials of the arm that a rung compared at that epoch),
         trials, epochs, gradient_steps, seconds, ids (of the first trials). Ordered by arm, then stops ascending.
     """
-    trials = study.trials[study.trials["phase"] == "search"].copy()
-    stopped = trials["status"] == "stopped"
+    trials = study.trials[study.trials["phase"] == Phase.SEARCH].copy()
+    stopped = trials["status"] == TrialStatus.STOPPED
     trials["epoch"] = trials["epochs"].where(stopped).astype("Int64")
     trials["ending"] = [
-        f"stopped at epoch {epochs}" if status == "stopped" else str(status)
+        f"stopped at epoch {epochs}" if status == TrialStatus.STOPPED else str(status)
         for status, epochs in zip(trials["status"], trials["epochs"], strict=True)
     ]
     grouped = trials.groupby(["arm", "ending"], sort=False)
@@ -44,7 +45,7 @@ def rungs_table(study: Study) -> pd.DataFrame:
         seconds=("seconds", "sum"),
         ids=("trial_id", lambda ids: ", ".join(ids.iloc[:_NAMED]) + (" ..." if len(ids) > _NAMED else "")),
     ).reset_index()
-    compared = study.epochs[study.epochs["rung"].notna() & (study.epochs["phase"] == "search")]
+    compared = study.epochs[study.epochs["rung"].notna() & (study.epochs["phase"] == Phase.SEARCH)]
     entered = compared.groupby(["arm", "rung"])["trial_id"].nunique()
     table["entered"] = pd.array(
         [
@@ -54,9 +55,9 @@ def rungs_table(study: Study) -> pd.DataFrame:
         dtype="Int64",
     )
     order = {arm: rank for rank, arm in enumerate(arm_order(study))}
-    endings = {"completed": 1, "diverged": 2, "failed": 3, "running": 4}
+    endings = [TrialStatus.COMPLETED, TrialStatus.DIVERGED, TrialStatus.FAILED, TrialStatus.RUNNING]
     table["rank"] = [order[arm] for arm in table["arm"]]
-    table["last"] = [endings.get(ending, 0) for ending in table["ending"]]
+    table["last"] = [endings.index(ending) + 1 if ending in endings else 0 for ending in table["ending"]]
     table = table.sort_values(["rank", "last", "epoch"], kind="stable").drop(columns=["rank", "last"])
     columns = ["arm", "ending", "epoch", "entered", "trials", "epochs", "gradient_steps", "seconds", "ids"]
     return table[columns].reset_index(drop=True)
@@ -70,7 +71,12 @@ def draw_rungs(table: pd.DataFrame) -> go.Figure:
     stops = sorted({int(epoch) for epoch in table["epoch"].dropna()})
     shades = sample_colorscale("Cividis", [0.95 - 0.7 * i / max(1, len(stops) - 1) for i in range(len(stops))])
     looks = {f"stopped at epoch {epoch}": shade for epoch, shade in zip(stops, shades, strict=True)}
-    looks |= {"completed": "#009E73", "diverged": PURPLE, "failed": VERMILLION, "running": GREY}
+    looks |= {
+        TrialStatus.COMPLETED.value: "#009E73",
+        TrialStatus.DIVERGED.value: PURPLE,
+        TrialStatus.FAILED.value: VERMILLION,
+        TrialStatus.RUNNING.value: GREY,
+    }
     figure = make_subplots(
         rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.04, subplot_titles=["trials", "epochs spent on them"]
     )
@@ -84,7 +90,7 @@ def draw_rungs(table: pd.DataFrame) -> go.Figure:
                     y=[safe(arm) for arm in rows["arm"]],
                     x=rows[quantity].tolist(),
                     orientation="h",
-                    name="full length" if ending == "completed" else ending,
+                    name="full length" if ending == TrialStatus.COMPLETED else ending,
                     legendgroup=ending,
                     showlegend=column == 1,
                     marker={"color": colour},

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from plotly.subplots import make_subplots
 
 from analysis.arms import OFF, compared_settings, control_settings, setting_title
+from analysis.records.schema import Fusion
 from analysis.records.study import Study
 
 # Okabe and Ito, "Color Universal Design", 2008; black and yellow are left out: each vanishes on one of the
@@ -25,7 +26,13 @@ GREY = "#808080"
 # Tol, "Colour Schemes", 2021, muted: for settings beyond the first six.
 WINE, TEAL, INDIGO, OLIVE = "#882255", "#44AA99", "#6F64B5", "#999933"
 
-_KNOWN = {OFF: BLUE, "sum": VERMILLION, "concat": GREEN, "gated": PURPLE, "finetune": ORANGE}
+_KNOWN = {
+    Fusion.OFF: BLUE,
+    Fusion.SUM: VERMILLION,
+    Fusion.CONCAT: GREEN,
+    Fusion.GATED: PURPLE,
+    Fusion.FINETUNE: ORANGE,
+}
 _CONTROLS = {"random": SKY, "shuffled": WINE, "published": OLIVE, "twin": TEAL, "classical": INDIGO}
 _OTHERS = (INDIGO, TEAL, OLIVE, SKY, WINE, ORANGE, PURPLE, GREEN)
 

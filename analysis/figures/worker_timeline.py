@@ -20,6 +20,7 @@ from analysis.figures.style import (
     setting_colours,
 )
 from analysis.hyperparameters import hyperparameter_columns
+from analysis.records.schema import Phase
 from analysis.records.study import Study
 
 BARS = 1500
@@ -137,7 +138,7 @@ def draw_worker_timeline(table: pd.DataFrame, colours: dict[str, str]) -> go.Fig
                     name=legend_title(setting),
                     marker={
                         "color": colours[setting],
-                        "opacity": [1.0 if phase == "search" else 0.6 for phase in rows["phase"]],
+                        "opacity": [1.0 if phase == Phase.SEARCH else 0.6 for phase in rows["phase"]],
                         "line": {"color": "rgba(255,255,255,0.7)", "width": 0.5},
                     },
                     customdata=trial_hover(

@@ -8,17 +8,78 @@ row that is found twice (a compacted segment beside the ones it was made of) cou
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 SCHEMA_VERSION = 1
 """Raised whenever a column changes its meaning; `analysis` refuses records of a newer version."""
 
-PHASES = ("audit", "pretrain", "features", "search", "confirm", "report")
-"""Phases of a study in order. Trials exist in the phases ``search`` and ``confirm``."""
 
-STATUSES = ("running", "completed", "stopped", "diverged", "failed")
-"""``completed``: trained to its last epoch; ``stopped``: by ASHA at a rung; ``diverged``: the loss was not finite;
-``failed``: an exception after all retries. A trial that is ``running`` in a study nobody runs was interrupted and
-continues with the study."""
+class _Word(StrEnum):
+    """A word of the records. It is compared, written and shown as the plain text that it is."""
+
+    __repr__ = str.__repr__
+
+
+class Phase(_Word):
+    """Phases of a study in order. Trials exist in the search and in the confirmation."""
+
+    AUDIT = "audit"
+    PRETRAIN = "pretrain"
+    FEATURES = "features"
+    SEARCH = "search"
+    CONFIRM = "confirm"
+    REPORT = "report"
+
+
+class PhaseState(_Word):
+    """How far a phase is, by the manifest."""
+
+    RUNNING = "running"
+    """Begun. In a study nobody runs the phase was interrupted and continues with the study."""
+    COMPLETE = "complete"
+
+
+class TrialStatus(_Word):
+    """How far a trial is. Every status but `RUNNING` is final."""
+
+    RUNNING = "running"
+    """Handed out. In a study nobody runs the trial was interrupted and continues with the study."""
+    COMPLETED = "completed"
+    """Trained to its last epoch."""
+    STOPPED = "stopped"
+    """Stopped by ASHA at a rung."""
+    DIVERGED = "diverged"
+    """Ended because a loss was not finite."""
+    FAILED = "failed"
+    """Ended by an exception after all retries."""
+
+
+class Decision(_Word):
+    """What is decided about a trial after an epoch."""
+
+    CONTINUE = "continue"
+    STOP = "stop"
+    """ASHA stops the trial at a rung."""
+    COMPLETE = "complete"
+    """The epoch was the last one."""
+    DIVERGED = "diverged"
+    """A loss is not finite."""
+
+
+class Fusion(_Word):
+    """How what was pretrained joins the classifier.
+
+    Where a fusion stands in an arm's name, an arm with another classifier has the name of that classifier.
+    """
+
+    OFF = "off"
+    """The classifier alone."""
+    SUM = "sum"
+    CONCAT = "concat"
+    GATED = "gated"
+    FINETUNE = "finetune"
+    """The classifier starts from pretrained weights; it takes no latent vectors, as the three fusions above do."""
+
 
 NO_SETTINGS = "{}"
 """``settings`` of a trial of a search over learning rate and weight decay alone. Records from before the column have ""."""
@@ -26,10 +87,10 @@ NO_SETTINGS = "{}"
 TRIAL_COLUMNS = {
     "sequence": "int64",
     "trial_id": "string",  # ours: a hash of arm, phase, index, configuration and seed
-    "phase": "string",  # "search" or "confirm"
+    "phase": "string",  # a `Phase`: search or confirm
     "arm": "string",  # e.g. "WBC_10/sum"
     "fraction": "float64",  # of the labelled training images, in (0, 1]
-    "fusion": "string",  # "off", "sum", "concat", "gated" or "finetune"
+    "fusion": "string",  # a `Fusion`
     "encoders": "string",  # names joined by "+", empty without pretraining; a network's own name where it has given weights
     "control": "string",  # empty, or the name of the control
     "segmentation": "string",  # "masks" for an arm that learns from masks too, else empty
@@ -39,7 +100,7 @@ TRIAL_COLUMNS = {
     "learning_rate": "float64",
     "weight_decay": "float64",
     "settings": "string",  # what else was searched: JSON, keys sorted, e.g. {"training.sampling": "balanced"}; see NO_SETTINGS
-    "status": "string",
+    "status": "string",  # a `TrialStatus`
     "epochs": "int64",  # reported so far
     "train_images": "int64",  # 0 until its first epoch
     "parameters": "int64",  # trainable ones; 0 until its first epoch
@@ -62,7 +123,7 @@ EPOCH_COLUMNS = {
     "val_loss": "float64",
     "confusion": "list<int64>",  # validation, row-major, rows are true classes, columns predictions
     "rung": "Int64",  # epoch of the ASHA rung that this result entered, else missing
-    "decision": "string",  # "continue", "stop" (by ASHA), "complete" (last epoch) or "diverged"
+    "decision": "string",  # a `Decision`
     "seconds": "float64",  # volatile: training and validation of this epoch
     "time": "float64",  # volatile: seconds since 1970 when the row was written
 }
@@ -113,9 +174,6 @@ CURVE_COLUMNS = {
 }
 """``pretrain/<encoder>/curve.parquet``; ``val_accuracy`` is missing for the autoencoder."""
 
-
-FUSIONS = ("off", "sum", "concat", "gated", "finetune")
-"""Modes of fusion. Where one stands in an arm's name, an arm with another classifier has the name of that network."""
 
 MASKS_SUFFIX = "+masks"
 """Ends the names of arms in which an auxiliary head learns from masks."""

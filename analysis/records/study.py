@@ -26,6 +26,9 @@ from analysis.records.schema import (
     PREDICTION_COLUMNS,
     SCHEMA_VERSION,
     TRIAL_COLUMNS,
+    Decision,
+    Phase,
+    TrialStatus,
     subset_name,
 )
 from analysis.records.segments import read_parquet, read_segments
@@ -162,7 +165,7 @@ class Study:
         trials["subset"] = trials["subset"].astype("str")
         trials["settings"] = trials["settings"].replace("", NO_SETTINGS)
         epochs = self._epochs
-        finite = epochs[epochs["val_loss"].notna() & (epochs["decision"] != "diverged")]
+        finite = epochs[epochs["val_loss"].notna() & (epochs["decision"] != Decision.DIVERGED)]
         best = finite.sort_values(
             [self.metric, "val_loss", "epoch"], ascending=[False, True, True], kind="stable"
         ).drop_duplicates("trial_id")
@@ -238,7 +241,7 @@ class Study:
             {'WBC_1/off': 2, 'WBC_1/sum': 2, 'WBC_100/off': 2, 'WBC_100/sum': 2}
         """
         chosen = self.confirmations()
-        chosen = chosen[chosen["status"] == "completed"]
+        chosen = chosen[chosen["status"] == TrialStatus.COMPLETED]
         chosen = chosen.drop_duplicates(["arm", "seed"], keep="last")
         return self._with_test(chosen.sort_values(["fraction", "arm", "seed"], kind="stable"))
 
@@ -310,7 +313,11 @@ class Study:
             ['WBC_1/off', 'WBC_1/sum', 'WBC_100/off', 'WBC_100/sum']
         """
         trials = self.trials
-        full = trials[(trials["phase"] == "search") & (trials["status"] == "completed") & trials[self.metric].notna()]
+        full = trials[
+            (trials["phase"] == Phase.SEARCH)
+            & (trials["status"] == TrialStatus.COMPLETED)
+            & trials[self.metric].notna()
+        ]
         full = full.sort_values([self.metric, "val_loss", "index"], ascending=[False, True, True], kind="stable")
         best = full.drop_duplicates("arm").sort_values(["fraction", "arm"], kind="stable")
         return best.reset_index(drop=True)
@@ -327,7 +334,7 @@ class Study:
             >>> study.confirmations()["phase"].unique().tolist()
             ['confirm']
         """
-        trials = self.trials[self.trials["phase"] == "confirm"]
+        trials = self.trials[self.trials["phase"] == Phase.CONFIRM]
         point = ["learning_rate", "weight_decay", "settings"]
         won = self.winners().set_index("arm")[point].reindex(trials["arm"])
         current = (won.to_numpy() == trials[point].to_numpy()).all(axis=1)

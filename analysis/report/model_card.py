@@ -12,7 +12,7 @@ import numpy as np
 
 from analysis.arms import majority_floor
 from analysis.metrics import METRIC_TITLES, SPLIT_TITLES, confusion_metrics, count_confusion
-from analysis.records.schema import subset_name
+from analysis.records.schema import Fusion, subset_name
 from analysis.report.prose import methods, purpose
 from analysis.statistics.calibration import calibration_error, run_probabilities, temper
 from analysis.statistics.evaluations import read_evaluations
@@ -82,7 +82,7 @@ def _pretraining(run: Any) -> str:
     if run["network"]:
         start = "started from given weights, all but the head" if run["encoders"] else "none"
         return f"{start} (the classifier is {run['network']} of torchvision)"
-    if run["fusion"] == "off":
+    if run["fusion"] == Fusion.OFF:
         return "none"
     control = f" (control: {run['control']})" if run["control"] else ""
     return f"{run['fusion']}, encoders {run['encoders'].replace('+', ' and ')}{control}; they are part of the file"

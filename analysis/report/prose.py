@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.arms import OFF, compared_settings, control_settings, majority_floor, setting_title
 from analysis.metrics import metric_title
 from analysis.records.errors import StudyError
-from analysis.records.schema import PHASES
+from analysis.records.schema import Phase, TrialStatus
 from analysis.statistics.verdicts import study_verdicts
 from analysis.wording.controls import describe_controls
 from analysis.wording.formats import MISSING
@@ -22,12 +22,12 @@ def state(study: Study) -> str:
     trials = study.trials
     counts = trials["status"].value_counts()
     confirmed = len(study.confirmed)
-    parts = [f"{len(trials):,} trials so far"] if counts.get("running", 0) else [f"{len(trials):,} trials"]
+    parts = [f"{len(trials):,} trials so far"] if counts.get(TrialStatus.RUNNING, 0) else [f"{len(trials):,} trials"]
     parts += [f"{counts[status]:,} {status}" for status in counts.index.sort_values()]
     sentence = ", ".join(parts) + f"; {confirmed:,} confirmed runs"
     phases = study.manifest.get("phases")
     if isinstance(phases, Mapping):
-        states = {name: phases[name] for name in PHASES if name in phases}
+        states = {name: phases[name] for name in Phase if name in phases}
         words = [
             f"{name} {value.get('state', MISSING) if isinstance(value, Mapping) else value}"
             for name, value in states.items()
@@ -100,7 +100,11 @@ def control_notes(study: Study) -> tuple[tuple[str, str], ...]:
 def _what_is_shown(study: Study) -> str:
     if not len(study.selected()):
         ended = study.trials["status"].value_counts()
-        reasons = [f"{ended[status]:,} {status}" for status in ("stopped", "diverged", "failed") if status in ended]
+        reasons = [
+            f"{ended[status]:,} {status}"
+            for status in (TrialStatus.STOPPED, TrialStatus.DIVERGED, TrialStatus.FAILED)
+            if status in ended
+        ]
         counted = f" ({', '.join(reasons)})" if reasons else ""
         return (
             f"Shown: no results, since no full-length run has ended yet{counted}. What there is is shown all the same."
@@ -217,7 +221,7 @@ def _methods_search(study: Study) -> str:
     if "mode" not in search:
         return ""
     trials = study.trials
-    counts = trials[trials["phase"] == "search"].groupby("arm")["trial_id"].count()
+    counts = trials[trials["phase"] == Phase.SEARCH].groupby("arm")["trial_id"].count()
     budget = f"{counts.min():,}" if len(counts) and counts.min() == counts.max() else "the same budget of"
     budget = f"{budget} trials" if len(counts) else "its own budget of trials"
     how = {

@@ -17,7 +17,7 @@ import pandas as pd
 from analysis.arms import OFF, setting_of
 from analysis.metrics import SPLIT_TITLES
 from analysis.records.published import published_results
-from analysis.records.schema import subset_name
+from analysis.records.schema import Fusion, subset_name
 from analysis.statistics.intervals import CONFIDENCE, crossed_interval
 from analysis.statistics.predictions import ArmPredictions, Predictions
 from analysis.statistics.scores import Scores, combine_scores, score_recall, score_runs
@@ -78,7 +78,7 @@ def check_claims(predictions: Predictions) -> pd.DataFrame:
     """
     settings = sorted({setting_of(arm.arm) for arm in predictions.arms if arm.fusion != OFF and not arm.control})
     rows = []
-    for setting in settings or ["sum"]:
+    for setting in settings or [Fusion.SUM.value]:
         pairs = _pairs(predictions, setting)
         findings = (
             ("Fusion helps at every fraction", "val_accuracy", _helps_everywhere(predictions, setting)),

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.records.errors import StudyError
+from analysis.records.schema import Fusion
 
 if TYPE_CHECKING:
     from analysis.records.study import Study
@@ -44,7 +45,7 @@ class ArmPredictions:
     @property
     def is_off(self) -> bool:
         """Whether it is the residual classifier alone, which the others are compared with."""
-        return self.fusion == "off" and not self.control and not self.network
+        return self.fusion == Fusion.OFF and not self.control and not self.network
 
 
 @dataclass(frozen=True)

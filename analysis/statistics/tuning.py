@@ -13,6 +13,7 @@ import pandas as pd
 from analysis.arms import setting_of
 from analysis.hyperparameters import hyperparameter_title
 from analysis.records.errors import StudyError
+from analysis.records.schema import Phase, TrialStatus
 from analysis.statistics.intervals import CONFIDENCE
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ def tuning_curves(study: Study) -> pd.DataFrame:
     if reason:
         raise StudyError(f"{study.path / 'study.yaml'}: no tuning curves. {reason}")
     trials = study.trials
-    trials = trials[(trials["phase"] == "search") & trials["status"].isin(["completed", "diverged"])]
+    trials = trials[
+        (trials["phase"] == Phase.SEARCH) & trials["status"].isin([TrialStatus.COMPLETED, TrialStatus.DIVERGED])
+    ]
     columns = ["fraction", "subset", "arm", "setting", "control", "metric", "trials", "value", "low", "high", "n"]
     parts = []
     for name, rows in trials.sort_values(["fraction", "arm"], kind="stable").groupby("arm", sort=False):
@@ -97,7 +100,7 @@ def why_no_tuning_curves(study: Study) -> str:
     if search.get("warm_start"):
         return "search.warm_start is set: the first trial of each arm is no random draw. Leave it out."
     trials = study.trials
-    failed = trials[(trials["phase"] == "search") & (trials["status"] == "failed")]
+    failed = trials[(trials["phase"] == Phase.SEARCH) & (trials["status"] == TrialStatus.FAILED)]
     if len(failed):
         return (
             f"{len(failed)} trials of the search failed, first {failed['trial_id'].iloc[0]} of {failed['arm'].iloc[0]}: which "

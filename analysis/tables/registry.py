@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analysis.records.schema import Phase
 from analysis.tables.results import (
     calibration_table,
     class_recall_table,
@@ -42,8 +43,8 @@ def tables(study: Study) -> list[Table]:
         *evaluation_tables(study),
         winners_table(study),
         *tuning_tables(study),
-        budget_table(study, "search"),
-        budget_table(study, "confirm"),
+        budget_table(study, Phase.SEARCH),
+        budget_table(study, Phase.CONFIRM),
         pretraining_table(study),
         failures_table(study),
     ]

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.arms import OFF, setting_of
 from analysis.hyperparameters import hyperparameter_title
 from analysis.metrics import metric_title
-from analysis.records.schema import STATUSES
+from analysis.records.schema import Phase, TrialStatus
 from analysis.statistics.tuning import tuning_curves, why_no_tuning_curves, winners_at_edges
 from analysis.tables.table import Column, Table
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def winners_table(study: Study) -> Table:
     """The settings that won each arm's search."""
     winners = study.winners()
-    trials = study.trials[study.trials["phase"] == "search"]
-    finished = trials[trials["status"] == "completed"].groupby("arm")["trial_id"].count()
+    trials = study.trials[study.trials["phase"] == Phase.SEARCH]
+    finished = trials[trials["status"] == TrialStatus.COMPLETED].groupby("arm")["trial_id"].count()
     frame = winners[["arm", "trial_id", "learning_rate", "weight_decay", "best_epoch", "epochs"]].copy()
     for metric in ("val_accuracy", "val_macro_f1", "val_weighted_f1", "val_loss"):
         frame[metric] = winners[metric]
@@ -65,27 +65,28 @@ def budget_table(study: Study, phase: str) -> Table:
     trials = trials.sort_values(["control", "fraction", "rank", "arm"], kind="stable")
     grouped = trials.groupby("arm", sort=False)
     frame = pd.DataFrame({"trials": grouped["trial_id"].count()})
-    for status in STATUSES:
+    statuses = [status.value for status in TrialStatus]
+    for status in statuses:
         frame[status] = (trials["status"] == status).groupby(trials["arm"], sort=False).sum().astype("int64")
     frame = frame.join(grouped[["epochs", "gradient_steps", "seconds"]].sum())
     frame = frame.rename_axis("arm").reset_index()
     if len(frame) > 1:
         total = frame.drop(columns="arm").sum().to_dict()
         frame = pd.concat([frame, pd.DataFrame([{"arm": "all arms", **total}])], ignore_index=True)
-    counts = ["trials", *STATUSES, "epochs", "gradient_steps"]
+    counts = ["trials", *statuses, "epochs", "gradient_steps"]
     frame = frame.astype(dict.fromkeys(counts, "int64"))
     columns = [Column("Arm", "arm"), Column("Trials", "trials", form="count")]
     columns += [
         Column(status.capitalize(), status, form="count")
-        for status in ("completed", "stopped", "diverged", "failed", "running")
-        if status != "running" or frame["running"].any()
+        for status in sorted(statuses, key=lambda status: status == TrialStatus.RUNNING)
+        if status != TrialStatus.RUNNING or frame[status].any()
     ]
     columns += [
         Column("Epochs", "epochs", form="count"),
         Column("Gradient steps", "gradient_steps", form="count"),
         Column("Seconds", "seconds", form="seconds"),
     ]
-    word = {"search": "search", "confirm": "confirmation"}[phase]
+    word = "confirmation" if phase == Phase.CONFIRM else "search"
     caption = (
         f"What each arm spent in the {word}. Stopped: by the scheduler before the last epoch; diverged: the loss was "
         "not finite. Epochs count once even when they were computed twice; seconds: training and validation, summed "
@@ -135,7 +136,9 @@ def pretraining_table(study: Study) -> Table | None:
 def failures_table(study: Study) -> Table | None:
     """Trials that failed, with the reason; None where none did."""
     trials = study.trials
-    failed = trials[trials["status"] == "failed"].sort_values(["phase", "fraction", "arm", "index"], kind="stable")
+    failed = trials[trials["status"] == TrialStatus.FAILED].sort_values(
+        ["phase", "fraction", "arm", "index"], kind="stable"
+    )
     if not len(failed):
         return None
     frame = failed[["trial_id", "phase", "arm", "index", "seed", "epochs", "error"]].reset_index(drop=True)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from analysis.records.errors import StudyError
+from analysis.records.schema import TrialStatus
 from analysis.records.study import Study
 from analysis.tracking.trials import TrackedTrial, tracked_trials
 
@@ -61,5 +62,7 @@ def _write_trial(client: object, experiment: str, trial: TrackedTrial) -> None:
         params=[Param(name, str(value)) for name, value in trial.settings.items()],
         tags=[RunTag(name, value) for name, value in trial.tags.items()],
     )
-    ended = {"running": "RUNNING", "failed": "FAILED", "diverged": "FAILED"}.get(trial.tags["status"], "FINISHED")
+    ended = {TrialStatus.RUNNING: "RUNNING", TrialStatus.FAILED: "FAILED", TrialStatus.DIVERGED: "FAILED"}.get(
+        trial.tags["status"], "FINISHED"
+    )
     client.set_terminated(run, ended, end_time=last) if ended != "RUNNING" else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from analysis.records.errors import StudyError
+from analysis.records.schema import TrialStatus
 from analysis.records.study import Study
 from analysis.tracking.trials import tracked_trials
 
@@ -46,6 +47,6 @@ def write_wandb(study: Study, folder: Path) -> int:
         for epoch, _, numbers in trial.points():
             run.log(numbers, step=epoch)
         run.summary.update({f"best/{name}": value for name, value in trial.results.items()})
-        run.finish(exit_code=1 if trial.tags["status"] in ("failed", "diverged") else 0)
+        run.finish(exit_code=1 if trial.tags["status"] in (TrialStatus.FAILED, TrialStatus.DIVERGED) else 0)
         count += 1
     return count

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from analysis.records.schema import Phase
 from study.commands.jobs import NameOption, SetOption, job_app, recipe, submit
 from study.execution.supervisor import INTERRUPTED
 
@@ -131,7 +132,7 @@ def status(run_: RunArgument, root: RootOption = _ROOT) -> None:
     study = load_study(directory.location)
     console = Console(highlight=False)
     console.print(f"{study.name}: {describe_phases(directory)}", markup=False, soft_wrap=True)
-    for phase in ("search", "confirm"):
+    for phase in (Phase.SEARCH, Phase.CONFIRM):
         arms = arm_progress(study, phase)
         if arms:
             console.print(f"\n{phase}", markup=False)
@@ -410,7 +411,7 @@ def clean(
     size = sum(files.values())
     what = directory.location if everything else f"the checkpoints of {directory.location}"
     question = f"Remove {what} ({len(files)} files, {size / 2**20:.1f} MiB)?"
-    if not everything and not directory.is_complete("confirm"):
+    if not everything and not directory.is_complete(Phase.CONFIRM):
         question = "This study is not finished: interrupted trials would start again. " + question
     if not yes and not typer.confirm(question):
         raise typer.Exit(FAILED)
@@ -593,7 +594,7 @@ def _say_what_happens(say: Callable[[str], None], location: Path | str, settings
     grown = check_same_study(directory, settings.with_absolute_paths())
     if grown:
         say(f"Extending {location}: {'; '.join(grown)}")
-    elif directory.is_complete("report"):
+    elif directory.is_complete(Phase.REPORT):
         say(f"{location} is a finished study; these are its tables.")
     else:
         say(f"{'Continuing' if directory.exists else 'Writing to'} {location}")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
+from analysis.records.schema import Fusion
 from study.config.settings import Fraction, Settings, named_once
 
 EncoderName = Literal["prcc", "cam16"]
 
-FusionMode = Literal["off", "sum", "concat", "gated", "finetune"]
+FusionName = Annotated[Fusion, WithJsonSchema({"enum": [fusion.value for fusion in Fusion], "type": "string"})]
+"""A fusion in a configuration. The JSON schema lists the names where they are used."""
 
-LATENT_FUSIONS = ("sum", "concat", "gated")
+LATENT_FUSIONS = (Fusion.SUM, Fusion.CONCAT, Fusion.GATED)
 """Fusions that join latent vectors with the classifier, as `models.fusion` defines them; `finetune` takes weights."""
 
 
@@ -23,8 +25,8 @@ class ArmsConfig(Settings):
     fractions: tuple[Fraction, ...] = Field(
         default=(0.01, 0.1, 0.5, 1.0), min_length=1, description="Fractions of the labelled training images, in (0, 1]."
     )
-    fusion: tuple[FusionMode, ...] = Field(
-        default=("off", "sum"),
+    fusion: tuple[FusionName, ...] = Field(
+        default=(Fusion.OFF, Fusion.SUM),
         min_length=1,
         description="`off`: the classifier alone. `sum`: a trainable linear map of each encoder's pooled latent vector is added"
         " to the classifier's logits. `concat`: features and latent vectors pass one hidden layer, which corrects the features."
@@ -65,7 +67,7 @@ class ArmsConfig(Settings):
     @classmethod
     def _off_is_a_word(cls, modes: object) -> object:
         # YAML 1.1 reads a bare `off` as false; nobody who writes it here means that.
-        return ["off" if mode is False else mode for mode in modes] if isinstance(modes, list | tuple) else modes
+        return [Fusion.OFF if mode is False else mode for mode in modes] if isinstance(modes, list | tuple) else modes
 
     segmentation: tuple[bool, ...] = Field(
         default=(False,),
@@ -83,7 +85,7 @@ class ArmsConfig(Settings):
 
     @model_validator(mode="after")
     def _networks_have_a_baseline(self) -> Self:
-        if self.networks and not ("off" in self.fusion and False in self.segmentation):
+        if self.networks and not (Fusion.OFF in self.fusion and False in self.segmentation):
             raise ValueError(
                 f"arms.networks: {', '.join(self.networks)} is compared with `off` without masks, but arms.fusion is"
                 f" [{', '.join(self.fusion)}] and arms.segmentation {list(self.segmentation)}. Add `off` and `false`, or leave"

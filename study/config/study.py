@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from analysis.records.schema import Fusion
 from data_utils.config import DataConfig
 from study.config.arms import LATENT_FUSIONS, ArmsConfig, PretrainConfig
 from study.config.search import SearchConfig
@@ -164,11 +165,11 @@ class StudyConfig(Settings):
                     f" {list(self.arms.fractions)}: a control is compared with arms of the same fraction"
                 )
             needed = {
-                "twin": ("off",),
-                "classical": ("off",),
-                "random": (*LATENT_FUSIONS, "finetune"),
+                "twin": (Fusion.OFF,),
+                "classical": (Fusion.OFF,),
+                "random": (*LATENT_FUSIONS, Fusion.FINETUNE),
                 "shuffled": LATENT_FUSIONS,
-                "published": ("off",),
+                "published": (Fusion.OFF,),
             }[name]
             if name == "random" and any(self.arms.networks.values()):
                 continue

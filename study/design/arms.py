@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from analysis.records.schema import arm_name
+from analysis.records.schema import Fusion, arm_name
 from study.config.arms import LATENT_FUSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from study.config.arms import FusionMode
     from study.config.study import StudyConfig
 
 HANDCRAFTED = "handcrafted"
@@ -27,7 +26,7 @@ class Arm:
 
     fraction: float
     """Of the labelled training images, in (0, 1]."""
-    fusion: FusionMode
+    fusion: Fusion
     """``off`` or how what was pretrained joins the classifier."""
     encoders: tuple[str, ...] = ()
     """Names of the encoders, empty without pretraining."""
@@ -77,11 +76,11 @@ def list_arms(config: StudyConfig) -> tuple[Arm, ...]:
     for fraction in sorted(config.arms.fractions):
         compared = [arm for mode in config.arms.fusion for arm in _arms_of_mode(config, fraction, mode)]
         for network, weights in config.arms.networks.items():
-            compared.append(Arm(fraction, "off", (network,) if weights else (), network=network))
+            compared.append(Arm(fraction, Fusion.OFF, (network,) if weights else (), network=network))
         arms += [*compared, *(control for arm in compared for control in _controls_of(config, arm))]
         if config.has_control("published", fraction):
             plain = min(config.arms.segmentation)
-            arms.append(Arm(fraction, "sum", config.arms.encoders, "published", plain))
+            arms.append(Arm(fraction, Fusion.SUM, config.arms.encoders, "published", plain))
     return tuple(arms)
 
 
@@ -109,10 +108,10 @@ def trained_encoders(config: StudyConfig) -> tuple[str, ...]:
     return tuple(encoder for encoder in needed if config.pretrain.of(encoder).weights is None)
 
 
-def _arms_of_mode(config: StudyConfig, fraction: float, mode: FusionMode) -> list[Arm]:
-    if mode == "off":
+def _arms_of_mode(config: StudyConfig, fraction: float, mode: Fusion) -> list[Arm]:
+    if mode == Fusion.OFF:
         arms = [Arm(fraction, mode)]
-    elif mode == "finetune":
+    elif mode == Fusion.FINETUNE:
         arms = [Arm(fraction, mode, ("cam16",))]
     else:
         arms = [Arm(fraction, mode, config.arms.encoders)]
@@ -124,7 +123,7 @@ def _controls_of(config: StudyConfig, arm: Arm) -> list[Arm]:
     if arm.network:
         drawn = replace(arm, control="random", encoders=())
         return [drawn] if arm.encoders and config.has_control("random", arm.fraction) else []
-    if arm.fusion == "off":
+    if arm.fusion == Fusion.OFF:
         # One of each is enough: beside what everything is compared with.
         possible: tuple[str, ...] = ("twin", "classical") if arm.segmentation == min(config.arms.segmentation) else ()
     else:

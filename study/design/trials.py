@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.metrics import confusion_metrics
-from analysis.records.schema import NO_SETTINGS
+from analysis.records.schema import NO_SETTINGS, Phase
 from study.design.arms import Arm
 from study.design.points import Point, read_settings
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class TrialSpec:
     """One training of one arm at one point of the searched space with one seed."""
 
-    phase: str
-    """``search`` or ``confirm``."""
+    phase: Phase
+    """Search or confirmation."""
     arm: Arm
     index: int
     """0-based: position in the arm's search, or number of the confirmation."""
@@ -38,14 +38,14 @@ class TrialSpec:
     """What else the search chose, as `points.write_settings` writes it."""
 
     @classmethod
-    def at(cls, phase: str, arm: Arm, index: int, seed: int, point: Point) -> TrialSpec:
+    def at(cls, phase: Phase, arm: Arm, index: int, seed: int, point: Point) -> TrialSpec:
         """The trial of an arm at a point."""
         return cls(phase, arm, index, seed, point.learning_rate, point.weight_decay, point.settings)
 
     @classmethod
     def recorded(cls, row: Mapping[Any, Any], arm: Arm) -> TrialSpec:
         """The trial of a row of the table ``trials``."""
-        return cls.at(row["phase"], arm, row["index"], row["seed"], recorded_point(row))
+        return cls.at(Phase(row["phase"]), arm, row["index"], row["seed"], recorded_point(row))
 
     @property
     def point(self) -> Point:

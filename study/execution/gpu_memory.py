@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analysis.records.schema import Phase
 from study.design.arms import list_arms
 from study.design.points import Point
 from study.design.trials import TrialSpec
@@ -86,4 +87,4 @@ def probes(config: StudyConfig) -> list[TrialSpec]:
     for arm in sorted(list_arms(config), key=lambda arm: arm.fraction):
         kinds[arm.network, arm.fusion, arm.encoders, arm.segmentation, arm.control == "published"] = arm
     point = Point(config.search.learning_rate[0], config.search.weight_decay[0])
-    return [TrialSpec.at("search", arm, 0, config.seed, point) for arm in kinds.values()]
+    return [TrialSpec.at(Phase.SEARCH, arm, 0, config.seed, point) for arm in kinds.values()]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 
 from analysis.records.object_store import StoreUnreachable
+from analysis.records.schema import Phase
 from study.config.study import StudyConfig
 from study.design.arms import Arm
 from study.design.trials import EpochReport, TrialSpec
@@ -79,7 +80,7 @@ class TrialTrainable(tune.Trainable):
             report = self._run.train_epoch()
             self._run.save(self._folder / CHECKPOINT)
             self._directory.publish(self._folder / CHECKPOINT, keep=False)
-        if self._run.spec.phase == "confirm" and report.epoch == self._run.epoch and self._run.done:
+        if self._run.spec.phase == Phase.CONFIRM and report.epoch == self._run.epoch and self._run.done:
             self._run.save_weights(self._folder / WEIGHTS)
             self._directory.publish(self._folder / WEIGHTS, keep=False)
             report = replace(report, predictions=self._run.predictions())

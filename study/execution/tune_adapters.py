@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from analysis.records.schema import Decision
 from study.errors import StudyFailed
 from study.execution.trainable import NO_ROOM, REPORT, trial_config
-from study.search.queue import CONTINUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,7 +119,7 @@ class ArmScheduler(_KeptInMemory, FIFOScheduler):
         except (StudyFailed, OSError) as error:
             self._book.error = error
             raise
-        return str(TrialScheduler.CONTINUE if decision == CONTINUE else TrialScheduler.STOP)
+        return str(TrialScheduler.CONTINUE if decision == Decision.CONTINUE else TrialScheduler.STOP)
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         """None: Tune then starts waiting trials in the order in which they were handed out.

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.records.object_store import join_location
+from analysis.records.schema import Fusion
 from study.design.arms import list_arms, pretrained_encoders, trained_encoders
 from study.design.checks import check_masks
 from study.search.plans import grace_epochs
@@ -172,7 +173,7 @@ def seconds_per_image_step(config: StudyConfig, arrays: ImageArrays, batches: in
     torch.set_num_threads(config.resources.cpu)
     device = choose_device()
     images = ImageBatches(arrays, config.data, device)
-    arm = Arm(1.0, "off", network=network)
+    arm = Arm(1.0, Fusion.OFF, network=network)
     model = build_network(config, arm, len(arrays.classes), {}, lambda purpose: stream(0, purpose)).to(device)
     optimiser = torch.optim.Adam(model.parameters())
     generator = torch.Generator().manual_seed(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analysis.records.schema import TrialStatus
 from study.config.study import StudyConfig
 from study.design.arms import list_arms
 
@@ -33,7 +34,7 @@ _SHOWN_LOST = 5
 
 def lost_trials(study: Study) -> list[str]:
     """Trials that failed or diverged, with the last line of the reason: ordinary in a search, and nothing to be silent about."""
-    lost = study.trials[study.trials["status"].isin(["failed", "diverged"])]
+    lost = study.trials[study.trials["status"].isin([TrialStatus.FAILED, TrialStatus.DIVERGED])]
     lines = []
     for status, trials in lost.groupby("status", sort=True):
         lines.append(f"{len(trials)} of {len(study.trials)} trials {status}:")

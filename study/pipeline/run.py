@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.records.object_store import join_location
-from analysis.records.schema import IMAGE_COLUMNS, SCHEMA_VERSION, TABLES
+from analysis.records.schema import IMAGE_COLUMNS, SCHEMA_VERSION, TABLES, Phase, PhaseState
 from study.config.secrets import mask_password, resolve_storage
 from study.config.study import StudyConfig
 from study.design.arms import encoded_networks, list_arms, networks_of, pretrained_encoders, trained_encoders
@@ -70,12 +70,12 @@ def run_study(
     with directory.lock():
         grown = check_same_study(directory, config)
         if grown:
-            directory.reopen(("audit", "pretrain", "features", "search", "confirm", "report"))
+            directory.reopen(list(Phase))
         # From here on no other module sees the password.
         storage = resolve_storage(config.search.storage)
         masked = config.search.model_copy(update={"storage": mask_password(storage)})
         config = config.model_copy(update={"search": masked})
-        if not directory.is_complete("report"):
+        if not directory.is_complete(Phase.REPORT):
             return _Run(config, directory, address, progress or Progress(), storage).run()
     return load_study(directory.folder)
 
@@ -117,7 +117,7 @@ class _Run:
         arrays = self._open_images()
         weights = self._check_weights()
         with ExitStack() as stack:
-            if not self._directory.is_complete("confirm"):
+            if not self._directory.is_complete(Phase.CONFIRM):
                 from study.execution.capacity import check_satisfiable, nodes_now, trial_reservation
                 from study.execution.ray_session import ray_session
 
@@ -130,7 +130,7 @@ class _Run:
             self._directory.write_config(self._config)
             self._audit(arrays)
             records = RecordWriter(self._directory.records, self._directory.publish, self._directory.remove)
-            if not self._directory.is_complete("confirm"):
+            if not self._directory.is_complete(Phase.CONFIRM):
                 self._pretrain()
                 self._compute_features()
                 self._search(records, arrays["wbc"])
@@ -220,11 +220,11 @@ class _Run:
         self._directory.write_manifest(manifest)
 
     def _audit(self, arrays: dict[str, ImageArrays]) -> None:
-        if self._directory.is_complete("audit"):
+        if self._directory.is_complete(Phase.AUDIT):
             return
         from data_utils.audit import audit
 
-        with self._directory.phase("audit"), self._progress.phase("audit") as tell:
+        with self._directory.phase(Phase.AUDIT), self._progress.phase(Phase.AUDIT) as tell:
             findings = audit(arrays, self._config.arms.fractions, self._config.seed)
             self._directory.write(self._directory.audit_file, (json.dumps(findings, indent=2) + "\n").encode())
             cells = arrays["wbc"]
@@ -247,9 +247,12 @@ class _Run:
 
     def _pretrain(self) -> None:
         networks = networks_of(self._arms)
-        if not networks or self._directory.is_complete("pretrain"):
+        if not networks or self._directory.is_complete(Phase.PRETRAIN):
             return
-        with self._directory.phase("pretrain"), self._progress.phase("pretrain", self._pretraining_epochs) as tell:
+        with (
+            self._directory.phase(Phase.PRETRAIN),
+            self._progress.phase(Phase.PRETRAIN, self._pretraining_epochs) as tell,
+        ):
             self._as_tasks("pretraining", _pretrain_there, networks)
             self._directory.fetch_below(self._directory.pretrained)
             manifest = self._directory.read_manifest()
@@ -284,9 +287,9 @@ class _Run:
 
     def _compute_features(self) -> None:
         networks = encoded_networks(self._arms)
-        if not networks or self._directory.is_complete("features"):
+        if not networks or self._directory.is_complete(Phase.FEATURES):
             return
-        with self._directory.phase("features"), self._progress.phase("features") as tell:
+        with self._directory.phase(Phase.FEATURES), self._progress.phase(Phase.FEATURES) as tell:
             self._as_tasks("computing features", _compute_latents_there, networks)
             tell("latent vectors of all blood cells from " + " and ".join(networks))
 
@@ -332,11 +335,11 @@ class _Run:
             if projection is not None:
                 stack.enter_context(closing(projection))
                 self._rebuild(projection)
-            if self._directory.is_complete("search"):
+            if self._directory.is_complete(Phase.SEARCH):
                 return
-            with self._directory.phase("search"):
+            with self._directory.phase(Phase.SEARCH):
                 plans = search_plans(self._config, self._arms, arrays, self._first_points)
-                self._run_trials("search", plans, records, arrays, projection)
+                self._run_trials(Phase.SEARCH, plans, records, arrays, projection)
             if projection is not None and not projection.is_current:
                 # Its storage was lost on the way; perhaps it is back.
                 self._rebuild(projection)
@@ -378,13 +381,13 @@ class _Run:
                 f"no trial of any arm was trained to its last epoch. `wbc-study status {self._config.name}` shows the arms, the"
                 " records say why trial by trial"
             )
-        with self._directory.phase("confirm"):
+        with self._directory.phase(Phase.CONFIRM):
             if self._config.confirm.seeds:
-                self._run_trials("confirm", confirm_plans(self._config, arms, arrays, winners), records, arrays)
+                self._run_trials(Phase.CONFIRM, confirm_plans(self._config, arms, arrays, winners), records, arrays)
 
     def _run_trials(
         self,
-        phase: str,
+        phase: Phase,
         plans: Sequence[ArmPlan],
         records: RecordWriter,
         arrays: ImageArrays,
@@ -458,12 +461,12 @@ class _Run:
         self._directory.write_manifest(manifest)
         return share
 
-    def _tidy(self, trial_id: str, phase: str) -> None:
+    def _tidy(self, trial_id: str, phase: Phase) -> None:
         """Free the disk of an ended trial's checkpoint; a confirmed trial keeps the weights that it is scored with."""
         if self._config.keep_checkpoints == "all":
             return
         folder = self._directory.checkpoint(trial_id)
-        if phase == "confirm":
+        if phase == Phase.CONFIRM:
             from study.execution.trainable import CHECKPOINT
 
             self._directory.remove(folder / CHECKPOINT)
@@ -479,12 +482,12 @@ class _Run:
         from analysis import load_study
         from analysis.report.page import write_report
 
-        with self._directory.phase("report"), self._progress.phase("report") as tell:
+        with self._directory.phase(Phase.REPORT), self._progress.phase(Phase.REPORT) as tell:
             records.compact()
             # One object for all: what it reads and judges once, the report and the terminal need again.
             study = load_study(self._directory.folder)
             # The manifest is part of the report: with it the study is complete, and it says so.
-            study.manifest["phases"]["report"] |= {"state": "complete", "ended_at": time.time()}
+            study.manifest["phases"][Phase.REPORT] |= {"state": PhaseState.COMPLETE, "ended_at": time.time()}
             write_report(study)
             tell(f"{self._directory.location}/report/index.html")
             for tracker in self._trackers():

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.records.schema import Decision, Phase, TrialStatus
 from study.config.secrets import MASK, STORAGE_VARIABLE, mask_password
 from study.design.trials import recorded_point, score_of
 from study.errors import UsageError
@@ -172,13 +173,13 @@ class OptunaProjection:
 
     def begin(self, spec: TrialSpec) -> None:
         """Add a running trial."""
-        self._attempt(lambda: self._add(spec.columns(), "running", {}, None, None))
+        self._attempt(lambda: self._add(spec.columns(), TrialStatus.RUNNING, {}, None, None))
 
     def observe(self, spec: TrialSpec, epoch: int, score: float) -> None:
         """Add an intermediate value."""
         self._attempt(lambda: self._opened().set_trial_intermediate_value(self._trials[spec.trial_id], epoch, score))
 
-    def end(self, spec: TrialSpec, status: str, score: float | None) -> None:
+    def end(self, spec: TrialSpec, status: TrialStatus, score: float | None) -> None:
         """End a trial: complete with its best score, pruned with its last one, or failed."""
         self._attempt(lambda: self._end(spec.trial_id, status, score))
 
@@ -248,10 +249,10 @@ class OptunaProjection:
 
     def _rebuild(self, arms: Iterable[str], trials: pd.DataFrame, epochs: pd.DataFrame) -> None:
         storage = self._opened()
-        searched = trials[trials["phase"] == "search"]
+        searched = trials[trials["phase"] == Phase.SEARCH]
         scores: dict[str, dict[int, float]] = {}
         for row in epochs.to_dict("records"):
-            if row["decision"] != "diverged":
+            if row["decision"] != Decision.DIVERGED:
                 known = scores.setdefault(row["trial_id"], {})
                 known.setdefault(int(row["epoch"]), score_of(row["confusion"], self._metric))
         for arm in arms:
@@ -263,11 +264,11 @@ class OptunaProjection:
             rows = searched[searched["arm"] == arm].sort_values(["index", "sequence"], kind="stable")
             for _, history in rows.groupby("index", sort=True):
                 begun, last = history.iloc[0], history.iloc[-1]
-                ended = None if last["status"] == "running" else float(last["time"])
+                ended = None if last["status"] == TrialStatus.RUNNING else float(last["time"])
                 known = scores.get(str(last["trial_id"]), {})
                 self._add(
                     {str(key): value for key, value in last.items()},
-                    str(last["status"]),
+                    TrialStatus(last["status"]),
                     known,
                     float(begun["time"]),
                     ended,
@@ -295,7 +296,7 @@ class OptunaProjection:
     def _add(
         self,
         columns: dict[str, Any],
-        status: str,
+        status: TrialStatus,
         scores: dict[int, float],
         began: float | None,
         ended: float | None,
@@ -325,20 +326,22 @@ class OptunaProjection:
             self._studies[str(columns["arm"])], template_trial=trial
         )
 
-    def _end(self, trial_id: str, status: str, score: float | None) -> None:
+    def _end(self, trial_id: str, status: TrialStatus, score: float | None) -> None:
         storage = self._opened()
         number = self._trials[trial_id]
         values = self._values(status, score, storage.get_trial(number).intermediate_values)
         storage.set_trial_state_values(number, self._state(status), values)
 
-    def _values(self, status: str, best: float | None, scores: dict[int, float]) -> Sequence[float] | None:
+    def _values(self, status: TrialStatus, best: float | None, scores: dict[int, float]) -> Sequence[float] | None:
         """The value of an ended trial; for a pruned one the last intermediate value, as Optuna itself sets it."""
-        if status == "completed" and best is not None:
+        if status == TrialStatus.COMPLETED and best is not None:
             return [best]
-        return [scores[max(scores)]] if status == "stopped" and scores else None
+        return [scores[max(scores)]] if status == TrialStatus.STOPPED and scores else None
 
-    def _state(self, status: str) -> optuna.trial.TrialState:
+    def _state(self, status: TrialStatus) -> optuna.trial.TrialState:
         states = self._optuna.trial.TrialState
-        return {"running": states.RUNNING, "completed": states.COMPLETE, "stopped": states.PRUNED}.get(
-            status, states.FAIL
-        )
+        return {
+            TrialStatus.RUNNING: states.RUNNING,
+            TrialStatus.COMPLETED: states.COMPLETE,
+            TrialStatus.STOPPED: states.PRUNED,
+        }.get(status, states.FAIL)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from analysis.records.schema import Phase
 from study.design.trials import recorded_point
 from study.search.searchers import FixedSearcher, make_searcher
 
@@ -67,7 +68,7 @@ def search_plans(
             rungs = Rungs(grace_epochs(config, steps), config.training.epochs, config.search.reduction_factor)
         plans.append(
             ArmPlan(
-                phase="search",
+                phase=Phase.SEARCH,
                 arm=arm,
                 searcher=make_searcher(
                     config.search,
@@ -91,7 +92,7 @@ def confirm_plans(
     points = {row["arm"]: recorded_point(row) for row in winners.to_dict("records")}
     return [
         ArmPlan(
-            phase="confirm",
+            phase=Phase.CONFIRM,
             arm=arm,
             searcher=FixedSearcher([points[arm.name]] * config.confirm.seeds),
             seeds=config.confirm_seeds(),
@@ -106,7 +107,7 @@ def confirm_plans(
 class ArmPlan:
     """What one arm is to get in one phase."""
 
-    phase: str
+    phase: Phase
     arm: Arm
     searcher: Searcher
     seeds: Sequence[int]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
+from analysis.records.schema import Decision, Phase, TrialStatus
 from study.design.trials import EpochReport, TrialSpec, recorded_point, score_of
 from study.errors import StudyFailed
 from study.search.plans import ArmPlan
@@ -23,20 +24,21 @@ if TYPE_CHECKING:
     from study.storage.records import RecordWriter
 
 
-CONTINUE, STOP, COMPLETE, DIVERGED = "continue", "stop", "complete", "diverged"
-"""Decisions about a trial after a report, as recorded."""
-
 HOPELESS_ARMS = 4
 """So many arms whose first trials fail before anything was trained: the study, not the arms, is to blame."""
 
-_STATUS = {STOP: "stopped", COMPLETE: "completed", DIVERGED: "diverged"}
+_STATUS_AFTER = {
+    Decision.STOP: TrialStatus.STOPPED,
+    Decision.COMPLETE: TrialStatus.COMPLETED,
+    Decision.DIVERGED: TrialStatus.DIVERGED,
+}
 
 
 @dataclass
 class _Trial:
     spec: TrialSpec
     plan: ArmPlan
-    status: str = "running"
+    status: TrialStatus = TrialStatus.RUNNING
     rows: dict[int, dict[str, Any]] = field(default_factory=dict)
     """Reported epochs with their decisions; emptied when the trial has ended."""
     epochs: int = 0
@@ -131,15 +133,15 @@ class TrialQueue:
         ended_after = self._replay_trials(trials, with_predictions)
         history = self._replay_epochs(epochs)
         for trial_id, trial in self._trials.items():
-            if trial.status != "running" and trial.epochs != ended_after[trial_id]:
-                trial.status = "running"
-            decision = trial.rows[trial.epochs]["decision"] if trial.epochs else CONTINUE
-            if trial.status == "running" and decision != CONTINUE:
+            if trial.status != TrialStatus.RUNNING and trial.epochs != ended_after[trial_id]:
+                trial.status = TrialStatus.RUNNING
+            decision = trial.rows[trial.epochs]["decision"] if trial.epochs else Decision.CONTINUE
+            if trial.status == TrialStatus.RUNNING and decision != Decision.CONTINUE:
                 # The study ended between the last epoch's row and the trial's own.
-                self._write_trial(trial, _STATUS[decision])
+                self._write_trial(trial, _STATUS_AFTER[decision])
             spec = trial.spec
             trial.plan.searcher.replay(spec.index, spec.point, history[trial_id], trial.status)
-            if trial.status == "running":
+            if trial.status == TrialStatus.RUNNING:
                 self._unfinished.append(trial_id)
             else:
                 trial.rows.clear()
@@ -151,7 +153,7 @@ class TrialQueue:
             plan = self._plans.get(row["arm"])
             if plan is None or plan.phase != row["phase"]:
                 continue
-            if plan.phase == "confirm" and plan.searcher.suggest(row["index"]) != recorded_point(row):
+            if plan.phase == Phase.CONFIRM and plan.searcher.suggest(row["index"]) != recorded_point(row):
                 # Of an earlier winner: the search was extended and found a better one.
                 continue
             trial_id = row["trial_id"]
@@ -165,7 +167,7 @@ class TrialQueue:
                 self._trials[trial_id] = _Trial(spec, plan, has_predictions=trial_id in with_predictions)
                 self._handed_out[row["arm"]] = max(self._handed_out[row["arm"]], row["index"] + 1)
             trial = self._trials[trial_id]
-            trial.status = row["status"]
+            trial.status = TrialStatus(row["status"])
             trial.train_images, trial.parameters = row["train_images"], row["parameters"]
             epochs[trial_id] = row["epochs"]
         return epochs
@@ -190,8 +192,8 @@ class TrialQueue:
                 parameters=known.parameters,
                 seconds=row["seconds"],
             )
-            self._take(known, report, row["decision"])
-            if row["decision"] == DIVERGED or known.best is None:
+            self._take(known, report, Decision(row["decision"]))
+            if row["decision"] == Decision.DIVERGED or known.best is None:
                 continue
             history[row["trial_id"]][report.epoch] = known.best
             if known.plan.rungs is not None and row["rung"] is not pd.NA:
@@ -204,7 +206,7 @@ class TrialQueue:
         return (
             not self._unfinished
             and all(self._handed_out[name] == len(plan.seeds) for name, plan in self._plans.items())
-            and all(trial.status != "running" for trial in self._trials.values())
+            and all(trial.status != TrialStatus.RUNNING for trial in self._trials.values())
         )
 
     @property
@@ -232,12 +234,12 @@ class TrialQueue:
         index = self._handed_out[plan.arm.name]
         spec = TrialSpec.at(plan.phase, plan.arm, index, plan.seeds[index], plan.searcher.suggest(index))
         trial = _Trial(spec, plan, tune_id=tune_id)
-        self._write_trial(trial, "running")
+        self._write_trial(trial, TrialStatus.RUNNING)
         self._trials[spec.trial_id] = trial
         self._handed_out[plan.arm.name] += 1
         return spec, 0
 
-    def report(self, trial_id: str, report: EpochReport, host: str = "") -> str:
+    def report(self, trial_id: str, report: EpochReport, host: str = "") -> Decision:
         """Record an epoch, then decide about the trial.
 
         An epoch that was reported before (a trial taken up again from its checkpoint) counts once and gets the decision that
@@ -247,9 +249,9 @@ class TrialQueue:
             StudyFailed: the epoch was reported before with another result, or an epoch is missing.
         """
         trial = self._trials[trial_id]
-        if trial.status != "running":
+        if trial.status != TrialStatus.RUNNING:
             # Ended, but its worker was lost before Tune had let go of it, and Tune began it again.
-            return STOP
+            return Decision.STOP
         if report.epoch in trial.rows:
             known = {key: trial.rows[report.epoch][key] for key in report.row()}
             if known != report.row():
@@ -257,7 +259,7 @@ class TrialQueue:
                     f"trial {trial_id} ({trial.spec.arm.name}) reported epoch {report.epoch} twice with different results:"
                     f" {known} and {report.row()}. Training is not deterministic on this machine"
                 )
-            return str(trial.rows[report.epoch]["decision"])
+            return Decision(trial.rows[report.epoch]["decision"])
         if report.epoch != trial.epochs + 1:
             raise StudyFailed(
                 f"trial {trial_id} reported epoch {report.epoch} after epoch {trial.epochs}: its checkpoint is not its own"
@@ -267,13 +269,13 @@ class TrialQueue:
         score = max(self._score(report), trial.best if trial.best is not None else 0.0)
         rung, stop = None, False
         if report.diverged:
-            decision = DIVERGED
+            decision = Decision.DIVERGED
         elif report.epoch >= trial.plan.epochs:
-            decision = COMPLETE
+            decision = Decision.COMPLETE
         else:
             if trial.plan.rungs is not None:
                 rung, stop = trial.plan.rungs.decide(trial_id, report.epoch, score)
-            decision = STOP if stop else CONTINUE
+            decision = Decision.STOP if stop else Decision.CONTINUE
         if report.predictions is not None and self._predictions_to_rows is not None and not trial.has_predictions:
             self._records.append("predictions", self._predictions_to_rows(trial_id, report.predictions))
             trial.has_predictions = True
@@ -294,10 +296,10 @@ class TrialQueue:
         trial.failures = 0
         if rung is not None and trial.plan.rungs is not None:
             trial.plan.rungs.enter(trial_id, report.epoch, score)
-        if decision != DIVERGED:
+        if decision != Decision.DIVERGED:
             self._observe(trial, report, score)
-        if decision != CONTINUE:
-            self._end(trial, _STATUS[decision])
+        if decision != Decision.CONTINUE:
+            self._end(trial, _STATUS_AFTER[decision])
         self._end_given_up()
         return decision
 
@@ -312,14 +314,14 @@ class TrialQueue:
                 would fail likewise. Nothing is recorded, so that the same command tries again once the reason is mended.
         """
         trial = self._trials[trial_id]
-        if trial.status != "running":
+        if trial.status != TrialStatus.RUNNING:
             return
         trial.failures += 1
         if trial.failures <= self._max_failures:
             self._unfinished.append(trial_id)
             return
         if any(known.epochs for known in self._trials.values()):
-            self._end(trial, "failed", error)
+            self._end(trial, TrialStatus.FAILED, error)
             return
         failing = {self._trials[other].spec.arm.name for other in (*self._given_up, trial_id)}
         if len(failing) >= min(len(self._plans), HOPELESS_ARMS):
@@ -331,11 +333,11 @@ class TrialQueue:
     @property
     def failures(self) -> int:
         """Trials that failed; diverged ones do not count."""
-        return sum(trial.status == "failed" for trial in self._trials.values())
+        return sum(trial.status == TrialStatus.FAILED for trial in self._trials.values())
 
     def ended(self) -> list[TrialSpec]:
         """Trials that will not go on."""
-        return [trial.spec for trial in self._trials.values() if trial.status != "running"]
+        return [trial.spec for trial in self._trials.values() if trial.status != TrialStatus.RUNNING]
 
     def progress(self) -> list[ArmProgress]:
         """How far each arm is, in the order of the plans."""
@@ -347,32 +349,33 @@ class TrialQueue:
 
     def _arm_progress(self, plan: ArmPlan, trials: list[_Trial]) -> ArmProgress:
         count = {
-            status: sum(trial.status == status for trial in trials) for status in ("running", "completed", "stopped")
+            status: sum(trial.status == status for trial in trials)
+            for status in (TrialStatus.RUNNING, TrialStatus.COMPLETED, TrialStatus.STOPPED)
         }
         epochs = sum(trial.epochs for trial in trials)
         bests = [trial.best for trial in trials if trial.best is not None]
         return ArmProgress(
             arm=plan.arm.name,
             planned=len(plan.seeds),
-            running=count["running"],
-            completed=count["completed"],
-            stopped=count["stopped"],
+            running=count[TrialStatus.RUNNING],
+            completed=count[TrialStatus.COMPLETED],
+            stopped=count[TrialStatus.STOPPED],
             failed=len(trials) - sum(count.values()),
             best=max(bests, default=None),
             epochs_left=(len(plan.seeds) - len(trials)) * plan.epochs
-            + sum(plan.epochs - trial.epochs for trial in trials if trial.status == "running"),
+            + sum(plan.epochs - trial.epochs for trial in trials if trial.status == TrialStatus.RUNNING),
             seconds_per_epoch=sum(trial.seconds for trial in trials) / epochs if epochs else None,
         )
 
     def _score(self, report: EpochReport) -> float:
         return score_of(report.confusion, self._metric)
 
-    def _take(self, trial: _Trial, report: EpochReport, decision: str) -> None:
+    def _take(self, trial: _Trial, report: EpochReport, decision: Decision) -> None:
         """Remember a recorded epoch. One that diverged is never a trial's best."""
         trial.rows[report.epoch] = {**report.row(), "decision": decision}
         trial.epochs = max(trial.epochs, report.epoch)
         trial.seconds += report.seconds
-        if decision != DIVERGED:
+        if decision != Decision.DIVERGED:
             score = self._score(report)
             trial.best = score if trial.best is None else max(trial.best, score)
 
@@ -383,7 +386,7 @@ class TrialQueue:
         """
         if not trial.train_images:
             trial.train_images, trial.parameters = report.train_images, report.parameters
-            self._append_trial(trial, "running")
+            self._append_trial(trial, TrialStatus.RUNNING)
 
     def _observe(self, trial: _Trial, report: EpochReport, best: float) -> None:
         """Tell the searcher what rungs compare, the best so far; and who only looks on, the epoch's own score."""
@@ -391,7 +394,7 @@ class TrialQueue:
         if self._mirror is not None:
             self._mirror.observe(trial.spec, report.epoch, self._score(report))
 
-    def _end(self, trial: _Trial, status: str, error: str = "") -> None:
+    def _end(self, trial: _Trial, status: TrialStatus, error: str = "") -> None:
         self._write_trial(trial, status, error)
         trial.plan.searcher.end(trial.spec.index, status, trial.best)
         trial.rows.clear()
@@ -401,19 +404,19 @@ class TrialQueue:
     def _end_given_up(self) -> None:
         """Something was trained: the trials that failed before have themselves to blame."""
         for trial_id in list(self._given_up):
-            self._end(self._trials[trial_id], "failed", self._given_up.pop(trial_id))
+            self._end(self._trials[trial_id], TrialStatus.FAILED, self._given_up.pop(trial_id))
 
-    def _write_trial(self, trial: _Trial, status: str, error: str = "") -> None:
+    def _write_trial(self, trial: _Trial, status: TrialStatus, error: str = "") -> None:
         """Record that a trial began or ended, then let it be so."""
         self._append_trial(trial, status, error)
         trial.status = status
         if self._mirror is not None:
-            if status == "running":
+            if status == TrialStatus.RUNNING:
                 self._mirror.begin(trial.spec)
             else:
                 self._mirror.end(trial.spec, status, trial.best)
 
-    def _append_trial(self, trial: _Trial, status: str, error: str = "") -> None:
+    def _append_trial(self, trial: _Trial, status: TrialStatus, error: str = "") -> None:
         self._records.append(
             "trials",
             [
@@ -441,5 +444,5 @@ class TrialMirror(Protocol):
     def observe(self, spec: TrialSpec, epoch: int, score: float) -> None:
         """A trial reported an epoch with this score."""
 
-    def end(self, spec: TrialSpec, status: str, score: float | None) -> None:
+    def end(self, spec: TrialSpec, status: TrialStatus, score: float | None) -> None:
         """A trial ended with a status of the record schema and its best score."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from analysis.records.schema import TrialStatus
 from study.design.points import Point
 from study.search.sequences import clip_point, grid_points, quasi_random_points, random_points
 
@@ -22,10 +23,10 @@ class Searcher(Protocol):
     def observe(self, index: int, epoch: int, score: float) -> None:
         """A running trial's score (higher is better) after an epoch."""
 
-    def end(self, index: int, status: str, score: float | None) -> None:
+    def end(self, index: int, status: TrialStatus, score: float | None) -> None:
         """A trial ended with a status of the record schema and its best score, None when it has none."""
 
-    def replay(self, index: int, point: Point, scores: dict[int, float], status: str) -> None:
+    def replay(self, index: int, point: Point, scores: dict[int, float], status: TrialStatus) -> None:
         """Learn of a recorded trial: its best score so far by epoch, and its status, which may be ``running``."""
 
 
@@ -42,10 +43,10 @@ class FixedSearcher:
     def observe(self, index: int, epoch: int, score: float) -> None:
         """Nothing to learn."""
 
-    def end(self, index: int, status: str, score: float | None) -> None:
+    def end(self, index: int, status: TrialStatus, score: float | None) -> None:
         """Nothing to learn."""
 
-    def replay(self, index: int, point: Point, scores: dict[int, float], status: str) -> None:
+    def replay(self, index: int, point: Point, scores: dict[int, float], status: TrialStatus) -> None:
         """Nothing to learn."""
 
 

@@ -10,6 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
+from analysis.records.schema import TrialStatus
 from study.design.points import Point, read_settings, write_settings
 from study.search.sequences import quasi_random_points
 
@@ -135,18 +136,20 @@ class TpeSearcher:
         """Store an intermediate value."""
         self._running[index].report(score, epoch)
 
-    def end(self, index: int, status: str, score: float | None) -> None:
+    def end(self, index: int, status: TrialStatus, score: float | None) -> None:
         """Tell Optuna: completed, pruned at a rung, or failed."""
-        state = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED}.get(status, TrialState.FAIL)
-        self._study.tell(self._running.pop(index), score if status == "completed" else None, state=state)
+        state = {TrialStatus.COMPLETED: TrialState.COMPLETE, TrialStatus.STOPPED: TrialState.PRUNED}.get(
+            status, TrialState.FAIL
+        )
+        self._study.tell(self._running.pop(index), score if status == TrialStatus.COMPLETED else None, state=state)
         self._earlier_ended |= index < self._window
 
-    def replay(self, index: int, point: Point, scores: dict[int, float], status: str) -> None:
+    def replay(self, index: int, point: Point, scores: dict[int, float], status: TrialStatus) -> None:
         """Add the trial as it stands."""
         self._ask(index, Point(*point))
         for epoch, score in scores.items():
             self.observe(index, epoch, score)
-        if status != "running":
+        if status != TrialStatus.RUNNING:
             self.end(index, status, max(scores.values(), default=None))
 
     def _ask(self, index: int, given: Point | None) -> optuna.Trial:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.records.object_store import ObjectStore, is_remote, join_location, local_copy
+from analysis.records.schema import Phase, PhaseState
 from study.config.files import dump_config
 from study.errors import UsageError
 from study.storage.durable import write_durably
@@ -227,26 +228,26 @@ class RunDirectory:
         """Replace the manifest."""
         self.write(self.manifest_file, (json.dumps(manifest, indent=2) + "\n").encode())
 
-    def is_complete(self, phase: str) -> bool:
+    def is_complete(self, phase: Phase) -> bool:
         """Whether a phase has been completed."""
-        return bool(self.read_manifest().get("phases", {}).get(phase, {}).get("state") == "complete")
+        return bool(self.read_manifest().get("phases", {}).get(phase, {}).get("state") == PhaseState.COMPLETE)
 
-    def reopen(self, phases: Collection[str]) -> None:
+    def reopen(self, phases: Collection[Phase]) -> None:
         """Forget that phases were completed: they have more to do."""
         manifest = self.read_manifest()
         manifest["phases"] = {name: phase for name, phase in manifest.get("phases", {}).items() if name not in phases}
         self.write_manifest(manifest)
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
+    def phase(self, name: Phase) -> Iterator[None]:
         """Note a phase's beginning and, when the block ends without an exception, its completion."""
         manifest = self.read_manifest()
         phases = manifest.setdefault("phases", {})
-        phases[name] = {"state": "running", "started_at": time.time()}
+        phases[name] = {"state": PhaseState.RUNNING, "started_at": time.time()}
         self.write_manifest(manifest)
         yield
         manifest = self.read_manifest()
-        manifest["phases"][name] |= {"state": "complete", "ended_at": time.time()}
+        manifest["phases"][name] |= {"state": PhaseState.COMPLETE, "ended_at": time.time()}
         self.write_manifest(manifest)
 
     @contextmanager

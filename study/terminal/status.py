@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from analysis.records.schema import Phase, PhaseState, TrialStatus
 from study.config.files import check_config
 from study.design.arms import list_arms
 from study.search.queue import ArmProgress
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 def describe_phases(directory: RunDirectory) -> str:
     """One line: finished, running in a phase, or interrupted in a phase."""
     phases = directory.read_manifest().get("phases", {})
-    if phases.get("report", {}).get("state") == "complete":
+    if phases.get(Phase.REPORT, {}).get("state") == PhaseState.COMPLETE:
         return "finished"
-    current = next((name for name, phase in phases.items() if phase["state"] != "complete"), None)
+    current = next((name for name, phase in phases.items() if phase["state"] != PhaseState.COMPLETE), None)
     where = f"in {current}" if current else f"after {list(phases)[-1]}" if phases else "before its first phase"
     return f"{'running' if directory.is_running() else 'interrupted'} {where}"
 
@@ -27,15 +28,15 @@ def describe_phases(directory: RunDirectory) -> str:
 def arm_progress(study: Study, phase: str) -> list[ArmProgress]:
     """The arms of one phase; empty when the phase has no trial yet."""
     config = check_config(study.config, str(study.path / "study.yaml"))
-    trials = study.confirmations() if phase == "confirm" else study.trials[study.trials["phase"] == phase]
+    trials = study.confirmations() if phase == Phase.CONFIRM else study.trials[study.trials["phase"] == phase]
     if trials.empty:
         return []
-    planned = config.search.budget if phase == "search" else config.confirm.seeds
+    planned = config.search.budget if phase == Phase.SEARCH else config.confirm.seeds
     lines = []
     for arm in list_arms(config):
         own = trials[trials["arm"] == arm.name]
         count = own["status"].value_counts()
-        running = own[own["status"] == "running"]
+        running = own[own["status"] == TrialStatus.RUNNING]
         epochs = int(own["epochs"].sum())
         best = own[study.metric].max() if len(own) else float("nan")
         lines.append(
@@ -43,9 +44,9 @@ def arm_progress(study: Study, phase: str) -> list[ArmProgress]:
                 arm=arm.name,
                 planned=planned,
                 running=len(running),
-                completed=int(count.get("completed", 0)),
-                stopped=int(count.get("stopped", 0)),
-                failed=int(count.get("failed", 0) + count.get("diverged", 0)),
+                completed=int(count.get(TrialStatus.COMPLETED, 0)),
+                stopped=int(count.get(TrialStatus.STOPPED, 0)),
+                failed=int(count.get(TrialStatus.FAILED, 0) + count.get(TrialStatus.DIVERGED, 0)),
                 best=None if math.isnan(best) else float(best),
                 epochs_left=(planned - len(own)) * config.training.epochs
                 + int((config.training.epochs - running["epochs"]).sum()),

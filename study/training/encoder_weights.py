@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis.records.schema import Fusion
 from models.autoencoder import Autoencoder
 from models.checkpoints import load_published
 from models.classifier import ResidualClassifier
@@ -72,7 +73,7 @@ def check_given(config: StudyConfig, encoder: str, arms: Sequence[Arm]) -> None:
     if given is None:
         return
     width = load_given(given, encoder).width
-    tuned = [arm.name for arm in arms if arm.fusion == "finetune" and encoder in arm.encoders]
+    tuned = [arm.name for arm in arms if arm.fusion == Fusion.FINETUNE and encoder in arm.encoders]
     if tuned and width != config.model.width:
         raise WeightsError(
             f"pretrain.{encoder}.weights: {given} has width {width}, but model.width is {config.model.width}, and {tuned[0]}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
+from analysis.records.schema import Fusion
 from study.config.study import StudyConfig
 from study.design.arms import HANDCRAFTED, encoded_networks, list_arms, networks_of
 from study.errors import StudyFailed
@@ -58,7 +59,7 @@ def open_inputs(
         encoders={network: load_encoder(pretrained / network, network).to(device) for network in live},
         classifiers={
             network: load_classifier(pretrained / network)
-            for network in networks_of(arm for arm in arms if arm.fusion == "finetune")
+            for network in networks_of(arm for arm in arms if arm.fusion == Fusion.FINETUNE)
         },
         weights={
             network: load_tensors(pretrained / network / WEIGHTS)[0]

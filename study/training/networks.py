@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
+from analysis.records.schema import Fusion
 from models.classifier import ResidualClassifier
 from models.encoders import CAM16_MEAN, CAM16_STD
 from models.fusion import FusedClassifier
@@ -45,9 +46,9 @@ def build_network(
     if arm.network:
         return TorchvisionClassifier(arm.network, classes, stream("classifier"), config.model.norm_momentum)
     classifier = ResidualClassifier(classes, config.model.width, stream("classifier"), config.model.norm_momentum)
-    if arm.fusion == "finetune":
-        return FusedClassifier(classifier, {}, "off", normalisation=(CAM16_MEAN, CAM16_STD))
-    return FusedClassifier(classifier, latent_sizes, arm.fusion if arm.fuses_latents else "off", stream("fusion"))
+    if arm.fusion == Fusion.FINETUNE:
+        return FusedClassifier(classifier, {}, Fusion.OFF, normalisation=(CAM16_MEAN, CAM16_STD))
+    return FusedClassifier(classifier, latent_sizes, arm.fusion if arm.fuses_latents else Fusion.OFF, stream("fusion"))
 
 
 def lay_out(network: NetworkT) -> NetworkT:

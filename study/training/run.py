@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from analysis.metrics import confusion_metrics
+from analysis.records.schema import Fusion, Phase
 from data_utils.augmentation import ColourJitter, draw_colours, recolour
 from data_utils.fractions import select_fraction
 from models.checkpoints import load_state, save_state
@@ -111,7 +112,7 @@ class TrainingRun:
     def _build_model(self, features: StudyFeatures) -> Network:
         arm = self.spec.arm
         model = build_network(self._config, arm, self._classes, self._latents.sizes, self._stream)
-        if arm.fusion == "finetune" and isinstance(model, FusedClassifier):
+        if arm.fusion == Fusion.FINETUNE and isinstance(model, FusedClassifier):
             (network,) = arm.networks.values()
             model.classifier.start_from(features.classifiers[network])
         if arm.encoders and isinstance(model, TorchvisionClassifier):
@@ -221,7 +222,7 @@ class TrainingRun:
     def _train_steps(self, epoch: int) -> tuple[int, float, int, int]:
         """One epoch of gradient steps; returns images, summed unweighted loss, correct answers, steps."""
         self._model.train()
-        if self.spec.arm.fusion == "finetune" and isinstance(self._model, FusedClassifier):
+        if self.spec.arm.fusion == Fusion.FINETUNE and isinstance(self._model, FusedClassifier):
             self._model.classifier.freeze_trunk(epoch <= self._config.training.frozen_epochs)
         crops, colours = self._stream("crops", epoch), self._stream("colours", epoch)
         before = self.reports[-1].steps if self.reports else 0
@@ -310,7 +311,7 @@ class TrainingRun:
         better = self._best is None or (score, -val_loss) > (self._best[0], -self._best[1])
         if better:
             self._best = (score, val_loss, self.epoch)
-            if self.spec.phase == "confirm":
+            if self.spec.phase == Phase.CONFIRM:
                 self._best_weights = {name: tensor.clone() for name, tensor in self._model.state_dict().items()}
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from analysis.records.schema import FUSIONS
-from study.config.arms import ArmsConfig, FusionMode, PretrainConfig
+from analysis.records.schema import Fusion
+from models.fusion import FUSION_MODULES
+from study.config.arms import LATENT_FUSIONS, ArmsConfig, PretrainConfig
 from study.config.search import SearchConfig
 from study.config.study import ResourcesConfig, StudyConfig
 from study.config.training import TrainingConfig
@@ -164,8 +164,19 @@ def test_controls_are_a_list_or_name_their_fractions() -> None:
     assert StudyConfig.model_validate(some.model_dump(mode="json")) == some
 
 
-def test_the_analysis_knows_every_mode_of_fusion() -> None:
-    assert get_args(FusionMode) == FUSIONS
+def test_the_models_build_every_fusion_of_latent_vectors_and_no_other() -> None:
+    assert tuple(FUSION_MODULES) == LATENT_FUSIONS
+    assert set(Fusion) - set(LATENT_FUSIONS) == {Fusion.OFF, Fusion.FINETUNE}
+
+
+def test_fusions_are_dumped_and_described_as_plain_text() -> None:
+    config = StudyConfig()
+    assert yaml.safe_load(yaml.safe_dump(config.model_dump(mode="json")))["arms"]["fusion"] == ["off", "sum"]
+    assert "fusion=('off', 'sum')" in repr(config)
+    schema = StudyConfig.model_json_schema()
+    listed = schema["$defs"]["ArmsConfig"]["properties"]["fusion"]["items"]
+    assert listed == {"enum": ["off", "sum", "concat", "gated", "finetune"], "type": "string"}
+    assert "Fusion" not in schema["$defs"]
 
 
 @pytest.mark.parametrize(
