@@ -157,9 +157,9 @@ class Study(records.Study):
             >>> list(study.figures())[:2]
             ['fraction_curve', 'paired_difference']
         """
-        from analysis.figures.gallery import FIGURES
+        from analysis.figures.registry import FIGURES
 
-        return {name: kind.title for name, kind in FIGURES.items()}
+        return {name: entry.title for name, entry in FIGURES.items()}
 
     def figure(self, name: str) -> go.Figure:
         """Draw one figure; in a notebook it shows by itself.
@@ -177,6 +177,6 @@ class Study(records.Study):
             >>> type(study.figure("fraction_curve")).__name__
             'Figure'
         """
-        from analysis.figures.gallery import draw_figure
+        from analysis.figures.registry import draw_figure
 
         return draw_figure(self, name)

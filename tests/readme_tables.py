@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import load_study
-from analysis.figures.gallery import CaptionedFigure, captioned
+from analysis.figures.registry import CaptionedFigure, captioned
 from analysis.records.study import Study
 from analysis.report.files import to_markdown
 from analysis.report.static_images import write_static_images

@@ -19,7 +19,7 @@ from sklearn.metrics import f1_score
 from torch import nn
 
 from analysis import Study, load_study
-from analysis.figures.gallery import captioned
+from analysis.figures.registry import captioned
 from analysis.report.page import write_report
 from analysis.statistics.pooled import mean_differences
 from analysis.statistics.predictions import study_predictions

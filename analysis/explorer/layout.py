@@ -12,7 +12,7 @@ from analysis.explorer.runs import LiveRun, read_versions
 from analysis.explorer.setting_filters import numeric_settings, setting_fields
 from analysis.explorer.trial_views import GRAPH
 from analysis.explorer.view_state import METRICS
-from analysis.figures.gallery import FIGURES
+from analysis.figures.registry import FIGURES
 from analysis.metrics import METRIC_TITLES
 from analysis.records.schema import TrialStatus
 
@@ -120,7 +120,9 @@ def _trials_section() -> html.Section:
 
 
 def _figure_section() -> html.Section:
-    figures = [{"label": kind.title, "value": name} for name, kind in FIGURES.items() if name != "parallel_coordinates"]
+    figures = [
+        {"label": entry.title, "value": name} for name, entry in FIGURES.items() if name != "parallel_coordinates"
+    ]
     return html.Section(
         [
             html.H2("Figure of the chosen trials"),

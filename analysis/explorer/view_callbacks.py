@@ -20,8 +20,8 @@ from analysis.explorer.run_comparison import run_comparison_view
 from analysis.explorer.runs import LiveRun, run_of
 from analysis.explorer.trial_views import GRAPH, sorted_trials, trial_list, trial_view
 from analysis.explorer.view_state import ViewState, read_address, write_address
-from analysis.figures.gallery import FIGURES, captioned
 from analysis.figures.parallel_coordinates import draw_parallel_coordinates, parallel_axes, parallel_coordinates_table
+from analysis.figures.registry import FIGURES, captioned
 from analysis.figures.style import setting_colours
 from analysis.records.schema import Phase
 from analysis.records.study import Study

@@ -21,6 +21,8 @@ from analysis.figures.style import (
 )
 from analysis.metrics import metric_title
 from analysis.records.study import Study
+from analysis.statistics.confusion import shown_split
+from analysis.wording.captions import NO_EVIDENCE, choice_sentence, selection_rule
 
 _WIDTH = 0.5
 """Of the place of one fraction, how much its settings take."""
@@ -29,6 +31,14 @@ _WIDTH = 0.5
 def comparison_dots(study: Study) -> go.Figure:
     """Accuracy, macro F1 and weighted F1 of the selected runs, on test where there is a test split."""
     return draw_comparison_dots(comparison_dots_table(study), setting_colours(study))
+
+
+def comparison_dots_caption(study: Study) -> str:
+    """Caption: rule, spread, and that a difference of means is no evidence."""
+    return (
+        f"{selection_rule(study)} {choice_sentence(shown_split(study))} Points are runs, a line joins the runs of one seed; "
+        f"bars are ± one standard deviation over seeds, no confidence interval. {NO_EVIDENCE}"
+    )
 
 
 def comparison_dots_table(study: Study) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from analysis.figures.style import TEMPLATE, empty_figure, legend_title, panel_g
 from analysis.metrics import SPLIT_TITLES
 from analysis.records.study import Study
 from analysis.statistics.confusion import arm_confusions, run_confusions, shown_split
+from analysis.wording.captions import choice_sentence, selection_rule
 from analysis.wording.formats import MISSING
 
 _NOTHING = "No full-length run has ended yet."
@@ -20,9 +21,19 @@ def confusion_counts(study: Study) -> go.Figure:
     return draw_confusion(arm_confusions(study), list(setting_colours(study)), "count")
 
 
+def confusion_counts_caption(study: Study) -> str:
+    """Caption: rule, n, and the colours of the counts."""
+    return f"{_caption(study)} Colours follow the logarithm of the count."
+
+
 def confusion_shares(study: Study) -> go.Figure:
     """The same as shares of the true class: rows sum to 100 %."""
     return draw_confusion(arm_confusions(study), list(setting_colours(study)), "share")
+
+
+def confusion_shares_caption(study: Study) -> str:
+    """Caption: rule, n, and what a share is of."""
+    return f"{_caption(study)} Each row in percent of its class; a dash: the split has no image of the class."
 
 
 def draw_confusion(table: pd.DataFrame, settings: list[str], value: str) -> go.Figure:
@@ -118,6 +129,15 @@ def recall_heatmap(study: Study) -> go.Figure:
     return draw_recall_heatmap(recall_heatmap_table(study))
 
 
+def recall_heatmap_caption(study: Study) -> str:
+    """Caption: rule, and how much a class of few images can say."""
+    return (
+        f"{selection_rule(study)} Percent of the images of a class that were named rightly, mean over runs. "
+        f"{choice_sentence(shown_split(study))} The fewer images a class has, "
+        "the less a difference between arms says: one of nine basophils is 11 points."
+    )
+
+
 def recall_heatmap_table(study: Study) -> pd.DataFrame:
     """Recall of every class in every arm.
 
@@ -189,3 +209,11 @@ def draw_recall_heatmap(table: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(ticks="", title_text=f"class ({split} images)")
     figure.update_layout(template=TEMPLATE, height=150 + 28 * len(arms))
     return figure
+
+
+def _caption(study: Study) -> str:
+    split = shown_split(study)
+    return (
+        f"{selection_rule(study)} Counts on the {SPLIT_TITLES[split]} images, summed over n runs; rows are true classes. "
+        f"{choice_sentence(split)}"
+    )

@@ -7,8 +7,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.figures.style import TEMPLATE, empty_figure, legend_title, numbers, safe, setting_colours
+from analysis.metrics import SPLIT_TITLES
 from analysis.records.errors import StudyError
 from analysis.records.study import Study
+from analysis.statistics.confusion import shown_split
 from analysis.statistics.evaluations import shift_table
 
 _WIDTH = 0.4
@@ -25,6 +27,16 @@ def domain_shift(study: Study) -> go.Figure:
         return empty_figure("Nothing was evaluated on other data: wbc-study evaluate.")
     shown = (table["control"] == "") & (table["metric"] == "accuracy")
     return draw_domain_shift(table[shown], setting_colours(study))
+
+
+def domain_shift_caption(study: Study) -> str:
+    """Caption: which images, what the bars are, and why accuracies of data sets differ."""
+    own = SPLIT_TITLES[shown_split(study)]
+    return (
+        f"Accuracy of the confirmed runs on the study's own {own} images and on other data sets, mean over seeds; bars: 95 % "
+        "intervals in which seeds and images vary. Shares of the classes differ between data sets, and with them what an "
+        "accuracy means: the tables name the floor of each."
+    )
 
 
 def draw_domain_shift(table: pd.DataFrame, colours: dict[str, str]) -> go.Figure:

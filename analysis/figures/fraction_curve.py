@@ -20,9 +20,10 @@ from analysis.figures.style import (
 )
 from analysis.metrics import metric_title
 from analysis.records.errors import StudyError
-from analysis.records.published import published_results
+from analysis.records.published import PUBLISHED_NOTE, published_results
 from analysis.records.study import Study
 from analysis.statistics.verdicts import validation_intervals
+from analysis.wording.captions import OPTIMISTIC, floor_sentence, selection_rule
 
 METRICS = ("val_accuracy", "val_macro_f1")
 _DODGE = 1.05
@@ -35,6 +36,15 @@ def fraction_curve(study: Study) -> go.Figure:
     floors = {metric: float(floor[metric.removeprefix("val_")]) for metric in METRICS} if floor else {}
     return draw_fraction_curve(
         fraction_curve_table(study), setting_colours(study), floors, str(floor.get("class", "the most frequent class"))
+    )
+
+
+def fraction_curve_caption(study: Study) -> str:
+    """Caption: rule, floor, bands and published values."""
+    return (
+        f"{selection_rule(study)} {OPTIMISTIC} {floor_sentence(study)} Bands: 95 % intervals of the mean, in which seeds and "
+        "images vary, where there are two seeds. Points are moved a little sideways, or they would hide each other. "
+        f"{PUBLISHED_NOTE}"
     )
 
 

@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 
 from analysis.arms import arm_order, setting_of
 from analysis.figures.style import TEMPLATE, empty_figure, safe, setting_colours
-from analysis.figures.thinning import evenly_by_rank
+from analysis.figures.thinning import evenly_by_rank, most_trials
 from analysis.hyperparameters import hyperparameter_columns, hyperparameter_title, is_logarithmic, positive_positions
 from analysis.records.schema import Phase
 from analysis.records.study import Study
@@ -28,6 +28,19 @@ _ALL_TRIALS, _ENOUGH = 1500, 100
 def importance(study: Study) -> go.Figure:
     """Importance of every hyperparameter, one panel each, one bar per arm."""
     return draw_importance(importance_table(study), setting_colours(study))
+
+
+def importance_caption(study: Study) -> str:
+    """Caption: method, which arms are left out, and that it describes this search alone."""
+    most, counted = most_trials(study), counted_trials(study)
+    thinned = (
+        f" Of up to {most:,} trials of an arm {counted} are taken, evenly over their ranks." if most > counted else ""
+    )
+    return (
+        "How much each hyperparameter sets the upper tenth of an arm's trials apart from all of them (PED-ANOVA, shares "
+        f"of one within the arm). Arms with fewer than {FEWEST_TRIALS} trials are left out; below a hundred the shares "
+        f"vary much from search to search.{thinned} It describes this search; it is no statement about the settings in general."
+    )
 
 
 def counted_trials(study: Study) -> int:

@@ -17,7 +17,7 @@ from analysis.figures.style import (
     panel_titles,
     setting_colours,
 )
-from analysis.figures.thinning import evenly_by_rank
+from analysis.figures.thinning import evenly_by_rank, most_trials
 from analysis.hyperparameters import hyperparameter_columns
 from analysis.records.schema import Phase
 from analysis.records.study import Study
@@ -37,6 +37,22 @@ def learning_curves(study: Study, quantity: str) -> go.Figure:
         quantity: "accuracy" or "loss".
     """
     return draw_learning_curves(learning_curves_table(study), setting_colours(study), quantity)
+
+
+def learning_curves_caption(study: Study, quantity: str) -> str:
+    """Caption: which trials are drawn, and how training and validation were measured.
+
+    Args:
+        study: Any study.
+        quantity: "accuracy" or "loss".
+    """
+    loss = " Mean cross-entropy, natural logarithm, on a logarithmic axis." if quantity == "loss" else ""
+    limit, most = shown_trials(study), most_trials(study)
+    thinned = f" Of up to {most:,} trials of an arm {limit} are drawn, evenly over their ranks." if most > limit else ""
+    return (
+        "Every trial of the search, one panel per arm, all on one scale; the winner thick, a star at its chosen epoch."
+        f"{thinned} One run per line. Training values are measured on augmented crops during the epoch.{loss}"
+    )
 
 
 def shown_trials(study: Study) -> int:

@@ -21,6 +21,7 @@ from analysis.records.schema import MASKS_SUFFIX
 from analysis.records.study import Study
 from analysis.statistics.confusion import shown_split
 from analysis.statistics.verdicts import study_verdicts
+from analysis.wording.captions import choice_sentence
 
 METRICS = ("accuracy", "macro_f1")
 """Shown, from above. A gain of frequent classes shows in the first, one of rare classes in the second alone."""
@@ -34,6 +35,17 @@ def paired_difference(study: Study) -> go.Figure:
     """Difference in accuracy and macro F1 to the arm without pretraining, seed by seed, on test images where there are some."""
     tables = {f"{shown_split(study)}_{metric}": paired_difference_table(study, metric) for metric in METRICS}
     return draw_paired_difference(tables, setting_colours(study))
+
+
+def paired_difference_caption(study: Study) -> str:
+    """Caption: what a mark is, what the bars are, and which marks are controls."""
+    return (
+        "Accuracy above, macro F1 below. Each mark is one seed: the run of the arm minus the run without pretraining that saw "
+        "the same images in the same order from the same initial weights; bars: means with 95 % intervals, in which seeds and "
+        "images vary (each interval by itself; the verdicts adjust for several). Open marks are controls, of which twin and "
+        "classical share the labelled images alone. "
+        f"{choice_sentence(shown_split(study))}"
+    )
 
 
 def paired_difference_table(study: Study, metric: str = "accuracy") -> pd.DataFrame:

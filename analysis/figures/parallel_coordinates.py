@@ -16,6 +16,7 @@ from analysis.hyperparameters import (
     positive_positions,
 )
 from analysis.metrics import metric_title
+from analysis.records.schema import Phase
 from analysis.records.study import Study
 
 LINES = 1000
@@ -25,6 +26,20 @@ LINES = 1000
 def parallel_coordinates(study: Study) -> go.Figure:
     """One line per trial of the search; drag along an axis to pick trials."""
     return draw_parallel_coordinates(parallel_coordinates_table(study), setting_colours(study), study.metric)
+
+
+def parallel_coordinates_caption(study: Study) -> str:
+    """Caption: which trials, how to pick some, and that a picked trial is no evidence."""
+    count = int((study.trials["phase"] == Phase.SEARCH).sum())
+    thinned = (
+        f" Of {count:,} trials about {LINES:,} are drawn, evenly over the ranks of each arm." if count > LINES else ""
+    )
+    return (
+        "One line per trial of the search (n = 1 each) at its best epoch, coloured by setting. Drag along an axis to pick "
+        f"trials, click it to let go; drag a title to move its axis. Lines have no texts of their own: `wbc-study explore` "
+        f"lists the trials that are picked.{thinned} A picked trial is the best of many: no "
+        "evidence for its settings."
+    )
 
 
 def parallel_coordinates_table(study: Study, limit: int = LINES) -> pd.DataFrame:

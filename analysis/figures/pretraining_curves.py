@@ -15,6 +15,11 @@ def pretraining_curves(study: Study) -> go.Figure:
     return draw_pretraining_curves(pretraining_curves_table(study))
 
 
+def pretraining_curves_caption(_: Study) -> str:
+    """Caption: n, and which loss an encoder has."""
+    return "One run per encoder (n = 1). Loss: cross-entropy for a classifier, mean squared error for an autoencoder."
+
+
 def pretraining_curves_table(study: Study) -> pd.DataFrame:
     """Long form of `Study.curves`: encoder, quantity ("loss" or "accuracy"), split ("train" or "val"), epoch, value."""
     parts = [

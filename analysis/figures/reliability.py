@@ -9,6 +9,8 @@ from plotly.subplots import make_subplots
 from analysis.figures.style import GREY, TEMPLATE, empty_figure, legend_title, safe, setting_colours
 from analysis.records.study import Study
 from analysis.statistics.calibration import reliability_table
+from analysis.statistics.confusion import shown_split
+from analysis.wording.captions import choice_sentence
 
 _SMALLEST, _LARGEST = 5.0, 16.0
 """Diameters of marks, px: the area says how many answers a bin holds."""
@@ -20,6 +22,15 @@ def reliability(study: Study) -> go.Figure:
     """Confidence against accuracy of the compared arms, as trained and calibrated, one panel per fraction."""
     table = reliability_table(study)
     return draw_reliability(table[table["control"] == ""], setting_colours(study))
+
+
+def reliability_caption(study: Study) -> str:
+    """Caption: bins, scales, and what the size of a mark says."""
+    return (
+        "Answers of all confirmed runs of an arm by their confidence, the probability of the class that was named, in ten bins: "
+        "below the diagonal they are surer than they are right. Solid: as trained; dotted: divided by the temperature that was "
+        f"fitted on the validation images of each run. The larger a mark, the more answers. {choice_sentence(shown_split(study))}"
+    )
 
 
 def draw_reliability(table: pd.DataFrame, colours: dict[str, str]) -> go.Figure:

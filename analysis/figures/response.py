@@ -17,7 +17,7 @@ from analysis.figures.style import (
     panel_titles,
     setting_colours,
 )
-from analysis.figures.thinning import evenly_by_rank
+from analysis.figures.thinning import evenly_by_rank, most_trials
 from analysis.hyperparameters import (
     LEARNING_RATE,
     WEIGHT_DECAY,
@@ -47,6 +47,22 @@ _WORST = 20.0
 def response(study: Study) -> go.Figure:
     """Selection metric of every search trial over learning rate and weight decay, one panel per arm."""
     return draw_response(response_table(study), setting_colours(study), study.metric)
+
+
+def response_caption(study: Study) -> str:
+    """Caption: which trials, what the surface is fitted to, and what a star at an edge says."""
+    limit, most = shown_trials(study), most_trials(study)
+    thinned = (
+        f" Of up to {most:,} trials of an arm {limit} are drawn, evenly over their ranks; the surface is fitted to all."
+        if most > limit
+        else ""
+    )
+    return (
+        "Every trial of the search at its best epoch (n = 1 each), as percentage points below the best full-length trial "
+        "of its arm; open marks did not reach full length. The surface is a polynomial of degree two in the logarithms, "
+        "fitted to full-length trials where an arm has more than six; its R² is in the hover text. A star at an edge says "
+        f"that better settings may lie outside the range.{thinned}"
+    )
 
 
 def shown_trials(study: Study) -> int:

@@ -21,6 +21,14 @@ def rungs(study: Study) -> go.Figure:
     return draw_rungs(rungs_table(study))
 
 
+def rungs_caption(_: Study) -> str:
+    """Caption: what the colours and the two sides mean."""
+    return (
+        "Where the trials of the search ended: stopped by ASHA at a rung (early ones yellow, late ones dark), trained to full "
+        "length, diverged or failed; on the right the epochs that they had cost by then."
+    )
+
+
 def rungs_table(study: Study) -> pd.DataFrame:
     """Endings of the search's trials.
 

@@ -8,6 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.records.schema import Phase
+from analysis.records.study import Study
+
 
 def evenly_by_rank(rows: pd.DataFrame, by: Sequence[str], group: str, limit: int) -> NDArray[np.bool_]:
     """Which rows to keep so that no group has more than ``limit``, evenly over their ranks.
@@ -32,3 +35,9 @@ def evenly_by_rank(rows: pd.DataFrame, by: Sequence[str], group: str, limit: int
     kept = (place == 0) | (np.floor(place / stretch) != np.floor((place - 1) / stretch))
     result: NDArray[np.bool_] = kept.sort_index().to_numpy(dtype=bool)
     return result
+
+
+def most_trials(study: Study) -> int:
+    """Number of trials of the search of the arm that has most of them."""
+    counts = study.trials.loc[study.trials["phase"] == Phase.SEARCH, "arm"].value_counts()
+    return int(counts.max()) if len(counts) else 0

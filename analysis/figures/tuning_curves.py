@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.figures.style import TEMPLATE, empty_figure, interval_band, legend_title, numbers, safe, setting_colours
+from analysis.figures.thinning import most_trials
 from analysis.metrics import metric_title
 from analysis.records.study import Study
 from analysis.statistics.tuning import tuning_curves as tuning_curves_table
@@ -22,6 +23,17 @@ def tuning_curves(study: Study) -> go.Figure:
     if reason:
         return empty_figure(f"No tuning curves. {reason}")
     return draw_tuning_curves(tuning_curves_table(study), setting_colours(study), study.metric)
+
+
+def tuning_curves_caption(study: Study) -> str:
+    """Caption: what curves and bands are, and that validation chose."""
+    metric, most = metric_title(study.metric), most_trials(study)
+    thinned = f" Drawn at no more than {POINTS} numbers of trials." if most > POINTS else ""
+    return (
+        f"Median of the best {metric} among so many random trials of an arm, with bands that hold at all numbers of "
+        "trials at once with at least 95 % probability (opda). Where two curves still rise, the search decides the "
+        f"comparison as much as the arms do. Chosen on validation: optimistic.{thinned}"
+    )
 
 
 def draw_tuning_curves(table: pd.DataFrame, colours: dict[str, str], metric: str) -> go.Figure:

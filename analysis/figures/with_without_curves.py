@@ -20,6 +20,7 @@ from analysis.figures.style import (
 )
 from analysis.hyperparameters import hyperparameter_columns
 from analysis.records.study import Study
+from analysis.wording.captions import selection_rule
 
 _QUANTITIES = ("loss", "accuracy")
 
@@ -27,6 +28,15 @@ _QUANTITIES = ("loss", "accuracy")
 def with_without_curves(study: Study) -> go.Figure:
     """Curves of the selected runs at each fraction, without and with pretraining in one panel."""
     return draw_with_without_curves(with_without_curves_table(study), setting_colours(study))
+
+
+def with_without_curves_caption(study: Study) -> str:
+    """Caption: rule, kinds of lines, and that one curve is no evidence."""
+    return (
+        f"{selection_rule(study)} Thin: validation of each run; thick: mean over runs; dotted: mean in training, measured "
+        "on augmented crops during the epoch. Cross-entropy, natural logarithm, on a logarithmic axis. One curve is not "
+        "evidence: see the differences with their intervals."
+    )
 
 
 def with_without_curves_table(study: Study) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,27 @@ _PAUSE = 30.0
 def worker_timeline(study: Study) -> go.Figure:
     """Stretches of training on each worker, and the number of workers that trained at a time."""
     return draw_worker_timeline(worker_timeline_table(study), setting_colours(study))
+
+
+def worker_timeline_caption(study: Study) -> str:
+    """Caption: what a worker is, how busy they were, and what is not training."""
+    table = worker_timeline_table(study)
+    share = busy_share(table)
+    busy = (
+        f" Epochs took {100 * share:.0f} % of the workers' time from the first begin to the last end."
+        if not math.isnan(share)
+        else ""
+    )
+    thinned = (
+        f" {len(table):,} stretches of training are more than the {BARS:,} that can be told apart: only their number is drawn"
+        f", as its mean over each of {TIMES:,} equal spans."
+        if len(table) > BARS
+        else ""
+    )
+    return (
+        "Trials on workers as the driver wrote them down; pale bars are confirmations. A worker is a place for one trial "
+        f"on a host.{busy}{thinned} Time between epochs (checkpoints, starting a trial) and interruptions is not training."
+    )
 
 
 def worker_timeline_table(study: Study) -> pd.DataFrame:

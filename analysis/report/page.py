@@ -18,7 +18,7 @@ import plotly.offline
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from analysis.figures.gallery import CaptionedFigure, gallery
+from analysis.figures.registry import CaptionedFigure, figures
 from analysis.figures.style import percent_name
 from analysis.records.errors import StudyError
 from analysis.records.study import Study
@@ -105,18 +105,18 @@ def write_report(
     """
     folder = study.path / "report" if folder is None else Path(folder)
     made = [table if images else _without_file_names(table) for table in tables(study)]
-    figures = gallery(study)
+    drawn = figures(study)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
         write_tables(made, folder / "tables")
         (folder / "plotly.min.js").write_text(plotly.offline.get_plotlyjs(), encoding="utf-8", newline="\n")
         reconstructions = _copy_reconstructions(study, folder) if images else {}
-        page = render_page(study, made, figures, reconstructions, images=images)
+        page = render_page(study, made, drawn, reconstructions, images=images)
         target = folder / "index.html"
         target.write_text(page, encoding="utf-8", newline="\n")
         if static is not None:
-            write_static_images(figures, folder / "figures", static)
+            write_static_images(drawn, folder / "figures", static)
     except OSError as error:
         raise StudyError(f"{folder}: the report cannot be written there ({error}). Choose another folder.") from error
     return target

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from analysis.figures.gallery import CaptionedFigure
+from analysis.figures.registry import CaptionedFigure
 from analysis.records.errors import StudyError
 
 FORMATS = ("svg", "png", "pdf")
@@ -19,7 +19,7 @@ def write_static_images(figures: Iterable[CaptionedFigure], folder: Path, form: 
     """Write every figure as ``<name>.<form>`` on white.
 
     Args:
-        figures: From `analysis.figures.gallery.gallery`.
+        figures: From `analysis.figures.registry.figures`.
         folder: Made when it does not exist.
         form: One of `FORMATS`.
 

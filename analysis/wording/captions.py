@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from analysis.records.study import Study
 
 
+OPTIMISTIC = "Settings and epochs were chosen on these very validation images: the values are optimistic."
+"""Goes with every value of validation images."""
+
+NO_EVIDENCE = "A difference of means is shown without an interval and is no evidence of a gain."
+"""Goes with every difference that is shown without an interval."""
+
+
 def selection_rule(study: Study) -> str:
     """One or two sentences: which runs the values come from, n, and what the spread is."""
     metric = metric_title(study.metric)
@@ -32,9 +39,9 @@ def selection_rule(study: Study) -> str:
     )
 
 
-OPTIMISTIC = "Settings and epochs were chosen on these very validation images: the values are optimistic."
-
-NO_EVIDENCE = "A difference of means is shown without an interval and is no evidence of a gain."
+def choice_sentence(split: str) -> str:
+    """Whether settings and epochs were chosen on the images of a split, "val" or "test"."""
+    return "Nothing was chosen on the test images." if split == "test" else OPTIMISTIC
 
 
 def floor_sentence(study: Study, split: str = "val") -> str:

@@ -114,7 +114,7 @@ def measure(code: str, folder: Path, out: Path) -> dict[str, Any]:
     Returns:
         wall and busy (processor) seconds, memory (MiB, highest), size (MiB, of the report) and parts (wall seconds).
     """
-    from analysis.figures.gallery import FIGURES
+    from analysis.figures.registry import FIGURES
 
     figures = {f"figure {name}": f"?figure={name}" for name in FIGURES}
     code = _FRAME.format(code=code.replace("{explorer}", _EXPLORER))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from analysis import Study
 from analysis.explorer.choice import NarrowedStudy, chosen_trials, filtered_trials
 from analysis.explorer.view_state import ViewState
-from analysis.figures.gallery import FIGURES, draw_figure
+from analysis.figures.registry import FIGURES, draw_figure
 from analysis.statistics.verdicts import study_verdicts
 
 

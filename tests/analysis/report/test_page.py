@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from analysis import StudyError, load_study, write_report
-from analysis.figures.gallery import FIGURES
+from analysis.figures.registry import FIGURES
 from analysis.report.page import zip_report
 from analysis.report.prose import methods, summary
 from tests.analysis.conftest import RunDirectory

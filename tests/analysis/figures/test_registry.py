@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from analysis import Study, StudyError, load_study
-from analysis.figures.gallery import FIGURES, gallery
+from analysis.figures.registry import FIGURES, figures
 from analysis.figures.style import setting_colours
 
 NOT_HERE = ("importance", "tuning_curves", "domain_shift")
@@ -16,17 +16,17 @@ NOT_HERE = ("importance", "tuning_curves", "domain_shift")
 
 
 def test_captions_say_where_values_come_from(finished_study: Study) -> None:
-    figures = {figure.name: figure for figure in gallery(finished_study)}
-    assert "n = 2 seeds" in figures["fraction_curve"].caption
-    assert "optimistic" in figures["fraction_curve"].caption
-    assert "Nothing was chosen on the test images" in figures["comparison_dots"].caption
-    assert "no confidence interval" in figures["comparison_dots"].caption
+    made = {figure.name: figure for figure in figures(finished_study)}
+    assert "n = 2 seeds" in made["fraction_curve"].caption
+    assert "optimistic" in made["fraction_curve"].caption
+    assert "Nothing was chosen on the test images" in made["comparison_dots"].caption
+    assert "no confidence interval" in made["comparison_dots"].caption
 
 
 def test_an_empty_study_has_figures_that_say_so(run_directory: Callable[..., Any]) -> None:
-    figures = {figure.name: figure.figure for figure in gallery(load_study(run_directory().save()))}
-    assert set(figures) == set(FIGURES) - {"pretraining_curves", "domain_shift"}
-    texts = {name: figure.layout.annotations[0].text for name, figure in figures.items()}
+    made = {figure.name: figure.figure for figure in figures(load_study(run_directory().save()))}
+    assert set(made) == set(FIGURES) - {"pretraining_curves", "domain_shift"}
+    texts = {name: figure.layout.annotations[0].text for name, figure in made.items()}
     assert texts["fraction_curve"] == "No full-length run has ended yet."
     assert texts["learning_curves_loss"] == "No epoch has been recorded yet."
 
@@ -44,7 +44,7 @@ def test_a_study_with_one_arm_has_every_figure(run_directory: Callable[..., Any]
     directory = run_directory()
     directory.trial("a", correct=[20, 21])
     directory.trial("c", phase="confirm", seed=1, correct=[22, 23])
-    for figure in gallery(load_study(directory.save())):
+    for figure in figures(load_study(directory.save())):
         assert figure.figure.layout.height
 
 
