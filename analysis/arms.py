@@ -38,6 +38,14 @@ def setting_title(setting: str) -> str:
     return title + (" + masks" if pretraining != setting else "")
 
 
+def setting_titles(rows: pd.DataFrame) -> list[str]:
+    """`setting_title` of every row of a table with the columns setting and control; a control keeps its name."""
+    return [
+        setting if control else setting_title(setting)
+        for setting, control in zip(rows["setting"], rows["control"], strict=True)
+    ]
+
+
 def compared_settings(study: Study) -> list[str]:
     """Settings of all arms that are no controls: ``off`` first, the others by name."""
     trials = study.trials

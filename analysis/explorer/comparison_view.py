@@ -26,7 +26,7 @@ from analysis.records.study import Study
 from analysis.statistics.confusion import shown_split
 from analysis.statistics.verdicts import study_verdicts
 from analysis.wording.captions import OPTIMISTIC, selection_rule
-from analysis.wording.formats import MISSING
+from analysis.wording.formats import MISSING, capitalised
 
 _INTERVALS = (
     "In brackets: the 95 % interval of the difference to the arm without pretraining, in which seeds and images vary, and the "
@@ -113,7 +113,7 @@ def comparison_view(study: Study, state: ViewState, chosen: pd.DataFrame) -> lis
     return [
         html.Table([html.Thead(html.Tr(head)), html.Tbody(rows)], id="comparison-table", className="comparison"),
         html.P(
-            f"{title[0].upper()}{title[1:]}. {' '.join(caption)} {_INTERVALS}",
+            f"{capitalised(title)}. {' '.join(caption)} {_INTERVALS}",
             className="caption",
         ),
     ]

@@ -25,36 +25,10 @@ from analysis.records.study import Study
 from analysis.report.files import write_tables
 from analysis.report.prose import control_notes, methods, state, summary, verdict_sentences
 from analysis.report.static_images import write_static_images
-from analysis.tables.evaluation import PREFIX
 from analysis.tables.registry import tables
 from analysis.tables.table import Table
+from analysis.wording.contents import Section
 from analysis.wording.formats import MISSING
-
-SECTIONS = {
-    "results": "Results",
-    "classes": "Classes",
-    "outside": "Out of domain",
-    "training": "Training",
-    "search": "Search",
-    "pretraining": "Pretraining",
-    "cost": "Cost",
-}
-"""Parts of the report that hold figures and tables, in order, with their titles."""
-
-_TABLE_SECTIONS = {
-    "seed_recalls": "classes",
-    "edges": "search",
-    "tuning_curves": "search",
-    "validation_recall": "classes",
-    "test_recall": "classes",
-    "calibration": "classes",
-    "winners": "search",
-    "budget_search": "cost",
-    "budget_confirm": "cost",
-    "pretraining": "pretraining",
-    "failures": "cost",
-}
-"""Where a table stands; those that are not named are results."""
 
 _RELATED = (
     ("validation_accuracy", "fraction_curve"),
@@ -176,13 +150,18 @@ def render_page(
         trim_blocks=True,
     )
     sections = []
-    for section, title in SECTIONS.items():
+    for section in Section:
         shown = [figure for figure in figures if figure.section == section]
-        listed = [table for table in made if _section_of(table) == section]
-        listed.sort(key=lambda table: table.detail)  # what is folded up comes after what is to be seen
+        listed = [table for table in made if table.section == section]
+        listed.sort(key=lambda table: table.appendix)  # what is folded up comes after what is to be seen
         if shown or listed:
             sections.append(
-                (section, title, [(table, table.display()) for table in listed], [(f, _figure_json(f)) for f in shown])
+                (
+                    section,
+                    section.heading,
+                    [(table, table.display()) for table in listed],
+                    [(f, _figure_json(f)) for f in shown],
+                )
             )
     titles = {f"table-{table.name}": table.title for table in made} | {f"section-{f.name}": f.title for f in figures}
     return environment.get_template("report.html.j2").render(
@@ -202,10 +181,6 @@ def render_page(
         provenance=list(_provenance(study.manifest)),
         settings=list(_flatten(study.config)),
     )
-
-
-def _section_of(table: Table) -> str:
-    return _TABLE_SECTIONS.get(table.name, "outside" if table.name.startswith(PREFIX) else "results")
 
 
 def _related(titles: Mapping[str, str]) -> dict[str, list[tuple[str, str]]]:

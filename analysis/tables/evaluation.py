@@ -3,40 +3,45 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.arms import setting_title
+from analysis.arms import setting_titles
 from analysis.metrics import SPLIT_TITLES, confusion_metrics
 from analysis.records.errors import StudyError
 from analysis.statistics.evaluations import Evaluation, left_out, read_evaluations
 from analysis.statistics.predictions import study_predictions
 from analysis.statistics.scores import METRICS
 from analysis.statistics.verdicts import arm_intervals, compare_arms
-from analysis.tables.evidence import INTERVAL, TAKEN_AS_GIVEN, verdict_table
-from analysis.tables.table import Column, Table
+from analysis.tables.evidence import verdicts_content
+from analysis.tables.table import Column, Content, Table
+from analysis.wording.captions import INTERVAL, TAKEN_AS_GIVEN, join_sentences
+from analysis.wording.contents import Level, Section
 
 if TYPE_CHECKING:
     from analysis.records.study import Study
 
-PREFIX = "outside_"
+_PREFIX = "outside_"
 """Begins the names of these tables."""
+
+_TITLE = "Out of domain"
+"""Begins their titles."""
 
 
 def evaluation_tables(study: Study) -> list[Table]:
     """For every other data set: each arm's metrics beside those on the study's own images, and the verdicts there.
 
-    An evaluation that cannot be read is a table that says so: the study's own results are still wanted.
+    An evaluation that cannot be read is a table that says so: the study's own results are still wanted. The registry does not
+    list these tables one by one: how many there are and what they are called depends on the study.
     """
     try:
         return _tables(study)
     except StudyError as error:
         reason = str(error).replace(f"{study.path}/", "")
-        nothing = pd.DataFrame({"arm": []}, dtype="str")
-        return [Table(f"{PREFIX}unreadable", "Out of domain", reason, nothing, (Column("Arm", "arm"),))]
+        nothing = Content(reason, pd.DataFrame({"arm": []}, dtype="str"), (Column("Arm", "arm"),))
+        return [nothing.as_table(f"{_PREFIX}unreadable", _TITLE, Section.OUTSIDE, Level.RESULTS)]
 
 
 def _tables(study: Study) -> list[Table]:
@@ -45,17 +50,19 @@ def _tables(study: Study) -> list[Table]:
     for evaluation in evaluations:
         slug = re.sub(r"[^a-z0-9]+", "_", evaluation.name.lower()).strip("_") or "data"
         taken = {table.name for table in made}
-        slug = next(name for number in range(len(evaluations)) if PREFIX + (name := slug + "_" * number) not in taken)
-        made.append(_metrics(study, evaluation, slug))
-        judged = compare_arms(evaluation.predictions)
-        if len(judged):
-            table = verdict_table(judged, evaluation.predictions, METRICS[0])
-            title = f"Out of domain: {evaluation.name}, verdicts"
-            made.append(replace(table, name=f"{PREFIX}verdicts_{slug}", title=title, detail=True))
+        slug = next(name for number in range(len(evaluations)) if _PREFIX + (name := slug + "_" * number) not in taken)
+        title = f"{_TITLE}: {evaluation.name}"
+        metrics = _metrics(study, evaluation)
+        made.append(metrics.as_table(f"{_PREFIX}{slug}", title, Section.OUTSIDE, Level.RESULTS))
+        verdicts = compare_arms(evaluation.predictions)
+        if len(verdicts):
+            content = verdicts_content(verdicts, evaluation.predictions, METRICS[0])
+            name, title = f"{_PREFIX}verdicts_{slug}", f"{title}, verdicts"
+            made.append(content.as_table(name, title, Section.OUTSIDE, Level.APPENDIX))
     return made
 
 
-def _metrics(study: Study, evaluation: Evaluation, slug: str) -> Table:
+def _metrics(study: Study, evaluation: Evaluation) -> Content:
     own = study_predictions(study)
     outside, inside = (_by_metric(arm_intervals(predictions)) for predictions in (evaluation.predictions, own))
     rows: list[dict[str, Any]] = []
@@ -69,10 +76,7 @@ def _metrics(study: Study, evaluation: Evaluation, slug: str) -> Table:
     frame = pd.DataFrame(rows)
     if _classes_with(evaluation, 1):
         frame[["macro_f1_low", "macro_f1_high"]] = float("nan")
-    frame["title"] = [
-        setting if control else setting_title(setting)
-        for setting, control in zip(frame["setting"], frame["control"], strict=True)
-    ]
+    frame["title"] = setting_titles(frame)
     word = SPLIT_TITLES[own.split].capitalize()
     columns = (
         Column("Subset", "subset"),
@@ -94,8 +98,7 @@ def _metrics(study: Study, evaluation: Evaluation, slug: str) -> Table:
         left_out(evaluation),
         TAKEN_AS_GIVEN,
     ]
-    title = f"Out of domain: {evaluation.name}"
-    return Table(PREFIX + slug, title, " ".join(part for part in caption if part), frame, columns)
+    return Content(join_sentences(caption), frame, columns)
 
 
 def _by_metric(intervals: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:

@@ -1,14 +1,16 @@
-"""The statistics of a study as tables: verdicts, intervals, claims, what could have been detected, edges, tuning curves."""
+"""Tables of the evidence: verdicts, mean differences, claims, intervals, what could have been detected, and single seeds."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 import numpy as np
 import pandas as pd
 
-from analysis.arms import setting_of, setting_title
+from analysis.arms import setting_of, setting_titles
 from analysis.metrics import METRIC_TITLES, SPLIT_TITLES, confusion_metrics, count_confusion, metric_title
 from analysis.records.errors import StudyError
 from analysis.records.schema import subset_name
@@ -25,39 +27,53 @@ from analysis.statistics.verdicts import (
     show_difference,
     study_verdicts,
 )
-from analysis.tables.table import Column, Table
-from analysis.wording.captions import OPTIMISTIC
+from analysis.tables.table import Column, Content
+from analysis.wording.captions import INTERVAL, OPTIMISTIC, TAKEN_AS_GIVEN, join_sentences
+from analysis.wording.formats import capitalised, unit_of
 
 if TYPE_CHECKING:
     from analysis.records.study import Study
 
 
-INTERVAL = "95 % intervals over seeds and images (both vary), each by itself."
-TAKEN_AS_GIVEN = "The settings that won each arm's search are taken as given."
+_Arguments = ParamSpec("_Arguments")
 
 
-def evidence_tables(study: Study) -> list[Table]:
-    """Tables of verdicts, intervals, claims, detectable differences, and single seeds; empty ones say why.
+@dataclass(frozen=True)
+class Evidence:
+    """What the statistics say of a study's confirmed runs."""
 
-    Args:
-        study: Any study, also one that has only begun.
-    """
+    predictions: Predictions
+    verdicts: pd.DataFrame
+    """Rows of `analysis.statistics.verdicts.compare_arms`."""
+    intervals: pd.DataFrame
+    """Rows of `analysis.statistics.verdicts.arm_intervals`."""
+
+
+def _read_evidence(study: Study) -> Evidence | str:
+    """The evidence, or why there is none: other tables of an unfinished or damaged study are still wanted."""
     try:
-        predictions = study_predictions(study)
-        judged = study_verdicts(study)
+        predictions, verdicts = study_predictions(study), study_verdicts(study)
     except StudyError as error:
-        # The other tables of an unfinished or damaged study are still wanted; this one says what is the matter.
-        reason = str(error).removeprefix(f"{study.path}: ").replace(f"{study.path}/", "")
-        frame = pd.DataFrame(columns=_VERDICTS)
-        return [Table("verdicts", "Verdicts: accuracy", reason, frame, _verdict_columns("points"))]
-    made = [verdict_table(judged, predictions, metric) for metric in METRICS]
-    made += [_mean_differences(predictions), _claims(predictions)]
-    made += [_intervals(predictions, metric) for metric in METRICS]
-    made += [_detectable(judged), _seed_recalls(predictions), _seed_tests(predictions)]
-    metric = metric_title(study.metric)
-    return [
-        replace(table, caption=f"{table.caption} Winners and epochs by {metric}.") for table in made if len(table.frame)
-    ]
+        return str(error).removeprefix(f"{study.path}: ").replace(f"{study.path}/", "")
+    return Evidence(predictions, verdicts, arm_intervals(predictions))
+
+
+def _from_evidence(
+    make: Callable[Concatenate[Evidence, _Arguments], Content],
+) -> Callable[Concatenate[Study, _Arguments], Content | None]:
+    """A table of the evidence as a function of the study; None where there is no evidence or nothing to show of it."""
+
+    @wraps(make)
+    def table(study: Study, *arguments: _Arguments.args, **more: _Arguments.kwargs) -> Content | None:
+        evidence = study.remember(_read_evidence)
+        if isinstance(evidence, str):
+            return None
+        content = make(evidence, *arguments, **more)
+        if not len(content.frame):
+            return None
+        return replace(content, caption=f"{content.caption} Winners and epochs by {metric_title(study.metric)}.")
+
+    return table
 
 
 _VERDICTS = ["subset", "setting", "baseline_setting", "difference", "low", "high", "p_holm", "seeds", "verdict"]
@@ -76,11 +92,24 @@ def _verdict_columns(form: str) -> tuple[Column, ...]:
     )
 
 
-def verdict_table(judged: pd.DataFrame, predictions: Predictions, metric: str) -> Table:
+def accuracy_verdicts_table(study: Study) -> Content | None:
+    """The verdicts on accuracy; where there can be none, a table without rows that says why."""
+    evidence = study.remember(_read_evidence)
+    if isinstance(evidence, str):
+        return Content(evidence, pd.DataFrame(columns=_VERDICTS), _verdict_columns("points"))
+    return verdicts_table(study, METRICS[0])
+
+
+@_from_evidence
+def verdicts_table(evidence: Evidence, metric: str) -> Content:
+    """The verdicts on one metric."""
+    return verdicts_content(evidence.verdicts, evidence.predictions, metric)
+
+
+def verdicts_content(verdicts: pd.DataFrame, predictions: Predictions, metric: str) -> Content:
     """The verdicts of `analysis.statistics.verdicts.compare_arms` on one metric of these predictions."""
-    frame = judged[judged["metric"] == metric].reset_index(drop=True)
+    frame = verdicts[verdicts["metric"] == metric].reset_index(drop=True)
     frame["baseline_setting"] = _baseline_titles(frame)
-    name = "verdicts" if metric == METRICS[0] else f"verdicts_{metric}"
     unit = "Percentage points" if metric == METRICS[0] else "Differences"
     split, images = predictions.split, len(predictions.labels)
     caption = [
@@ -95,8 +124,7 @@ def verdict_table(judged: pd.DataFrame, predictions: Predictions, metric: str) -
         "The sentence of each comparison is in the CSV.",
     ]
     form = "points" if metric == METRICS[0] else "signed"
-    title = f"Verdicts: {METRIC_TITLES[metric]}"
-    return Table(name, title, _join(caption), frame, _verdict_columns(form), detail=metric != METRICS[0])
+    return Content(join_sentences(caption), frame, _verdict_columns(form))
 
 
 def _few_seeds(frame: pd.DataFrame) -> str:
@@ -104,7 +132,10 @@ def _few_seeds(frame: pd.DataFrame) -> str:
     return "" if enough else f"With fewer than {ENOUGH_SEEDS} seeds the intervals are somewhat too short."
 
 
-def _mean_differences(predictions: Predictions) -> Table:
+@_from_evidence
+def mean_differences_table(evidence: Evidence) -> Content:
+    """Mean differences of every arm over the fractions."""
+    predictions = evidence.predictions
     frame = mean_differences(predictions)
     rows = frame.to_dict("records")
     frame["title"] = [METRIC_TITLES[str(name)] for name in frame["metric"]]
@@ -134,19 +165,21 @@ def _mean_differences(predictions: Predictions) -> Table:
         OPTIMISTIC if predictions.split == "val" else "",
         _few_seeds(frame),
     ]
-    return Table("mean_differences", "Mean differences over fractions", _join(caption), frame, columns, detail=True)
+    return Content(join_sentences(caption), frame, columns)
 
 
-def _baseline_titles(judged: pd.DataFrame) -> list[str]:
+def _baseline_titles(verdicts: pd.DataFrame) -> list[str]:
     """What an arm is compared with, in a word: the random control has the arm's own fusion, encoders and masks."""
     return [
         kind if kind == "random" else setting_of(baseline)
-        for kind, baseline in zip(judged["kind"], judged["baseline"], strict=True)
+        for kind, baseline in zip(verdicts["kind"], verdicts["baseline"], strict=True)
     ]
 
 
-def _claims(predictions: Predictions) -> Table:
-    frame = check_claims(predictions)
+@_from_evidence
+def claims_table(evidence: Evidence) -> Content:
+    """What the published report inferred, and what this study's records say to it."""
+    frame = check_claims(evidence.predictions)
     columns = (
         Column("Claim", "claim"),
         Column("Setting", "setting"),
@@ -156,25 +189,24 @@ def _claims(predictions: Predictions) -> Table:
     caption = [
         "What the published report inferred from single runs, put to this study's records.",
         INTERVAL,
-        describe_groups(predictions),
+        describe_groups(evidence.predictions),
         "Not supported: the records do not bear it out, be it that they contradict it or that they are too few. Cannot be "
         "said: something that is needed is missing. The published figures are in the CSV.",
     ]
-    return Table("claims", "Claims of the published report, checked", _join(caption), frame, columns)
+    return Content(join_sentences(caption), frame, columns)
 
 
-def _intervals(predictions: Predictions, metric: str) -> Table:
-    frame = arm_intervals(predictions)
-    frame = frame[frame["metric"] == metric].reset_index(drop=True)
-    frame["title"] = [
-        setting if control else setting_title(setting)
-        for setting, control in zip(frame["setting"], frame["control"], strict=True)
-    ]
+@_from_evidence
+def intervals_table(evidence: Evidence, metric: str) -> Content:
+    """One metric of every arm with its interval."""
+    predictions = evidence.predictions
+    frame = evidence.intervals[evidence.intervals["metric"] == metric].reset_index(drop=True)
+    frame["title"] = setting_titles(frame)
     form, word = "percent" if metric == METRICS[0] else "score", METRIC_TITLES[metric]
     columns = (
         Column("Subset", "subset"),
         Column("Pretraining", "title"),
-        Column(f"{word[0].upper()}{word[1:]}{' %' if form == 'percent' else ''}", "value", form=form),
+        Column(unit_of(capitalised(word), form), "value", form=form),
         Column("95 % interval", "low", "high", f"{form}_range"),
         Column("SD over seeds", "seed_sd", form="percent_points" if form == "percent" else form),
         Column("n", "seeds", form="count"),
@@ -188,11 +220,14 @@ def _intervals(predictions: Predictions, metric: str) -> Table:
         OPTIMISTIC if predictions.split == "val" else "",
     ]
     title = f"{SPLIT_TITLES[predictions.split].capitalize()} {METRIC_TITLES[metric]} with intervals"
-    return Table(f"intervals_{metric}", title, _join(caption), frame, columns, detail=metric != METRICS[0])
+    return Content(join_sentences(caption), frame, columns, title=title)
 
 
-def _detectable(judged: pd.DataFrame) -> Table:
-    frame = detectable(judged[judged["metric"] == METRICS[0]])
+@_from_evidence
+def detectable_table(evidence: Evidence) -> Content:
+    """The smallest difference in accuracy that every comparison could have found."""
+    verdicts = evidence.verdicts
+    frame = detectable(verdicts[verdicts["metric"] == METRICS[0]])
     frame["setting"] = [setting_of(arm) for arm in frame["arm"]]
     frame["baseline_setting"] = _baseline_titles(frame)
     columns = (
@@ -208,11 +243,13 @@ def _detectable(judged: pd.DataFrame) -> Table:
         "Power: probability to find a true difference of 5 points with that many seeds on these images, from the variances "
         "over seeds and images seen here, themselves uncertain. Both at the level of Holm's first step."
     )
-    return Table("detectable", "What the study could have detected", caption, frame, columns)
+    return Content(caption, frame, columns)
 
 
-def _seed_recalls(predictions: Predictions) -> Table:
+@_from_evidence
+def seed_recalls_table(evidence: Evidence) -> Content:
     """Recall of each class in each run, with Wilson's interval: over images alone."""
+    predictions = evidence.predictions
     rows = []
     for arm in predictions.arms:
         counts = [
@@ -247,11 +284,13 @@ def _seed_recalls(predictions: Predictions) -> Table:
         f"Each run by itself on the {SPLIT_TITLES[predictions.split]} images. Wilson's score interval: over images alone, "
         "for this one seed; it says nothing about other seeds."
     )
-    return Table("seed_recalls", "Recall of each class in each run", caption, pd.DataFrame(rows), columns, detail=True)
+    return Content(caption, pd.DataFrame(rows), columns)
 
 
-def _seed_tests(predictions: Predictions) -> Table:
+@_from_evidence
+def seed_tests_table(evidence: Evidence) -> Content:
     """Exact McNemar of each seed: runs against ``off`` of the same fraction and seed."""
+    predictions = evidence.predictions
     off = {
         (arm.fraction, arm.segmentation, int(seed)): predicted
         for arm in predictions.arms
@@ -290,8 +329,4 @@ def _seed_tests(predictions: Predictions) -> Table:
         "and no evidence about other seeds."
     )
     frame = pd.DataFrame(rows, columns=["subset", "setting", "seed", "gained", "lost", "p"])
-    return Table("seed_tests", "Runs of one seed, image by image", caption, frame, columns, detail=True)
-
-
-def _join(parts: list[str]) -> str:
-    return " ".join(part for part in parts if part)
+    return Content(caption, frame, columns)

@@ -11,13 +11,13 @@ from analysis.hyperparameters import hyperparameter_title
 from analysis.metrics import metric_title
 from analysis.records.schema import Phase, TrialStatus
 from analysis.statistics.tuning import tuning_curves, why_no_tuning_curves, winners_at_edges
-from analysis.tables.table import Column, Table
+from analysis.tables.table import Column, Content
 
 if TYPE_CHECKING:
     from analysis.records.study import Study
 
 
-def winners_table(study: Study) -> Table:
+def winners_table(study: Study) -> Content:
     """The settings that won each arm's search."""
     winners = study.winners()
     trials = study.trials[study.trials["phase"] == Phase.SEARCH]
@@ -32,7 +32,10 @@ def winners_table(study: Study) -> Table:
         Column("Arm", "arm"),
         Column("Learning rate", "learning_rate", form="scientific"),
         Column("Weight decay", "weight_decay", form="scientific"),
-        *(Column(setting_heading(name), name, form=_form_of(frame[name])) for name in study.searched_settings),
+        *(
+            Column(hyperparameter_title(name).capitalize(), name, form=_form_of(frame[name]))
+            for name in study.searched_settings
+        ),
         Column("Best epoch", "best_epoch", form="count"),
         Column("Accuracy %", "val_accuracy", form="percent"),
         Column("Macro F1", "val_macro_f1", form="score"),
@@ -46,19 +49,10 @@ def winners_table(study: Study) -> Table:
         "the last column: optimistic, and the more so the more trials there were. Loss: mean cross-entropy, natural "
         "logarithm."
     )
-    return Table("winners", "Winning hyperparameters", caption, frame, columns)
+    return Content(caption, frame, columns)
 
 
-def setting_heading(name: str) -> str:
-    """Heading of a searched setting's column: ``training.loss_weights`` -> "Loss weights"."""
-    return name.rpartition(".")[2].replace("_", " ").capitalize()
-
-
-def _form_of(values: pd.Series[Any]) -> str:
-    return "number" if pd.api.types.is_float_dtype(values) else "text"
-
-
-def budget_table(study: Study, phase: str) -> Table:
+def budget_table(study: Study, phase: str) -> Content:
     """Trials, epochs and time of each arm in one phase, `search` or `confirm`."""
     trials = study.trials[study.trials["phase"] == phase].copy()
     trials["rank"] = [setting_of(arm) != OFF for arm in trials["arm"]]
@@ -92,10 +86,10 @@ def budget_table(study: Study, phase: str) -> Table:
         "not finite. Epochs count once even when they were computed twice; seconds: training and validation, summed "
         "over trials, not wall-clock time."
     )
-    return Table(f"budget_{phase}", f"Budget spent in the {word}", caption, frame, tuple(columns))
+    return Content(caption, frame, tuple(columns))
 
 
-def pretraining_table(study: Study) -> Table | None:
+def pretraining_table(study: Study) -> Content | None:
     """How each encoder was pretrained; None without pretraining."""
     curves = study.curves
     if not len(curves):
@@ -130,10 +124,10 @@ def pretraining_table(study: Study) -> Table | None:
         "One pretraining run per encoder (n = 1). The loss is cross-entropy for a classifier and mean squared error "
         "for an autoencoder, which has no accuracy; the best accuracy is chosen on the validation images."
     )
-    return Table("pretraining", "Pretraining", caption, pd.DataFrame(rows), columns)
+    return Content(caption, pd.DataFrame(rows), columns)
 
 
-def failures_table(study: Study) -> Table | None:
+def failures_table(study: Study) -> Content | None:
     """Trials that failed, with the reason; None where none did."""
     trials = study.trials
     failed = trials[trials["status"] == TrialStatus.FAILED].sort_values(
@@ -151,16 +145,11 @@ def failures_table(study: Study) -> Table | None:
         Column("Reason", "reason"),
     )
     caption = "Trials that ended with an exception after all retries; the last line of each traceback (CSV has all)."
-    return Table("failures", "Failed trials", caption, frame, columns)
+    return Content(caption, frame, columns)
 
 
-def tuning_tables(study: Study) -> list[Table]:
-    """Winners at the edge of their range, and tuning curves where the search allows them."""
-    made = [_edges(study), _tuning(study)]
-    return [table for table in made if table is not None]
-
-
-def _edges(study: Study) -> Table | None:
+def edges_table(study: Study) -> Content | None:
+    """Winners at the edge of what was searched; None where none is."""
     frame = winners_at_edges(study)
     if not len(frame):
         return None
@@ -176,10 +165,11 @@ def _edges(study: Study) -> Table | None:
         "Warning: these winners lie at the end of what was searched (the outer value of a list, or the outer 5 % of a range on "
         "the scale that it is searched on). A better value may lie beyond: widen the range and search again."
     )
-    return Table("edges", "Winners at the edge of their range", caption, frame, columns)
+    return Content(caption, frame, columns)
 
 
-def _tuning(study: Study) -> Table | None:
+def tuning_curves_table(study: Study) -> Content | None:
+    """Best of so many random trials; None where the search does not allow such curves."""
     if why_no_tuning_curves(study):
         return None
     frame = tuning_curves(study)
@@ -197,4 +187,8 @@ def _tuning(study: Study) -> Table | None:
         f"Median of the best {metric} of that many random trials. The band holds the whole curve of an arm at "
         "once with at least 95 % probability. Validation chose the epochs: optimistic."
     )
-    return Table("tuning_curves", "Tuning curves", caption, frame, columns, detail=True)
+    return Content(caption, frame, columns)
+
+
+def _form_of(values: pd.Series[Any]) -> str:
+    return "number" if pd.api.types.is_float_dtype(values) else "text"

@@ -1,4 +1,7 @@
-"""A table of the report: a frame, its columns and its caption."""
+"""What a table is: a frame of numbers in full precision, how its columns are shown, and its caption.
+
+Columns say how values look (percent, digits, mean ± SD), so that the terminal, the page, Markdown and LaTeX show the same.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from analysis.wording.contents import Level, Section
 from analysis.wording.formats import show
 
 
@@ -25,8 +29,31 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Content:
+    """What a table shows of a study; its name and place are those of its entry in the registry.
+
+    Attributes:
+        caption: Selection rule, n, what the spread is, and what the values are not.
+        frame: The numbers, in full precision; shares in [0, 1].
+        columns: How they are shown.
+        notes: Words of the table with what they mean.
+        title: Heading where it depends on the study; empty for the one in the registry.
+    """
+
+    caption: str
+    frame: pd.DataFrame
+    columns: tuple[Column, ...]
+    notes: tuple[tuple[str, str], ...] = ()
+    title: str = ""
+
+    def as_table(self, name: str, title: str, section: Section, level: Level) -> Table:
+        """The table with this content; see `Table`."""
+        return Table(name, self.title or title, self.caption, self.frame, self.columns, section, level, self.notes)
+
+
+@dataclass(frozen=True)
 class Table:
-    """One table.
+    """One table of a report.
 
     Attributes:
         name: Name of its files, e.g. ``validation_accuracy``.
@@ -34,8 +61,9 @@ class Table:
         caption: Selection rule, n, what the spread is, and what the values are not.
         frame: The numbers, in full precision; shares in [0, 1].
         columns: How they are shown.
+        section: Part of the report in which it stands.
+        level: How near to the front it stands.
         notes: Words of the table with what they mean: a list below the caption.
-        detail: Whether the report and the files are enough: too long or too particular for a terminal.
     """
 
     name: str
@@ -43,7 +71,8 @@ class Table:
     caption: str
     frame: pd.DataFrame
     columns: tuple[Column, ...]
-    detail: bool = False
+    section: Section = Section.RESULTS
+    level: Level = Level.RESULTS
     notes: tuple[tuple[str, str], ...] = ()
 
     def display(self) -> pd.DataFrame:
@@ -56,6 +85,11 @@ class Table:
                 for value, spread in zip(self.frame[column.value], spreads, strict=True)
             ]
         return pd.DataFrame(shown, columns=[column.title for column in self.columns], dtype="str")
+
+    @property
+    def appendix(self) -> bool:
+        """Whether the report and the files are enough: too long or too particular for a terminal."""
+        return self.level is Level.APPENDIX
 
     @property
     def numeric(self) -> tuple[bool, ...]:

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 OPTIMISTIC = "Settings and epochs were chosen on these very validation images: the values are optimistic."
 """Goes with every value of validation images."""
 
+INTERVAL = "95 % intervals over seeds and images (both vary), each by itself."
+"""Goes with every table of intervals."""
+
+TAKEN_AS_GIVEN = "The settings that won each arm's search are taken as given."
+"""Goes with every interval over confirmed runs: how another search would have ended is not in it."""
+
 NO_EVIDENCE = "A difference of means is shown without an interval and is no evidence of a gain."
 """Goes with every difference that is shown without an interval."""
 

@@ -9,6 +9,11 @@ MISSING = "\N{EN DASH}"
 """Shown for a value that does not exist (yet)."""
 
 
+def capitalised(title: str) -> str:
+    """A title with its first letter large and all others as they are: "macro F1" -> "Macro F1"."""
+    return f"{title[:1].upper()}{title[1:]}"
+
+
 def unit_of(title: str, form: str) -> str:
     """A column's title with its unit."""
     return f"{title} %" if form == "percent" else title

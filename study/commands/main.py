@@ -605,6 +605,6 @@ def _print_results(study: Any, index: Path | None = None) -> None:
     from analysis.tables.registry import tables
 
     # The verdict is what one wants to know: it stands at the end, where it is not scrolled away.
-    shown = [table for table in tables(study) if not table.detail]
+    shown = [table for table in tables(study) if not table.appendix]
     print_tables(sorted(shown, key=lambda table: table.name == "verdicts"))
     typer.echo(f"Report: {index or study.path / 'report' / 'index.html'}")

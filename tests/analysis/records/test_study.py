@@ -202,3 +202,12 @@ def test_what_is_remembered_is_made_once_for_each_study_and_an_error_is_not_reme
         study.remember(count)
     assert [study.remember(count), study.remember(count), other.remember(count)] == [20, 20, 20]
     assert len(asked) == 3
+
+
+def test_records_from_before_further_settings_were_searched_are_read(run_directory: Make) -> None:
+    directory = run_directory()
+    directory.trial("a", correct=[20])
+    directory.trial("b", phase="confirm", correct=[20])
+    study = load_study(directory.save())
+    assert study.searched_settings == []
+    assert study.confirmed["settings"].tolist() == ["{}"]

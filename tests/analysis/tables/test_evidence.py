@@ -10,20 +10,14 @@ import pytest
 from scipy import stats
 
 from analysis import load_study
-from analysis.tables.evidence import evidence_tables
-from analysis.tables.search import tuning_tables
-from analysis.tables.table import Table
+from tests.analysis.tables.conftest import named
 
 Make = Callable[..., Any]
 
 
-def named(made: list[Table]) -> dict[str, Table]:
-    return {table.name: table for table in made}
-
-
 def test_the_verdicts_are_shown_with_their_interval(finished: Path) -> None:
     study = load_study(finished)
-    shown = named(evidence_tables(study))["verdicts"]
+    shown = named(study)["verdicts"]
     row = study.verdicts().iloc[0]
     cells = shown.display().iloc[0].tolist()
     assert cells[:4] == ["WBC_1", "sum", "off", f"{100 * row['difference']:+.2f}"]
@@ -34,7 +28,7 @@ def test_the_verdicts_are_shown_with_their_interval(finished: Path) -> None:
 
 
 def test_recalls_of_one_run_have_wilsons_interval(finished: Path) -> None:
-    rows = named(evidence_tables(load_study(finished)))["seed_recalls"].frame
+    rows = named(load_study(finished))["seed_recalls"].frame
     row = rows[(rows["arm"] == "WBC_100/sum") & (rows["seed"] == 101) & (rows["class"] == "Eosinophil")].iloc[0]
     # 33 of 40 right: 24 neutrophils and 9 of 10 lymphocytes, no eosinophil of 3.
     expected = stats.binomtest(0, 3).proportion_ci(method="wilson")
@@ -43,7 +37,7 @@ def test_recalls_of_one_run_have_wilsons_interval(finished: Path) -> None:
 
 
 def test_runs_of_one_seed_are_compared_image_by_image(finished: Path) -> None:
-    rows = named(evidence_tables(load_study(finished)))["seed_tests"].frame
+    rows = named(load_study(finished))["seed_tests"].frame
     row = rows[(rows["subset"] == "WBC_1") & (rows["seed"] == 101)].iloc[0]
     # 22 right without and 25 with, the same 22 among them.
     assert (row["gained"], row["lost"], row["p"]) == (3, 0, pytest.approx(stats.binomtest(0, 3).pvalue))
@@ -51,14 +45,19 @@ def test_runs_of_one_seed_are_compared_image_by_image(finished: Path) -> None:
 
 def test_a_study_without_confirmed_runs_says_what_to_do(run_directory: Make, fill_directory: Make) -> None:
     study = load_study(fill_directory(run_directory(), confirm=False).save())
-    (table,) = evidence_tables(study)
+    made = named(study)
+    assert not {"mean_differences", "claims", "intervals_accuracy", "detectable", "seed_recalls", "seed_tests"} & set(
+        made
+    )
+    assert "verdicts_macro_f1" not in made
+    table = made["verdicts"]
     assert len(table.display()) == 0
     assert "Set confirm.seeds to 2 or more" in table.caption
     assert str(study.path) not in table.caption
 
 
 def test_verdicts_on_validation_images_say_that_they_are_optimistic(run_directory: Make, fill_directory: Make) -> None:
-    made = named(evidence_tables(load_study(fill_directory(run_directory(), test=False).save())))
+    made = named(load_study(fill_directory(run_directory(), test=False).save()))
     for name in ("verdicts", "verdicts_macro_f1", "intervals_accuracy"):
         assert "optimistic" in made[name].caption
 
@@ -69,7 +68,7 @@ def test_captions_say_that_groups_vary_and_which_classes_have_only_one(
     directory = fill_directory(run_directory())
     for image in directory.images:
         image["group"] = "anna" if image["label"] == 1 else f"patient {int(image['image'][-3:]) % 4}"
-    made = named(evidence_tables(load_study(directory.save())))
+    made = named(load_study(directory.save()))
     for name in ("verdicts", "verdicts_macro_f1", "intervals_accuracy", "claims"):
         assert "The images are of 5 groups (patient, smear)" in made[name].caption
         assert "All images of Eosinophil are of one group" in made[name].caption
@@ -81,7 +80,7 @@ def test_a_rival_is_named_in_a_word(run_directory: Make, fill_directory: Make) -
     for seed in (101, 102):
         directory.trial(f"r{seed}", 1.0, "sum", "confirm", seed=seed, correct=[30], control="random")
         directory.predict(f"r{seed}", 1, "test", 30)
-    shown = named(evidence_tables(load_study(directory.save())))
+    shown = named(load_study(directory.save()))
     for name in ("verdicts", "detectable"):
         assert shown[name].display()[["Arm", "Minus"]].to_numpy().tolist() == [
             ["sum", "off"],
@@ -89,22 +88,3 @@ def test_a_rival_is_named_in_a_word(run_directory: Make, fill_directory: Make) -
             ["sum", "random"],
             ["sum-random", "off"],
         ]
-
-
-def test_edges_and_tuning_curves_appear_where_they_exist(run_directory: Make) -> None:
-    directory = run_directory()
-    directory.config["search"] |= {"mode": "random", "scheduler": "none", "learning_rate": [1e-3, 1e-1]}
-    directory.trial("a", index=0, correct=[20])
-    directory.trial("b", index=1, correct=[24])
-    made = named(tuning_tables(load_study(directory.save())))
-    assert made["edges"].display().iloc[0].tolist() == [
-        "WBC_1/off",
-        "learning rate",
-        "0.001",
-        "0.001 to 0.1",
-        "lower",
-    ]
-    assert made["tuning_curves"].display()["Trials"].tolist() == ["1", "2"]
-    directory = run_directory("other")
-    directory.trial("a", correct=[20])
-    assert tuning_tables(load_study(directory.save())) == []
