@@ -1,4 +1,4 @@
-"""What a trial is, and what it says after each epoch."""
+"""What a trial is, and what it reports after each epoch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from study.design.arms import Arm
 from study.design.points import Point, read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -35,7 +35,7 @@ class TrialSpec:
     learning_rate: float
     weight_decay: float
     settings: str = NO_SETTINGS
-    """What else the search chose, as `points.write_settings` writes it."""
+    """Values of the further searched settings, as `points.write_settings` writes them."""
 
     @classmethod
     def at(cls, phase: Phase, arm: Arm, index: int, seed: int, point: Point) -> TrialSpec:
@@ -49,17 +49,17 @@ class TrialSpec:
 
     @property
     def point(self) -> Point:
-        """Where it lies."""
+        """Point of the searched space that the trial takes."""
         return Point(self.learning_rate, self.weight_decay, self.settings)
 
     @property
     def searched(self) -> dict[str, Any]:
-        """What else the search chose, by the settings' names."""
+        """Values of the further searched settings by their names."""
         return read_settings(self.settings)
 
     @cached_property
     def trial_id(self) -> str:
-        """Our own id, a hash of everything above: the same trial has the same id in every run and after every restart."""
+        """Our own id, a hash of all fields: the same trial has the same id in every run and after every restart."""
         values: list[Any] = [
             self.phase,
             self.arm.fraction,
@@ -71,7 +71,7 @@ class TrialSpec:
             self.learning_rate,
             self.weight_decay,
         ]
-        # What came later is part of the id where it says something: earlier trials keep theirs.
+        # Fields that were added later are part of the id only where they say something, so that earlier trials keep their ids.
         if self.settings != NO_SETTINGS:
             values.append(self.settings)
         if self.arm.segmentation:
@@ -101,15 +101,16 @@ class TrialSpec:
 
 
 def recorded_point(row: Mapping[Any, Any]) -> Point:
-    """Where the trial of a row of the table ``trials`` lies."""
+    """The point of the trial of a row of the table ``trials``."""
     return Point(float(row["learning_rate"]), float(row["weight_decay"]), row["settings"] or NO_SETTINGS)
 
 
 @dataclass(frozen=True)
-class Predictions:
+class TrialPredictions:
     """Class probabilities at the epoch that was chosen on validation."""
 
     epoch: int
+    """The chosen epoch, 1-based."""
     rows: NDArray[Any]
     """(N,) int64: positions in the image arrays."""
     probabilities: NDArray[Any]
@@ -118,26 +119,61 @@ class Predictions:
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What a trial says after an epoch. Two reports of the same epoch are equal but for ``seconds``."""
+    """What a trial reports after an epoch. Two reports of the same epoch differ in ``seconds`` alone."""
 
     epoch: int
+    """1-based."""
     steps: int
+    """Number of gradient steps since the trial began."""
     learning_rate: float
+    """In force at the epoch's last gradient step."""
     train_loss: float
+    """Mean cross-entropy over the epoch's images."""
     train_accuracy: float
+    """In [0, 1], on augmented crops."""
     val_loss: float
+    """Mean cross-entropy over the validation images."""
     confusion: tuple[int, ...]
     """Validation confusion matrix, row-major, rows are true classes."""
     train_images: int
+    """Number of training images of the trial."""
     parameters: int
+    """Number of trainable parameters."""
     seconds: float
-    predictions: Predictions | None = None
-    """With the last epoch of a confirmed trial only."""
+    """Training and validation of the epoch."""
+    predictions: TrialPredictions | None = None
+    """Present with the last epoch of a confirmed trial only."""
+
+    @classmethod
+    def recorded(cls, row: Mapping[Any, Any], train_images: int = 0, parameters: int = 0) -> EpochReport:
+        """The report that a row of the table ``epochs`` was made of; what it said of its trial stands in ``trials``."""
+        return cls(
+            epoch=row["epoch"],
+            steps=row["steps"],
+            learning_rate=row["learning_rate"],
+            train_loss=row["train_loss"],
+            train_accuracy=row["train_accuracy"],
+            val_loss=row["val_loss"],
+            confusion=tuple(int(count) for count in row["confusion"]),
+            train_images=train_images,
+            parameters=parameters,
+            seconds=row["seconds"],
+        )
 
     @property
     def diverged(self) -> bool:
         """Whether a loss is not finite."""
         return not (math.isfinite(self.train_loss) and math.isfinite(self.val_loss))
+
+    def score(self, metric: str) -> float:
+        """Score of the epoch on validation, in [0, 1].
+
+        Args:
+            metric: ``val_accuracy`` or ``val_macro_f1``.
+        """
+        classes = round(len(self.confusion) ** 0.5)
+        metrics = confusion_metrics(np.asarray(self.confusion).reshape(classes, classes))
+        return float(getattr(metrics, metric.removeprefix("val_")))
 
     def row(self) -> dict[str, Any]:
         """The columns of the table ``epochs`` that follow from the training alone, without volatile ones."""
@@ -150,11 +186,3 @@ class EpochReport:
             "val_loss": self.val_loss if math.isfinite(self.val_loss) else None,
             "confusion": list(self.confusion),
         }
-
-
-def score_of(confusion: Sequence[int], metric: str) -> float:
-    """The score, in [0, 1], that ``val_accuracy`` or ``val_macro_f1`` gives a row-major confusion matrix."""
-    classes = round(len(confusion) ** 0.5)
-    return float(
-        getattr(confusion_metrics(np.asarray(confusion).reshape(classes, classes)), metric.removeprefix("val_"))
-    )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from analysis import Study
     from data_utils.cache import ImageArrays
     from study.design.points import Point
-    from study.design.trials import Predictions
+    from study.design.trials import TrialPredictions
     from study.search.optuna_mirror import OptunaProjection
     from study.search.plans import ArmPlan
     from study.search.queue import TrialMirror, TrialQueue
@@ -398,7 +398,7 @@ class _Run:
         from study.execution.experiment import run_trials
         from study.search.queue import TrialQueue
 
-        def rows(trial_id: str, predictions: Predictions) -> list[dict[str, Any]]:
+        def rows(trial_id: str, predictions: TrialPredictions) -> list[dict[str, Any]]:
             return [
                 {
                     "trial_id": trial_id,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.records.schema import Decision, Phase, TrialStatus
 from study.config.secrets import MASK, STORAGE_VARIABLE, mask_password
-from study.design.trials import recorded_point, score_of
+from study.design.trials import EpochReport, recorded_point
 from study.errors import UsageError
 from study.search.tpe import further_distributions, parameters
 
@@ -254,7 +254,7 @@ class OptunaProjection:
         for row in epochs.to_dict("records"):
             if row["decision"] != Decision.DIVERGED:
                 known = scores.setdefault(row["trial_id"], {})
-                known.setdefault(int(row["epoch"]), score_of(row["confusion"], self._metric))
+                known.setdefault(int(row["epoch"]), EpochReport.recorded(row).score(self._metric))
         for arm in arms:
             name = f"{self._study}/{arm}"
             self._delete_own(name)

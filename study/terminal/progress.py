@@ -15,7 +15,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from study.search.queue import ArmProgress
+    from study.search.queued_trials import ArmProgress
 
 _PLAIN_INTERVAL = 20.0
 """Seconds between lines where the output is not a terminal."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from analysis.records.schema import Phase, PhaseState, TrialStatus
 from study.config.files import check_config
 from study.design.arms import list_arms
-from study.search.queue import ArmProgress
+from study.search.queued_trials import ArmProgress
 
 if TYPE_CHECKING:
     from analysis.records.study import Study

@@ -25,7 +25,7 @@ from models.optimiser import Adam
 from models.segmentation import DOWNSAMPLING, SegmentationTask
 from models.torchvision_classifiers import TorchvisionClassifier
 from study.config.study import StudyConfig
-from study.design.trials import EpochReport, Predictions, TrialSpec
+from study.design.trials import EpochReport, TrialPredictions, TrialSpec
 from study.training.batches import ImageBatches
 from study.training.class_balance import balanced_order, natural_order, subset_weights
 from study.training.device import Forward, to_device
@@ -158,7 +158,7 @@ class TrainingRun:
                 self._schedule.step(float(confusion_metrics(confusion).accuracy))
         return report
 
-    def predictions(self) -> Predictions | None:
+    def predictions(self) -> TrialPredictions | None:
         """Class probabilities of every validation and test image at the epoch chosen on validation.
 
         Returns:
@@ -176,7 +176,7 @@ class TrainingRun:
             for chunk, logits in self._score(part):
                 probabilities[offset + chunk] = logits.softmax(dim=1).cpu().numpy()
         self._model.load_state_dict(current)
-        return Predictions(epoch=self._best[2], rows=rows, probabilities=probabilities)
+        return TrialPredictions(epoch=self._best[2], rows=rows, probabilities=probabilities)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, atomically."""

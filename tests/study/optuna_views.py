@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from analysis.records.schema import TABLES
 from analysis.records.segments import read_segments
 from study.design.arms import Arm
-from study.design.trials import score_of
+from study.design.trials import EpochReport
 
 STATES = {
     "running": TrialState.RUNNING,
@@ -34,7 +34,8 @@ def records_of(folder: Path, arms: Iterable[Arm]) -> dict[str, list[tuple[Any, .
     last = trials.drop_duplicates("trial_id", keep="last").sort_values("index")
     for row in last.to_dict("records"):
         mine = epochs[(epochs["trial_id"] == row["trial_id"]) & (epochs["decision"] != "diverged")]
-        values = {int(e): score_of(c, "val_accuracy") for e, c in zip(mine["epoch"], mine["confusion"], strict=True)}
+        reports = [EpochReport.recorded(epoch) for epoch in mine.to_dict("records")]
+        values = {report.epoch: report.score("val_accuracy") for report in reports}
         best = max(values.values()) if row["status"] == "completed" else None
         value = values[max(values)] if row["status"] == "stopped" else best
         shown[f"pilot/{row['arm']}"].append(

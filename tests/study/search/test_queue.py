@@ -31,7 +31,7 @@ from analysis.records.segments import read_segments
 from study.config.search import SearchConfig
 from study.design.arms import Arm
 from study.design.points import Point
-from study.design.trials import EpochReport, Predictions, TrialSpec
+from study.design.trials import EpochReport, TrialPredictions, TrialSpec
 from study.errors import StudyFailed
 from study.search.optuna_mirror import JOURNAL, OptunaProjection, open_journal, search_space
 from study.search.plans import ArmPlan
@@ -428,7 +428,7 @@ def test_what_cannot_be_recorded_is_told_to_nobody(one_arm: OneArm, make_report:
 def test_predictions_are_recorded_once_and_before_the_epoch(
     one_arm: OneArm, make_report: MakeReport, tmp_path: Path, replayed: Replayed
 ) -> None:
-    def rows(trial_id: str, predictions: Predictions) -> list[dict[str, Any]]:
+    def rows(trial_id: str, predictions: TrialPredictions) -> list[dict[str, Any]]:
         return [
             {
                 "trial_id": trial_id,
@@ -444,7 +444,7 @@ def test_predictions_are_recorded_once_and_before_the_epoch(
     def plans() -> list[ArmPlan]:
         return [one_arm(1, epochs=1, phase="confirm")]
 
-    predictions = Predictions(1, np.array([3, 4]), np.array([[0.25, 0.75], [1.0, 0.0]], dtype=np.float32))
+    predictions = TrialPredictions(1, np.array([3, 4]), np.array([[0.25, 0.75], [1.0, 0.0]], dtype=np.float32))
     last = replace(make_report(1), predictions=predictions)
     records = FullDisk(tmp_path)
     queue = TrialQueue(plans(), records, metric="val_accuracy", predictions_to_rows=rows)

@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from study.search.queue import ArmProgress
+from study.search.queued_trials import ArmProgress
 from study.terminal import progress as progress_module
 from study.terminal.progress import ImageProgress, Progress, arm_table, format_duration, time_left
 

@@ -12,7 +12,8 @@ from study.config.study import StudyConfig
 from study.design.arms import list_arms
 from study.design.trials import EpochReport, TrialSpec
 from study.search.plans import ArmPlan
-from study.search.queue import ArmProgress, TrialQueue
+from study.search.queue import TrialQueue
+from study.search.queued_trials import ArmProgress
 from study.search.rungs import Rungs
 from study.search.searchers import FixedSearcher
 from study.storage.records import RecordWriter
