@@ -57,9 +57,9 @@ def run_trials(
 
     keep_credentials_out_of_tune()
     from study.execution.trainable import TrialTrainable
-    from study.execution.tune_adapters import ArmScheduler, ArmSearch, TrialBook
+    from study.execution.tune_adapters import ArmScheduler, ArmSearch, TuneTrialIds
 
-    book = TrialBook(queue)
+    tune_trials = TuneTrialIds(queue)
     scratch = directory.folder / ".scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     # Told once to each process, and not part of what Tune keeps, copies and writes of every trial.
@@ -72,8 +72,8 @@ def run_trials(
     tuner = tune.Tuner(
         tune.with_resources(told, reservation.as_tune()),
         tune_config=tune.TuneConfig(
-            search_alg=ArmSearch(book, slots),
-            scheduler=ArmScheduler(book),
+            search_alg=ArmSearch(tune_trials, slots),
+            scheduler=ArmScheduler(tune_trials),
             num_samples=-1,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),
@@ -90,7 +90,7 @@ def run_trials(
     try:
         tuner.fit()
     except TuneError as error:
-        raise book.error or error from error
+        raise tune_trials.error or error from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

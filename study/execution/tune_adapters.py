@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from study.search.queue import TrialQueue
 
 
-class TrialBook:
+class TuneTrialIds:
     """The queue together with Tune's volatile trial ids."""
 
     def __init__(self, queue: TrialQueue):
@@ -46,9 +46,9 @@ class _KeptInMemory:
 class ArmSearch(_KeptInMemory, Searcher):
     """Hands out the trials that the queue names."""
 
-    def __init__(self, book: TrialBook, slots: Callable[[], int]):
+    def __init__(self, tune_trials: TuneTrialIds, slots: Callable[[], int]):
         super().__init__(metric="score", mode="max")
-        self._book, self._slots = book, slots
+        self._tune_trials, self._slots = tune_trials, slots
         self._at_work: set[str] = set()
 
     def suggest(  # type: ignore[override]  # Ray documents FINISHED, a string, and does not declare it
@@ -59,17 +59,17 @@ class ArmSearch(_KeptInMemory, Searcher):
         Points are suggested when a worker is free, not earlier: the searcher then knows all that can be known. Room is counted
         anew each time: nodes join and leave.
         """
-        if len(self._at_work) >= self._slots() and not self._book.queue.finished:
+        if len(self._at_work) >= self._slots() and not self._tune_trials.queue.finished:
             return None
         try:
-            handed_out = self._book.queue.hand_out(trial_id)
+            handed_out = self._tune_trials.queue.hand_out(trial_id)
         except (StudyFailed, OSError) as refused:
-            self._book.error = refused
+            self._tune_trials.error = refused
             raise
         if handed_out is None:
-            return str(Searcher.FINISHED) if self._book.queue.finished else None
+            return str(Searcher.FINISHED) if self._tune_trials.queue.finished else None
         spec, recorded_epochs = handed_out
-        self._book.trial_ids[trial_id] = spec.trial_id
+        self._tune_trials.trial_ids[trial_id] = spec.trial_id
         self._at_work.add(trial_id)
         return trial_config(spec, recorded_epochs)
 
@@ -80,11 +80,11 @@ class ArmSearch(_KeptInMemory, Searcher):
         """Tell the queue of an attempt that failed; any other end it knows from its own decision."""
         self._at_work.discard(trial_id)
         if error:
-            text = self._book.failures.get(trial_id, "the worker process was lost")
+            text = self._tune_trials.failures.get(trial_id, "the worker process was lost")
             try:
-                self._book.queue.fail(self._book.trial_ids[trial_id], text)
+                self._tune_trials.queue.fail(self._tune_trials.trial_ids[trial_id], text)
             except (StudyFailed, OSError) as refused:
-                self._book.error = refused
+                self._tune_trials.error = refused
                 raise
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
@@ -101,9 +101,9 @@ class ArmSearch(_KeptInMemory, Searcher):
 class ArmScheduler(_KeptInMemory, FIFOScheduler):
     """Passes each result to the queue, which records it and decides."""
 
-    def __init__(self, book: TrialBook):
+    def __init__(self, tune_trials: TuneTrialIds):
         super().__init__()  # type: ignore[no-untyped-call]  # Ray does not declare it
-        self._book = book
+        self._tune_trials = tune_trials
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Record the epoch, then say whether the trial goes on."""
@@ -113,11 +113,11 @@ class ArmScheduler(_KeptInMemory, FIFOScheduler):
                     f"a checkpoint cannot be written: {result[NO_ROOM]}. Nothing recorded is lost; make room and run the same"
                     " command again"
                 )
-            decision = self._book.queue.report(
-                self._book.trial_ids[trial.trial_id], result[REPORT].pop(), str(result.get("hostname", ""))
+            decision = self._tune_trials.queue.report(
+                self._tune_trials.trial_ids[trial.trial_id], result[REPORT].pop(), str(result.get("hostname", ""))
             )
         except (StudyFailed, OSError) as error:
-            self._book.error = error
+            self._tune_trials.error = error
             raise
         return str(TrialScheduler.CONTINUE if decision == Decision.CONTINUE else TrialScheduler.STOP)
 
@@ -137,4 +137,4 @@ class ArmScheduler(_KeptInMemory, FIFOScheduler):
         with suppress(OSError):
             # Colours are for terminals; the first line counts Tune's own attempts.
             text = re.sub(r"\x1b\[[0-9;]*m", "", Path(trial.error_file).read_text())
-            self._book.failures[trial.trial_id] = text.partition("\n")[2].strip()
+            self._tune_trials.failures[trial.trial_id] = text.partition("\n")[2].strip()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from data_utils.cache import ImageArrays
     from study.design.points import Point
     from study.design.trials import TrialPredictions
-    from study.search.optuna_mirror import OptunaProjection
+    from study.search.optuna_mirror import OptunaMirror
     from study.search.plans import ArmPlan
     from study.search.queue import TrialMirror, TrialQueue
 
@@ -104,7 +104,7 @@ class _Run:
                 "controls: `classical` needs scikit-image: pip install 'wbc-study[classical]', or leave it out"
             )
         if "://" in self._storage:
-            from study.search.optuna_mirror import check_storage
+            from study.search.optuna_storage import check_storage
 
             check_storage(self._storage)
         search = self._config.search
@@ -327,32 +327,32 @@ class _Run:
             raise StudyFailed(f"{what} failed:\n{error.cause!r}") from error
 
     def _search(self, records: RecordWriter, arrays: ImageArrays) -> None:
-        from study.search.optuna_mirror import JOURNAL
+        from study.search.optuna_storage import JOURNAL
         from study.search.plans import search_plans
 
         with ExitStack() as stack:
-            projection = self._open_projection()
-            if projection is not None:
-                stack.enter_context(closing(projection))
-                self._rebuild(projection)
+            mirror = self._open_mirror()
+            if mirror is not None:
+                stack.enter_context(closing(mirror))
+                self._rebuild(mirror)
             if self._directory.is_complete(Phase.SEARCH):
                 return
             with self._directory.phase(Phase.SEARCH):
                 plans = search_plans(self._config, self._arms, arrays, self._first_points)
-                self._run_trials(Phase.SEARCH, plans, records, arrays, projection)
-            if projection is not None and not projection.is_current:
+                self._run_trials(Phase.SEARCH, plans, records, arrays, mirror)
+            if mirror is not None and not mirror.is_current:
                 # Its storage was lost on the way; perhaps it is back.
-                self._rebuild(projection)
+                self._rebuild(mirror)
         journal = self._directory.folder / JOURNAL
         if journal.is_file():
             self._directory.publish(journal)
 
-    def _open_projection(self) -> OptunaProjection | None:
+    def _open_mirror(self) -> OptunaMirror | None:
         if self._storage == "memory":
             return None
-        from study.search.optuna_mirror import OptunaProjection, search_space
+        from study.search.optuna_mirror import OptunaMirror, search_space
 
-        return OptunaProjection(
+        return OptunaMirror(
             self._storage,
             self._directory.folder,
             study=self._config.name,
@@ -363,11 +363,11 @@ class _Run:
             warn=self._progress.say,
         )
 
-    def _rebuild(self, projection: OptunaProjection) -> None:
+    def _rebuild(self, mirror: OptunaMirror) -> None:
         from analysis.records.segments import read_segments
 
         trials, epochs = (read_segments(self._directory.records / name, TABLES[name]) for name in ("trials", "epochs"))
-        projection.rebuild([arm.name for arm in self._arms], trials, epochs)
+        mirror.rebuild([arm.name for arm in self._arms], trials, epochs)
 
     def _confirm(self, records: RecordWriter, arrays: ImageArrays) -> None:
         from analysis import load_study

@@ -6,37 +6,41 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import optuna
+from optuna.distributions import FloatDistribution
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
 from analysis.records.schema import Decision, Phase, TrialStatus
 from study.config.secrets import MASK, STORAGE_VARIABLE, mask_password
 from study.design.trials import EpochReport, recorded_point
-from study.errors import UsageError
+from study.search.optuna_storage import JOURNAL, open_database, open_journal
 from study.search.tpe import further_distributions, parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    import optuna
     import pandas as pd
+    from optuna.distributions import BaseDistribution
     from optuna.storages import BaseStorage
 
     from study.config.search import SearchConfig
     from study.design.trials import TrialSpec
 
-
-JOURNAL = "optuna.journal"
-"""Name of the journal file in the run directory."""
-
 _OWNER = "wbc_study_run"
 """User attribute of an Optuna study: the run directory's own id, so that no study of somebody else is ever replaced."""
 
-_SECONDS = 10
-"""After which a database server that does not answer is taken to be lost."""
+_STATES = {
+    TrialStatus.RUNNING: TrialState.RUNNING,
+    TrialStatus.COMPLETED: TrialState.COMPLETE,
+    TrialStatus.STOPPED: TrialState.PRUNED,
+    TrialStatus.DIVERGED: TrialState.FAIL,
+    TrialStatus.FAILED: TrialState.FAIL,
+}
 
 
-def search_space(config: SearchConfig) -> dict[str, optuna.distributions.BaseDistribution]:
-    """The space that trials are shown in: the configured ranges, or what the grid spans."""
-    from optuna.distributions import FloatDistribution
-
+def search_space(config: SearchConfig) -> dict[str, BaseDistribution]:
+    """Distributions that trials are shown in, by name: the configured ranges, or the range that the grid spans."""
     if config.mode != "grid":
         return {
             "learning_rate": FloatDistribution(*config.learning_rate, log=True),
@@ -44,81 +48,15 @@ def search_space(config: SearchConfig) -> dict[str, optuna.distributions.BaseDis
             **further_distributions(config),
         }
     axes = {"learning_rate": config.grid_learning_rate, "weight_decay": config.grid_weight_decay}
-    # A grid may hold a weight decay of zero, which no logarithmic scale does.
+    # A grid may hold a weight decay of zero, which has no place on a logarithmic scale.
     spanned = {name: FloatDistribution(min(axis), max(axis), log=min(axis) > 0) for name, axis in axes.items()}
     return {**spanned, **further_distributions(config)}
 
 
-def check_storage(url: str) -> None:
-    """Refuse a URL that could never be opened. Does not connect.
-
-    Raises:
-        UsageError: it is not a URL that SQLAlchemy reads, or the database's driver is not installed.
-    """
-    from sqlalchemy import create_engine
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-
-    try:
-        create_engine(_with_driver(url)).dispose()
-    except (ArgumentError, NoSuchModuleError, ValueError) as error:
-        raise UsageError(
-            f"search.storage: found {mask_password(url)!r}, expected a URL such as postgresql://user@host:5432/database"
-            f" ({mask_password(str(error))})"
-        ) from None  # the cause would show the URL
-    except ImportError as error:
-        raise UsageError(
-            f"search.storage: the driver of {mask_password(url)!r} is not installed ({error.name}). For PostgreSQL:"
-            ' pip install "wbc-study[postgres]"'
-        ) from error
-
-
-def open_journal(file: Path) -> BaseStorage:
-    """The storage in a journal file, which other processes may have open. Mends what a killed process left behind."""
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    file = file.resolve()
-    # Whoever holds the run directory is alone: a lock is what a killed process left, and Optuna would wait 30 s for it.
-    file.with_name(file.name + ".lock").unlink(missing_ok=True)
-    if file.exists():
-        _drop_torn_line(file)
-    try:
-        return JournalStorage(JournalFileBackend(str(file)))
-    except (ValueError, KeyError):
-        # Not readable as a journal. Everything in it is in the records.
-        file.unlink()
-        return JournalStorage(JournalFileBackend(str(file)))
-
-
-def _drop_torn_line(file: Path) -> None:
-    """Cut off a last line that was not written to its end: Optuna would append to it and never read the file again."""
-    with file.open("rb+") as journal:
-        content = journal.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            journal.truncate(whole)
-
-
-def open_database(url: str) -> BaseStorage:
-    """The storage on a database server."""
-    from optuna.storages import RDBStorage
-
-    options: dict[str, Any] = {"pool_pre_ping": True}
-    if url.startswith("postgresql"):
-        # The driver of the study waits for every answer: it must come soon or count as lost (libpq's parameter names).
-        options["connect_args"] = {"connect_timeout": _SECONDS, "tcp_user_timeout": _SECONDS * 1000}
-    return RDBStorage(_with_driver(url), engine_kwargs=options)
-
-
-def _with_driver(url: str) -> str:
-    """Where a URL leaves the driver open, the one of the extra `postgres`."""
-    return url.replace("postgresql://", "postgresql+psycopg://", 1) if url.startswith("postgresql://") else url
-
-
-class OptunaProjection:
+class OptunaMirror:
     """Keeps one Optuna study for each arm, ``<study>/<arm>``, equal to the records of the search.
 
-    An error of the storage is said once; the study goes on, and the next rebuild brings the storage up to date.
+    The first error of the storage is printed; the search goes on, and the next rebuild brings the storage up to date.
     """
 
     def __init__(
@@ -129,7 +67,7 @@ class OptunaProjection:
         study: str,
         owner: str,
         replaces: Collection[str] = (),
-        space: dict[str, optuna.distributions.BaseDistribution],
+        space: dict[str, BaseDistribution],
         metric: str,
         warn: Callable[[str], None],
     ):
@@ -141,21 +79,20 @@ class OptunaProjection:
             study: Name of the study.
             owner: Id of the run directory.
             replaces: Ids of runs that had this name and were set aside: their studies give way to this one's.
-            space: See `search_space`.
-            metric: ``val_accuracy`` or ``val_macro_f1``; what values are.
+            space: Distributions of all parameters by name, see `search_space`.
+            metric: ``val_accuracy`` or ``val_macro_f1``; what a trial's values are.
             warn: Prints a line.
         """
-        import optuna
-
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._optuna = optuna
         self._storage_name, self._folder = storage, folder
         self._study, self._owner, self._space, self._metric = study, owner, space, metric
         self._owners = {owner, *replaces}
         self._warn: Callable[[str], None] | None = warn
         self._storage: BaseStorage | None = None
         self._studies: dict[str, int] = {}
+        """Optuna's number of each study, by the arm's name."""
         self._trials: dict[str, int] = {}
+        """Optuna's number of each trial, by our id."""
         self.is_current = False
         """Whether the storage shows what the records say."""
 
@@ -185,8 +122,6 @@ class OptunaProjection:
 
     def close(self) -> None:
         """Let go of connections."""
-        from optuna.storages import RDBStorage
-
         if isinstance(self._storage, RDBStorage):
             self._storage.remove_session()
             self._storage.engine.dispose()
@@ -204,6 +139,7 @@ class OptunaProjection:
         return self._storage
 
     def _attempt(self, change: Callable[[], object]) -> None:
+        """Change the storage while it is current; an error makes it outdated."""
         from sqlalchemy.exc import SQLAlchemyError
 
         if not self.is_current:
@@ -213,7 +149,7 @@ class OptunaProjection:
         # What storages raise: their own errors, a lost connection, a full disk, and KeyError, RuntimeError or ValueError where
         # somebody deleted or changed a study in the dashboard.
         except (
-            self._optuna.exceptions.OptunaError,
+            optuna.exceptions.OptunaError,
             SQLAlchemyError,
             OSError,
             KeyError,
@@ -221,9 +157,9 @@ class OptunaProjection:
             ValueError,
         ) as error:
             self.is_current = False
-            self._say(error)
+            self._warn_once(error)
 
-    def _say(self, error: Exception) -> None:
+    def _warn_once(self, error: Exception) -> None:
         if self._warn is None:
             return
         where = str(self._folder / JOURNAL) if self._storage_name == "journal" else mask_password(self._storage_name)
@@ -248,37 +184,38 @@ class OptunaProjection:
         return text
 
     def _rebuild(self, arms: Iterable[str], trials: pd.DataFrame, epochs: pd.DataFrame) -> None:
-        storage = self._opened()
-        searched = trials[trials["phase"] == Phase.SEARCH]
+        searched = trials[trials["phase"] == Phase.SEARCH].sort_values(["index", "sequence"], kind="stable")
         scores: dict[str, dict[int, float]] = {}
         for row in epochs.to_dict("records"):
             if row["decision"] != Decision.DIVERGED:
-                known = scores.setdefault(row["trial_id"], {})
-                known.setdefault(int(row["epoch"]), EpochReport.recorded(row).score(self._metric))
+                report = EpochReport.recorded(row)
+                scores.setdefault(row["trial_id"], {}).setdefault(report.epoch, report.score(self._metric))
         for arm in arms:
-            name = f"{self._study}/{arm}"
-            self._delete_own(name)
-            study_id = storage.create_new_study([self._optuna.study.StudyDirection.MAXIMIZE], name)
-            storage.set_study_user_attr(study_id, _OWNER, self._owner)
-            self._studies[arm] = study_id
-            rows = searched[searched["arm"] == arm].sort_values(["index", "sequence"], kind="stable")
-            for _, history in rows.groupby("index", sort=True):
+            self._create_study(arm)
+            for _, history in searched[searched["arm"] == arm].groupby("index", sort=True):
                 begun, last = history.iloc[0], history.iloc[-1]
-                ended = None if last["status"] == TrialStatus.RUNNING else float(last["time"])
-                known = scores.get(str(last["trial_id"]), {})
+                status = TrialStatus(last["status"])
                 self._add(
                     {str(key): value for key, value in last.items()},
-                    TrialStatus(last["status"]),
-                    known,
+                    status,
+                    scores.get(str(last["trial_id"]), {}),
                     float(begun["time"]),
-                    ended,
+                    None if status == TrialStatus.RUNNING else float(last["time"]),
                 )
 
+    def _create_study(self, arm: str) -> None:
+        """Create an arm's Optuna study, in place of the one that an earlier process of this run made."""
+        name = f"{self._study}/{arm}"
+        self._delete_own(name)
+        study_id = self._opened().create_new_study([optuna.study.StudyDirection.MAXIMIZE], name)
+        self._opened().set_study_user_attr(study_id, _OWNER, self._owner)
+        self._studies[arm] = study_id
+
     def _delete_own(self, name: str) -> None:
-        """Delete an Optuna study of this run, or of one that it takes the place of, if there is one.
+        """Delete the Optuna study of this name, if there is one.
 
         Raises:
-            RuntimeError: it is that of another run.
+            RuntimeError: the study belongs neither to this run nor to one whose place it takes.
         """
         storage = self._opened()
         try:
@@ -286,7 +223,7 @@ class OptunaProjection:
         except KeyError:
             return
         owner = storage.get_study_user_attrs(study_id).get(_OWNER)
-        # Without owner and trials: this process was killed between creating it and naming its owner.
+        # A study without owner and trials: its process was killed between creating it and naming its owner.
         if owner not in self._owners and (owner is not None or storage.get_all_trials(study_id, deepcopy=False)):
             raise RuntimeError(
                 f"it holds a study {name!r} of another run: give this one another --name, or delete that one with optuna"
@@ -301,18 +238,24 @@ class OptunaProjection:
         began: float | None,
         ended: float | None,
     ) -> None:
-        """Add a trial as it stands, in one step."""
-        params = parameters(recorded_point(columns))
-        state = self._state(status)
-        trial = self._optuna.trial.FrozenTrial(
+        """Add a trial as it stands, in one step.
+
+        Args:
+            columns: Row of the table ``trials``, or the specification as such columns.
+            status: Status of the trial.
+            scores: Score of each epoch, in [0, 1], by epoch.
+            began: When the trial began, in seconds since 1970; now when None.
+            ended: When the trial ended, likewise; None while it runs.
+        """
+        trial = FrozenTrial(
             number=-1,  # the storage counts: trials come by their index, so the two are equal
             trial_id=-1,
-            state=state,
+            state=_STATES[status],
             value=None,
             values=self._values(status, max(scores.values(), default=None), scores),
             datetime_start=datetime.now() if began is None else datetime.fromtimestamp(began),
             datetime_complete=None if ended is None else datetime.fromtimestamp(ended),
-            params=params,
+            params=parameters(recorded_point(columns)),
             distributions=self._space,
             user_attrs={
                 "trial_id": str(columns["trial_id"]),
@@ -330,18 +273,10 @@ class OptunaProjection:
         storage = self._opened()
         number = self._trials[trial_id]
         values = self._values(status, score, storage.get_trial(number).intermediate_values)
-        storage.set_trial_state_values(number, self._state(status), values)
+        storage.set_trial_state_values(number, _STATES[status], values)
 
     def _values(self, status: TrialStatus, best: float | None, scores: dict[int, float]) -> Sequence[float] | None:
-        """The value of an ended trial; for a pruned one the last intermediate value, as Optuna itself sets it."""
+        """Value of an ended trial: the best score of a complete one, the last score of a pruned one (as Optuna sets it)."""
         if status == TrialStatus.COMPLETED and best is not None:
             return [best]
         return [scores[max(scores)]] if status == TrialStatus.STOPPED and scores else None
-
-    def _state(self, status: TrialStatus) -> optuna.trial.TrialState:
-        states = self._optuna.trial.TrialState
-        return {
-            TrialStatus.RUNNING: states.RUNNING,
-            TrialStatus.COMPLETED: states.COMPLETE,
-            TrialStatus.STOPPED: states.PRUNED,
-        }.get(status, states.FAIL)

@@ -31,7 +31,7 @@ from study.design.arms import list_arms
 from study.execution.capacity import ElasticSlots, Reservation
 from study.execution.experiment import run_trials
 from study.execution.ray_session import ray_session
-from study.search.optuna_mirror import OptunaProjection, search_space
+from study.search.optuna_mirror import OptunaMirror, search_space
 from study.search.plans import ArmPlan
 from study.search.queue import TrialQueue
 from study.search.rungs import Rungs
@@ -78,7 +78,7 @@ def make_queue(
     directory.folder.mkdir(parents=True)
     mirror = None
     if search.storage == "journal":
-        mirror = OptunaProjection(
+        mirror = OptunaMirror(
             "journal",
             directory.folder,
             study=config.name,

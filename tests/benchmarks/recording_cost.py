@@ -23,7 +23,7 @@ from study.config.files import load_config
 from study.design.arms import Arm
 from study.design.points import Point
 from study.execution.trainable import CHECKPOINT
-from study.search.optuna_mirror import OptunaProjection, search_space
+from study.search.optuna_mirror import OptunaMirror, search_space
 from study.search.plans import ArmPlan
 from study.search.queue import TrialQueue
 from study.search.searchers import FixedSearcher
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> None:
         arm = Arm(0.1, "off")
         plan = ArmPlan("search", arm, FixedSearcher([Point(1e-3, 1e-4)]), [1], config.training.epochs, 1)
         records = Path(scratch) / "records"
-        mirror = OptunaProjection(
+        mirror = OptunaMirror(
             "journal",
             Path(scratch),
             study="cost",

@@ -13,7 +13,7 @@ from study.design.arms import Arm
 from study.design.trials import TrialSpec
 from study.errors import StudyFailed
 from study.execution.trainable import REPORT
-from study.execution.tune_adapters import ArmScheduler, ArmSearch, TrialBook
+from study.execution.tune_adapters import ArmScheduler, ArmSearch, TuneTrialIds
 from study.search.queue import COMPLETE, CONTINUE, STOP
 
 SPEC = TrialSpec("search", Arm(0.1, "sum", ("prcc",)), 0, 0, 1e-3, 1e-4, '{"training.sampling": "balanced"}')
@@ -42,18 +42,18 @@ class Queue:
 
 
 def adapters(decision: str = CONTINUE):
-    book = TrialBook(Queue(decision))  # type: ignore[arg-type]  # only what the adapters call
-    return book, ArmSearch(book, lambda: 100), ArmScheduler(book)
+    tune_trials = TuneTrialIds(Queue(decision))  # type: ignore[arg-type]  # only what the adapters call
+    return tune_trials, ArmSearch(tune_trials, lambda: 100), ArmScheduler(tune_trials)
 
 
 def test_search_hands_out_the_queues_trial_and_has_finished_when_no_trial_can_come_back():
-    book, search, _ = adapters()
+    tune_trials, search, _ = adapters()
     fields, recorded = json.loads(search.suggest("t1")["trial"])
     assert recorded == 2
     assert Arm(**{**fields["arm"], "encoders": tuple(fields["arm"]["encoders"])}) == SPEC.arm
     assert (fields["learning_rate"], fields["weight_decay"], fields["settings"]) == (1e-3, 1e-4, SPEC.settings)
     assert search.suggest("t2") is None
-    book.queue.finished = True
+    tune_trials.queue.finished = True
     assert search.suggest("t3") == Searcher.FINISHED
 
 
@@ -86,28 +86,28 @@ def test_what_tune_keeps_of_an_ended_trial_does_not_grow_with_its_results():
 
 
 def test_the_queue_hears_of_a_failure_with_its_traceback(tmp_path):
-    book, search, scheduler = adapters()
+    tune_trials, search, scheduler = adapters()
     search.suggest("t1")
     trial = SimpleNamespace(trial_id="t1", error_file=str(tmp_path / "error.txt"))
     (tmp_path / "error.txt").write_text("Failure # 1 (occurred at noon)\n\x1b[36mout of memory\x1b[39m\n")
     scheduler.on_trial_error(None, trial)
     search.on_trial_complete("t1", error=True)
-    assert book.queue.failed == [(SPEC.trial_id, "out of memory")]
+    assert tune_trials.queue.failed == [(SPEC.trial_id, "out of memory")]
 
 
 def test_completed_trials_need_no_word_from_tune():
-    book, search, _ = adapters()
+    tune_trials, search, _ = adapters()
     search.suggest("t1")
     search.on_trial_complete("t1", {"anything": 1})
-    assert book.queue.failed == []
+    assert tune_trials.queue.failed == []
 
 
 def test_a_refused_report_is_kept_for_the_runner():
-    book, search, scheduler = adapters()
+    tune_trials, search, scheduler = adapters()
     search.suggest("t1")
     with pytest.raises(StudyFailed):
         scheduler.on_trial_result(None, SimpleNamespace(trial_id="t1"), {REPORT: [None]})
-    assert str(book.error) == "refused"
+    assert str(tune_trials.error) == "refused"
 
 
 def test_tune_may_copy_and_pickle_them():
@@ -125,10 +125,10 @@ def test_reports_do_not_stay_in_tunes_memory():
 
 
 def test_as_many_trials_are_at_work_as_there_are_slots_at_that_moment():
-    book = TrialBook(Queue())  # type: ignore[arg-type]  # only what the adapters call
-    book.queue.waiting = [(SPEC, 0)] * 5
+    tune_trials = TuneTrialIds(Queue())  # type: ignore[arg-type]  # only what the adapters call
+    tune_trials.queue.waiting = [(SPEC, 0)] * 5
     slots = [1]
-    search = ArmSearch(book, lambda: slots[0])
+    search = ArmSearch(tune_trials, lambda: slots[0])
     handed_out = [search.suggest(name) is not None for name in ("t1", "t2")]
     slots[0] = 3  # a node joins
     handed_out += [search.suggest(name) is not None for name in ("t3", "t4", "t5")]

@@ -8,7 +8,6 @@ from study.search.searchers import Searcher
 
 CONFIG = SearchConfig(mode="tpe", trials_per_arm=8, tpe_startup=2)
 
-
 ALSO = {
     "training.loss_weights": ["none", "inverse", "effective"],
     "training.effective_beta": {"low": 0.5, "high": 0.9},
