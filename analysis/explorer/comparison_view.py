@@ -24,7 +24,7 @@ from analysis.records.errors import StudyError
 from analysis.records.schema import Phase
 from analysis.records.study import Study
 from analysis.statistics.confusion import shown_split
-from analysis.statistics.verdicts import study_verdicts
+from analysis.statistics.verdicts import show_difference, study_verdicts
 from analysis.wording.captions import OPTIMISTIC, selection_rule
 from analysis.wording.formats import MISSING, capitalised
 
@@ -140,7 +140,7 @@ def _cell(
     told = f"{arm}: mean {float(row['mean'])!r}, standard deviation {float(row['sd'])!r}. Opens its trials."
     for verdict in verdicts:
         if not pd.isna(verdict["low"]):
-            ends = [show_difference(verdict[name], state.metric) for name in ("difference", "low", "high")]
+            ends = [show_difference(verdict[name], state.metric, unit=False) for name in ("difference", "low", "high")]
             lines.append(html.Span(f"{ends[0]} [{ends[1]}, {ends[2]}]: {verdict['verdict']}", className="count"))
         told += f" {verdict['sentence']}"
     lines.append(html.Span(f"n = {row['n']}; {among} of {searched} search trials chosen", className="count"))
@@ -151,8 +151,3 @@ def _cell(
         title=told,
         **aria(pressed="true" if state.arm == arm else "false"),
     )
-
-
-def show_difference(value: float, metric: str) -> str:
-    """A difference with its sign: of accuracy in percentage points."""
-    return f"{100 * value:+.2f}" if metric == "accuracy" else f"{value:+.3f}"

@@ -16,7 +16,7 @@ from analysis.records.errors import StudyError
 from analysis.records.study import Study
 from analysis.statistics.confusion import shown_split
 from analysis.statistics.predictions import study_predictions
-from analysis.statistics.verdicts import arm_intervals, validation_intervals
+from analysis.statistics.verdicts import arm_intervals, show_difference, validation_intervals
 from analysis.wording.formats import MISSING
 
 _CONFIDENCE = 0.95
@@ -123,10 +123,6 @@ def _cell(row: Mapping[Any, Any], metric: str) -> list[Any]:
     value = html.Span(f"{shown} (n = {row['n']})" if row["n"] else MISSING, className="value", title=repr(row["mean"]))
     if np.isnan(row["difference"]):
         return [value]
-    scale, form = (100.0, "+.2f") if metric == "accuracy" else (1.0, "+.3f")
-    told = f"{scale * row['difference']:{form}}"
-    if np.isnan(row["low"]):
-        told += ", no interval"
-    else:
-        told += f" [{scale * row['low']:{form}}, {scale * row['high']:{form}}]"
+    ends = [show_difference(row[name], metric, unit=False) for name in ("difference", "low", "high")]
+    told = f"{ends[0]}, no interval" if np.isnan(row["low"]) else f"{ends[0]} [{ends[1]}, {ends[2]}]"
     return [value, html.Span(told, className="count")]

@@ -25,7 +25,7 @@ def show_range(counts: np.ndarray[tuple[int], np.dtype[np.int64]]) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-FORMS = {
+_FORMS = {
     "percent": (100.0, "{:.2f}"),
     "percent1": (100.0, "{:.1f}"),
     "points": (100.0, "{:+.2f}"),
@@ -39,22 +39,29 @@ FORMS = {
     "share": (1.0, "{:.2f}"),
     "p": (1.0, "{:.3f}"),
 }
+"""Form -> what a value is multiplied by, and its pattern."""
 
-RANGE = "_range"
+_RANGE = "_range"
 """Ends the form of a column that shows two bounds, each in the form before it."""
 
 
 def show(value: object, spread: object, form: str) -> str:
-    """A value in its column's form, with its spread where it has one."""
+    """A value in its column's form.
+
+    Args:
+        value: A number or a text; None, NA or NaN where there is none.
+        spread: Standard deviation, shown after ±, or the upper bound of a range; None or NaN for none.
+        form: As `analysis.tables.table.Column` names it.
+    """
     if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
         return MISSING
     if form == "text" or isinstance(value, str):
         return str(value)
     if form == "count":
         return f"{value:,}"
-    if form.endswith(RANGE):
-        return " to ".join(show(bound, None, form.removesuffix(RANGE)) for bound in (value, spread))
-    scale, pattern = FORMS[form]
+    if form.endswith(_RANGE):
+        return " to ".join(show(bound, None, form.removesuffix(_RANGE)) for bound in (value, spread))
+    scale, pattern = _FORMS[form]
     if form == "p" and float(value) < 0.001:  # type: ignore[arg-type]  # as below
         pattern = "< 0.001"
     # Differences that cancel leave -1e-17, which is no negative difference.
