@@ -14,7 +14,7 @@ from analysis.explorer.events import apply_brush, apply_click, apply_filters, ap
 from analysis.explorer.runs import LiveRun, read_versions, run_of
 from analysis.explorer.setting_filters import apply_field, shown_range
 from analysis.explorer.view_state import ViewState, read_address, write_address
-from analysis.report.prose import state as study_state
+from analysis.report.prose import study_state
 
 
 def add_state_callbacks(application: Dash, runs: Mapping[str, LiveRun]) -> None:

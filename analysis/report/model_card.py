@@ -13,7 +13,8 @@ import numpy as np
 from analysis.arms import majority_floor
 from analysis.metrics import METRIC_TITLES, SPLIT_TITLES, confusion_metrics, count_confusion
 from analysis.records.schema import Fusion, subset_name
-from analysis.report.prose import methods, purpose
+from analysis.report.methods import methods
+from analysis.report.prose import purpose
 from analysis.statistics.calibration import calibration_error, run_probabilities, temper
 from analysis.statistics.evaluations import read_evaluations
 from analysis.statistics.predictions import Predictions, study_predictions

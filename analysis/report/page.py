@@ -23,7 +23,8 @@ from analysis.figures.style import percent_name
 from analysis.records.errors import StudyError
 from analysis.records.study import Study
 from analysis.report.files import write_tables
-from analysis.report.prose import control_notes, methods, state, summary, verdict_sentences
+from analysis.report.methods import methods
+from analysis.report.prose import control_notes, study_state, summary, verdict_sentences
 from analysis.report.static_images import write_static_images
 from analysis.tables.registry import tables
 from analysis.tables.table import Table
@@ -169,7 +170,7 @@ def render_page(
         summary=summary(study),
         verdicts=verdict_sentences(study),
         methods=methods(study),
-        state=state(study),
+        state=study_state(study),
         arms=_arm_rows(study),
         controls=control_notes(study),
         image_counts=_image_rows(study),

@@ -28,7 +28,7 @@ from analysis.statistics.verdicts import (
     study_verdicts,
 )
 from analysis.tables.table import Column, Content
-from analysis.wording.captions import INTERVAL, OPTIMISTIC, TAKEN_AS_GIVEN, join_sentences
+from analysis.wording.captions import INTERVAL, OPTIMISTIC, TAKEN_AS_GIVEN, join_sentences, reason_in_words
 from analysis.wording.formats import capitalised, unit_of
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _read_evidence(study: Study) -> Evidence | str:
     try:
         predictions, verdicts = study_predictions(study), study_verdicts(study)
     except StudyError as error:
-        return str(error).removeprefix(f"{study.path}: ").replace(f"{study.path}/", "")
+        return reason_in_words(study, error)
     return Evidence(predictions, verdicts, arm_intervals(predictions))
 
 

@@ -9,6 +9,7 @@ from analysis.arms import majority_floor
 from analysis.metrics import SPLIT_TITLES, metric_title
 
 if TYPE_CHECKING:
+    from analysis.records.errors import StudyError
     from analysis.records.study import Study
 
 
@@ -60,6 +61,11 @@ def floor_sentence(study: Study, split: str = "val") -> str:
         f"{float(floor['macro_f1']):.3f} and weighted F1 {float(floor['weighted_f1']):.3f} on the {floor['images']} "
         f"{SPLIT_TITLES[split]} images."
     )
+
+
+def reason_in_words(study: Study, error: StudyError) -> str:
+    """Why something cannot be shown: the message of an error without the place of the study on this machine."""
+    return str(error).removeprefix(f"{study.path}: ").replace(f"{study.path}/", "")
 
 
 def join_sentences(parts: Sequence[str]) -> str:

@@ -19,6 +19,11 @@ def unit_of(title: str, form: str) -> str:
     return f"{title} %" if form == "percent" else title
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: "1 seed", "5 seeds"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def show_range(counts: np.ndarray[tuple[int], np.dtype[np.int64]]) -> str:
     """Lowest and highest of some counts, or the one that all are."""
     low, high = int(counts.min()), int(counts.max())

@@ -14,7 +14,6 @@ import pytest
 from analysis import StudyError, load_study, write_report
 from analysis.figures.registry import FIGURES
 from analysis.report.page import zip_report
-from analysis.report.prose import methods, summary
 from tests.analysis.conftest import RunDirectory
 
 Make = Callable[..., Any]
@@ -132,24 +131,6 @@ def test_the_kinds_of_ending_are_told_when_nothing_was_trained_to_the_end(run_di
     assert "no full-length run has ended yet (1 stopped, 1 failed)" in page
 
 
-def test_a_class_without_test_images_and_a_missing_test_split_are_told(run_directory: Make) -> None:
-    directory = run_directory()
-    directory.add_images("val")
-    text = summary(load_study(directory.save()))
-    assert any("There is no test split" in paragraph for paragraph in text)
-    directory.add_images("test")
-    directory.images = [row for row in directory.images if (row["split"], row["label"]) != ("test", 0)]
-    text = summary(load_study(directory.save()))
-    assert any("No image of Basophil in test" in paragraph for paragraph in text)
-
-
-def test_what_its_author_says_about_a_study_is_told(run_directory: Make) -> None:
-    directory = run_directory()
-    assert not any("About" in paragraph for paragraph in summary(load_study(directory.save())))
-    directory.config["about"] = "Stand-ins for\n  the data of the report."
-    assert "About this study: Stand-ins for the data of the report." in summary(load_study(directory.save()))
-
-
 @pytest.mark.parametrize("kind", ["empty", "failed", "running"])
 def test_an_unfinished_study_has_a_report(run_directory: Make, kind: str) -> None:
     directory = run_directory()
@@ -218,12 +199,3 @@ def test_colours_can_be_changed_by_keyboard_and_markup_stays_text(watched_page: 
     page.keyboard.press("Enter")
     page.keyboard.press("Enter")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-
-
-def test_methods_say_who_suggested_the_points(run_directory: Make, fill_directory: Make) -> None:
-    directory = fill_directory(run_directory())
-    directory.config["search"] = {"metric": "val_accuracy", "mode": "tpe", "tpe_startup": 1}
-    assert "1 quasi-random point, then a tree-structured" in " ".join(methods(load_study(directory.save())))
-    directory.config["search"]["tpe_startup"] = 100
-    text = " ".join(methods(load_study(directory.save())))
-    assert "quasi-random points (as many trials as come before" in text
