@@ -7,6 +7,7 @@ from typing import Any
 
 from analysis import load_study
 from analysis.report.methods import methods
+from analysis.wording.formats import MISSING
 
 Make = Callable[..., Any]
 
@@ -62,7 +63,8 @@ def test_what_the_configuration_does_not_say_is_left_out(run_directory: Make, fi
     assert methods(load_study(directory.save())) == [
         "Training images were random crops resized to 28 x 28 pixels. Validation and test images were used whole, resized to 32 "
         "pixels.",
-        "The classifier is a residual network of three stages of two blocks, trained for 2 epochs with Adam in batches of –, "
+        "The classifier is a residual network of three stages of two blocks, trained for 2 epochs with Adam in batches of "
+        f"{MISSING}, "
         "minimising cross-entropy.",
     ]
 
