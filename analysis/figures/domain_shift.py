@@ -62,35 +62,8 @@ def draw_domain_shift(table: pd.DataFrame, colours: dict[str, str]) -> go.Figure
         for position, setting in enumerate(settings):
             rows = table[(table["place"] == place) & (table["setting"] == setting)]
             offset = position * step - _WIDTH / 2 if len(settings) > 1 else 0.0
-            figure.add_trace(
-                go.Scatter(
-                    x=[subsets.index(subset) + offset for subset in rows["subset"]],
-                    y=numbers(rows["value"]),
-                    error_y={
-                        "type": "data",
-                        "symmetric": False,
-                        "array": numbers(rows["high"] - rows["value"]),
-                        "arrayminus": numbers(rows["value"] - rows["low"]),
-                        "thickness": 1.5,
-                    },
-                    mode="lines+markers",
-                    line={"color": colours[setting], "width": 1.5},
-                    marker={"color": colours[setting], "size": 8},
-                    name=legend_title(setting),
-                    legendgroup=setting,
-                    showlegend=column == 1,
-                    customdata=[
-                        [safe(row["arm"]), f"{row['low']:.2%} to {row['high']:.2%}", row["seeds"]]
-                        for row in rows.to_dict("records")
-                    ],
-                    hovertemplate=(
-                        "%{customdata[0]}<br>accuracy %{y:.2%}<br>95 % interval %{customdata[1]}<br>"
-                        f"n = %{{customdata[2]}} seeds, {images[place]:,} images<extra></extra>"
-                    ),
-                ),
-                row=1,
-                col=column,
-            )
+            rows = rows.assign(x=[subsets.index(subset) + offset for subset in rows["subset"]])
+            _add_setting(figure, rows, setting, colours[setting], int(images[place]), column)
     figure.update_xaxes(
         tickvals=list(range(len(subsets))), ticktext=[safe(name) for name in subsets], range=[-0.5, len(subsets) - 0.5]
     )
@@ -99,3 +72,36 @@ def draw_domain_shift(table: pd.DataFrame, colours: dict[str, str]) -> go.Figure
     figure.update_layout(template=TEMPLATE, height=420)
     figure.update_annotations(font_size=13)
     return figure
+
+
+def _add_setting(figure: go.Figure, rows: pd.DataFrame, setting: str, colour: str, images: int, column: int) -> None:
+    """One setting at a place with so many images; ``x`` is where each row stands."""
+    figure.add_trace(
+        go.Scatter(
+            x=rows["x"].tolist(),
+            y=numbers(rows["value"]),
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": numbers(rows["high"] - rows["value"]),
+                "arrayminus": numbers(rows["value"] - rows["low"]),
+                "thickness": 1.5,
+            },
+            mode="lines+markers",
+            line={"color": colour, "width": 1.5},
+            marker={"color": colour, "size": 8},
+            name=legend_title(setting),
+            legendgroup=setting,
+            showlegend=column == 1,
+            customdata=[
+                [safe(row["arm"]), f"{row['low']:.2%} to {row['high']:.2%}", row["seeds"]]
+                for row in rows.to_dict("records")
+            ],
+            hovertemplate=(
+                "%{customdata[0]}<br>accuracy %{y:.2%}<br>95 % interval %{customdata[1]}<br>"
+                f"n = %{{customdata[2]}} seeds, {images:,} images<extra></extra>"
+            ),
+        ),
+        row=1,
+        col=column,
+    )

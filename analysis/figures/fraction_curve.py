@@ -114,23 +114,7 @@ def draw_fraction_curve(
             runs = part[(part["setting"] == setting) & (part["source"] == "study")]
             shift = _DODGE ** (position - (len(settings) - 1) / 2)
             _add_runs(figure, runs, setting=setting, colour=colours[setting], shift=shift, column=column)
-        for symbol, dash, words in (("circle-open", "dot", "without"), ("diamond-open", "dash", "with")):
-            rows = part[(part["source"] == "published") & (part["setting"] == f"published {words}")]
-            if len(rows):
-                figure.add_trace(
-                    go.Scatter(
-                        x=(100 * rows["fraction"]).tolist(),
-                        y=rows["value"].tolist(),
-                        mode="lines+markers",
-                        name=f"published, {words}",
-                        line={"color": GREY, "dash": dash, "width": 1.5},
-                        marker={"symbol": symbol, "size": 9, "color": GREY},
-                        customdata=[[safe(name)] for name in rows["subset"]],
-                        hovertemplate=f"published, {words}<br>%{{customdata[0]}}: %{{y:.2%}} (one run)<extra></extra>",
-                    ),
-                    row=1,
-                    col=column,
-                )
+        _add_published(figure, part[part["source"] == "published"], column)
         if metric in floors:
             figure.add_hline(
                 y=floors[metric],
@@ -155,6 +139,27 @@ def draw_fraction_curve(
     )
     figure.update_layout(template=TEMPLATE, height=440)
     return figure
+
+
+def _add_published(figure: go.Figure, published: pd.DataFrame, column: int) -> None:
+    for symbol, dash, words in (("circle-open", "dot", "without"), ("diamond-open", "dash", "with")):
+        rows = published[published["setting"] == f"published {words}"]
+        if not len(rows):
+            continue
+        figure.add_trace(
+            go.Scatter(
+                x=(100 * rows["fraction"]).tolist(),
+                y=rows["value"].tolist(),
+                mode="lines+markers",
+                name=f"published, {words}",
+                line={"color": GREY, "dash": dash, "width": 1.5},
+                marker={"symbol": symbol, "size": 9, "color": GREY},
+                customdata=[[safe(name)] for name in rows["subset"]],
+                hovertemplate=f"published, {words}<br>%{{customdata[0]}}: %{{y:.2%}} (one run)<extra></extra>",
+            ),
+            row=1,
+            col=column,
+        )
 
 
 def _add_runs(figure: go.Figure, runs: pd.DataFrame, *, setting: str, colour: str, shift: float, column: int) -> None:

@@ -48,53 +48,15 @@ def draw_reliability(table: pd.DataFrame, colours: dict[str, str]) -> go.Figure:
     most = table["answers"].max()
     shown: set[tuple[str, str]] = set()
     for column, subset in enumerate(subsets, start=1):
-        figure.add_trace(
-            go.Scatter(
-                x=[0, 1],
-                y=[0, 1],
-                mode="lines",
-                line={"color": GREY, "width": 1},
-                name="as sure as right",
-                legendgroup="diagonal",
-                showlegend=column == 1,
-                hoverinfo="skip",
-            ),
-            row=1,
-            col=column,
-        )
+        _add_diagonal(figure, column)
         for setting, colour in colours.items():
-            for scale, style in _SCALES.items():
+            for scale in _SCALES:
                 rows = table[(table["subset"] == subset) & (table["setting"] == setting) & (table["scale"] == scale)]
                 if not len(rows):
                     continue
-                sizes = _SMALLEST + (_LARGEST - _SMALLEST) * (rows["answers"] / most) ** 0.5
-                figure.add_trace(
-                    go.Scatter(
-                        x=rows["confidence"].round(4).tolist(),
-                        y=rows["accuracy"].round(4).tolist(),
-                        mode="lines+markers",
-                        line={"color": colour, "width": 1.5, "dash": style["dash"]},
-                        marker={"color": colour, "size": sizes.round(1).tolist(), "symbol": style["symbol"]},
-                        name=f"{legend_title(setting)}, {scale}",
-                        legendgroup=f"{setting} {scale}",
-                        showlegend=(setting, scale) not in shown,
-                        customdata=[
-                            [
-                                safe(row["arm"]),
-                                f"{row['answers']:,}",
-                                row["runs"],
-                                f"{row['low']:.0%} to {row['high']:.0%}",
-                            ]
-                            for row in rows.to_dict("records")
-                        ],
-                        hovertemplate=(
-                            f"%{{customdata[0]}}, {scale}<br>%{{customdata[1]}} answers of %{{customdata[2]}} runs with a "
-                            "confidence of %{customdata[3]}<br>on average %{x:.1%} sure, %{y:.1%} right<extra></extra>"
-                        ),
-                    ),
-                    row=1,
-                    col=column,
-                )
+                rows = rows.assign(size=_SMALLEST + (_LARGEST - _SMALLEST) * (rows["answers"] / most) ** 0.5)
+                named = (setting, scale) in shown
+                _add_bins(figure, rows, setting, colour, scale, named=named, column=column)
                 shown.add((setting, scale))
     figure.update_xaxes(title_text="confidence", tickformat=".0%", range=[0, 1.03])
     figure.update_yaxes(tickformat=".0%", range=[0, 1.03])
@@ -102,3 +64,49 @@ def draw_reliability(table: pd.DataFrame, colours: dict[str, str]) -> go.Figure:
     figure.update_layout(template=TEMPLATE, height=440)
     figure.update_annotations(font_size=13)
     return figure
+
+
+def _add_diagonal(figure: go.Figure, column: int) -> None:
+    figure.add_trace(
+        go.Scatter(
+            x=[0, 1],
+            y=[0, 1],
+            mode="lines",
+            line={"color": GREY, "width": 1},
+            name="as sure as right",
+            legendgroup="diagonal",
+            showlegend=column == 1,
+            hoverinfo="skip",
+        ),
+        row=1,
+        col=column,
+    )
+
+
+def _add_bins(
+    figure: go.Figure, rows: pd.DataFrame, setting: str, colour: str, scale: str, *, named: bool, column: int
+) -> None:
+    """The bins of one arm on one scale of `_SCALES`; ``size`` is the diameter of each mark, ``named``: the legend has it."""
+    style = _SCALES[scale]
+    figure.add_trace(
+        go.Scatter(
+            x=rows["confidence"].round(4).tolist(),
+            y=rows["accuracy"].round(4).tolist(),
+            mode="lines+markers",
+            line={"color": colour, "width": 1.5, "dash": style["dash"]},
+            marker={"color": colour, "size": rows["size"].round(1).tolist(), "symbol": style["symbol"]},
+            name=f"{legend_title(setting)}, {scale}",
+            legendgroup=f"{setting} {scale}",
+            showlegend=not named,
+            customdata=[
+                [safe(row["arm"]), f"{row['answers']:,}", row["runs"], f"{row['low']:.0%} to {row['high']:.0%}"]
+                for row in rows.to_dict("records")
+            ],
+            hovertemplate=(
+                f"%{{customdata[0]}}, {scale}<br>%{{customdata[1]}} answers of %{{customdata[2]}} runs with a "
+                "confidence of %{customdata[3]}<br>on average %{x:.1%} sure, %{y:.1%} right<extra></extra>"
+            ),
+        ),
+        row=1,
+        col=column,
+    )

@@ -152,6 +152,26 @@ def draw_response(table: pd.DataFrame, colours: dict[str, str], metric: str) -> 
             panel = panels.get((subset, setting))
             if panel is not None:
                 _add_panel(figure, panel, colours[setting], form, worst, row=row, column=column)
+    _add_legend(figure)
+    _label_axes(figure, table, len(subsets), len(settings))
+    height = 150 + 230 * len(subsets)
+    figure.update_layout(
+        template=TEMPLATE,
+        height=height,
+        legend={"y": -70 / height},
+        coloraxis={
+            "colorscale": _COLOURS,
+            "cmin": 0.0,
+            "cmax": worst,
+            "colorbar": {"title": {"text": "points below<br>the arm's best", "font": {"size": 12}}, "thickness": 12},
+        },
+    )
+    figure.update_annotations(font_size=13)
+    return figure
+
+
+def _add_legend(figure: go.Figure) -> None:
+    """Entries without data: they say what the marks of every panel mean."""
     for name, look in (
         ("full length", {"symbol": "circle", "size": 9}),
         ("stopped, diverged, failed or running", {"symbol": "circle-open", "size": 8}),
@@ -170,33 +190,21 @@ def draw_response(table: pd.DataFrame, colours: dict[str, str], metric: str) -> 
             row=1,
             col=1,
         )
-    for axis, values, title in (("x", table["x"], "learning rate"), ("y", table["y"], "weight decay")):
-        ticks, names = decade_ticks(float(values.min()), float(values.max()))
-        if axis == "y" and (table[WEIGHT_DECAY] == 0).any():
-            lowest = float(values.min())
-            ticks, names = (
-                [lowest, *(tick for tick in ticks if tick > lowest)],
-                ["0", *(name for tick, name in zip(ticks, names, strict=True) if tick > lowest)],
-            )
-        update = figure.update_xaxes if axis == "x" else figure.update_yaxes
-        update(tickvals=ticks, ticktext=names)
-        for line in range(1, (len(settings) if axis == "x" else len(subsets)) + 1):
-            place = {"row": len(subsets), "col": line} if axis == "x" else {"row": line, "col": 1}
-            update(title_text=title, **place)
-    height = 150 + 230 * len(subsets)
-    figure.update_layout(
-        template=TEMPLATE,
-        height=height,
-        legend={"y": -70 / height},
-        coloraxis={
-            "colorscale": _COLOURS,
-            "cmin": 0.0,
-            "cmax": worst,
-            "colorbar": {"title": {"text": "points below<br>the arm's best", "font": {"size": 12}}, "thickness": 12},
-        },
-    )
-    figure.update_annotations(font_size=13)
-    return figure
+
+
+def _label_axes(figure: go.Figure, table: pd.DataFrame, rows: int, columns: int) -> None:
+    ticks, names = decade_ticks(float(table["x"].min()), float(table["x"].max()))
+    figure.update_xaxes(tickvals=ticks, ticktext=names)
+    for column in range(1, columns + 1):
+        figure.update_xaxes(title_text="learning rate", row=rows, col=column)
+    lowest = float(table["y"].min())
+    ticks, names = decade_ticks(lowest, float(table["y"].max()))
+    if (table[WEIGHT_DECAY] == 0).any():
+        above = [(tick, name) for tick, name in zip(ticks, names, strict=True) if tick > lowest]
+        ticks, names = [lowest, *(tick for tick, _ in above)], ["0", *(name for _, name in above)]
+    figure.update_yaxes(tickvals=ticks, ticktext=names)
+    for row in range(1, rows + 1):
+        figure.update_yaxes(title_text="weight decay", row=row, col=1)
 
 
 def _add_panel(

@@ -147,33 +147,54 @@ def draw_worker_timeline(table: pd.DataFrame, colours: dict[str, str]) -> go.Fig
         vertical_spacing=0.08,
         row_heights=[0.7, 0.3] if bars else [1.0],
     )
+    last = 2 if bars else 1
     if bars:
-        order = [name for name in colours if name in set(table["setting"].unique())]
-        for setting in order:
-            rows = table[table["setting"] == setting]
-            figure.add_trace(
-                go.Bar(
-                    y=[names[place] for place in zip(rows["host"], rows["worker"], strict=True)],
-                    base=(scale * rows["start"]).round(4).tolist(),
-                    x=(scale * (rows["end"] - rows["start"])).round(4).tolist(),
-                    orientation="h",
-                    name=legend_title(setting),
-                    marker={
-                        "color": colours[setting],
-                        "opacity": [1.0 if phase == Phase.SEARCH else 0.6 for phase in rows["phase"]],
-                        "line": {"color": "rgba(255,255,255,0.7)", "width": 0.5},
-                    },
-                    customdata=trial_hover(
-                        rows,
-                        [f"{row.phase}, epochs {row.first_epoch} to {row.last_epoch}" for row in rows.itertuples()],
-                    ),
-                    hovertemplate=TRIAL_HOVER.replace("VALUE", f"%{{base:.2f}} to %{{x:.2f}} {unit}"),
-                ),
-                row=1,
-                col=1,
-            )
-        listed = list(names.values())
-        figure.update_yaxes(categoryorder="array", categoryarray=listed[::-1], ticks="", row=1, col=1)
+        _add_bars(figure, table, colours, names, scale, unit)
+    _add_busy_workers(figure, table, len(names), scale, unit, row=last)
+    figure.update_yaxes(title_text="busy", rangemode="tozero", row=last, col=1)
+    figure.update_xaxes(title_text=f"{unit} since the first epoch began", row=last, col=1)
+    height = (190 + min(28 * len(names), 700)) if bars else 260
+    figure.update_layout(template=TEMPLATE, height=max(height, 280), barmode="overlay", legend={"y": -0.25})
+    return figure
+
+
+def _add_bars(
+    figure: go.Figure,
+    table: pd.DataFrame,
+    colours: dict[str, str],
+    names: dict[tuple[str, int], str],
+    scale: float,
+    unit: str,
+) -> None:
+    """A bar for each stretch of training; ``names`` are those of the workers, ``scale`` the units in an hour."""
+    for setting in [name for name in colours if name in set(table["setting"].unique())]:
+        rows = table[table["setting"] == setting]
+        epochs = [f"{row.phase}, epochs {row.first_epoch} to {row.last_epoch}" for row in rows.itertuples()]
+        figure.add_trace(
+            go.Bar(
+                y=[names[place] for place in zip(rows["host"], rows["worker"], strict=True)],
+                base=(scale * rows["start"]).round(4).tolist(),
+                x=(scale * (rows["end"] - rows["start"])).round(4).tolist(),
+                orientation="h",
+                name=legend_title(setting),
+                marker={
+                    "color": colours[setting],
+                    "opacity": [1.0 if phase == Phase.SEARCH else 0.6 for phase in rows["phase"]],
+                    "line": {"color": "rgba(255,255,255,0.7)", "width": 0.5},
+                },
+                customdata=trial_hover(rows, epochs),
+                hovertemplate=TRIAL_HOVER.replace("VALUE", f"%{{base:.2f}} to %{{x:.2f}} {unit}"),
+            ),
+            row=1,
+            col=1,
+        )
+    listed = list(names.values())
+    figure.update_yaxes(categoryorder="array", categoryarray=listed[::-1], ticks="", row=1, col=1)
+
+
+def _add_busy_workers(
+    figure: go.Figure, table: pd.DataFrame, workers: int, scale: float, unit: str, *, row: int
+) -> None:
     times, counts = _busy_workers(table)
     figure.add_trace(
         go.Scatter(
@@ -185,17 +206,11 @@ def draw_worker_timeline(table: pd.DataFrame, colours: dict[str, str]) -> go.Fig
             fillcolor="rgba(128,128,128,0.25)",
             name="busy workers",
             showlegend=False,
-            hovertemplate=f"%{{x:.2f}} {unit}: %{{y:.1f}} of {len(names)} workers busy<extra></extra>",
+            hovertemplate=f"%{{x:.2f}} {unit}: %{{y:.1f}} of {workers} workers busy<extra></extra>",
         ),
-        row=2 if bars else 1,
+        row=row,
         col=1,
     )
-    last = 2 if bars else 1
-    figure.update_yaxes(title_text="busy", rangemode="tozero", row=last, col=1)
-    figure.update_xaxes(title_text=f"{unit} since the first epoch began", row=last, col=1)
-    height = (190 + min(28 * len(names), 700)) if bars else 260
-    figure.update_layout(template=TEMPLATE, height=max(height, 280), barmode="overlay", legend={"y": -0.25})
-    return figure
 
 
 def _busy_workers(table: pd.DataFrame, most: int = TIMES) -> tuple[np.ndarray, np.ndarray]:
