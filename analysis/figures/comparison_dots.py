@@ -9,7 +9,6 @@ from plotly.subplots import make_subplots
 from analysis.arms import run_points
 from analysis.figures.hover import TRIAL_HOVER, run_hover
 from analysis.figures.style import (
-    GREY,
     TEMPLATE,
     broken_line,
     empty_figure,
@@ -23,6 +22,7 @@ from analysis.metrics import metric_title
 from analysis.records.study import Study
 from analysis.statistics.confusion import shown_split
 from analysis.wording.captions import NO_EVIDENCE, choice_sentence, selection_rule
+from analysis.wording.colours import GREY
 
 _WIDTH = 0.5
 """Of the place of one fraction, how much its settings take."""

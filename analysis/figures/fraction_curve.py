@@ -9,7 +9,6 @@ from plotly.subplots import make_subplots
 from analysis.arms import majority_floor, run_points
 from analysis.figures.hover import TRIAL_HOVER, run_hover
 from analysis.figures.style import (
-    GREY,
     TEMPLATE,
     empty_figure,
     interval_band,
@@ -24,6 +23,7 @@ from analysis.records.published import PUBLISHED_NOTE, published_results
 from analysis.records.study import Study
 from analysis.statistics.verdicts import validation_intervals
 from analysis.wording.captions import OPTIMISTIC, floor_sentence, selection_rule
+from analysis.wording.colours import GREY
 
 METRICS = ("val_accuracy", "val_macro_f1")
 _DODGE = 1.05

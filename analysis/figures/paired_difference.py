@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 
 from analysis.arms import OFF, settings_of
 from analysis.figures.hover import TRIAL_HOVER, trial_words
-from analysis.figures.style import GREY, TEMPLATE, empty_figure, safe, setting_colours
+from analysis.figures.style import TEMPLATE, empty_figure, safe, setting_colours
 from analysis.hyperparameters import hyperparameter_columns
 from analysis.metrics import metric_title
 from analysis.records.errors import StudyError
@@ -22,6 +22,7 @@ from analysis.records.study import Study
 from analysis.statistics.confusion import shown_split
 from analysis.statistics.verdicts import study_verdicts
 from analysis.wording.captions import choice_sentence
+from analysis.wording.colours import GREY
 
 METRICS = ("accuracy", "macro_f1")
 """Shown, from above. A gain of frequent classes shows in the first, one of rare classes in the second alone."""

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.arms import scored_trials
-from analysis.figures.style import GREY, TEMPLATE, empty_figure, safe, setting_colours
+from analysis.figures.style import TEMPLATE, empty_figure, safe, setting_colours
 from analysis.figures.thinning import evenly_by_rank
 from analysis.hyperparameters import (
     hyperparameter_columns,
@@ -18,6 +18,7 @@ from analysis.hyperparameters import (
 from analysis.metrics import metric_title
 from analysis.records.schema import Phase
 from analysis.records.study import Study
+from analysis.wording.colours import GREY
 
 LINES = 1000
 """More trials than this are thinned out evenly over the ranks of their arms."""

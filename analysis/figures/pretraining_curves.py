@@ -6,8 +6,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.style import GREEN, PURPLE, TEMPLATE, empty_figure, safe
+from analysis.figures.style import TEMPLATE, empty_figure, safe
 from analysis.records.study import Study
+from analysis.wording.colours import GREEN, PURPLE
 
 
 def pretraining_curves(study: Study) -> go.Figure:

@@ -6,11 +6,12 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.style import GREY, TEMPLATE, empty_figure, legend_title, safe, setting_colours
+from analysis.figures.style import TEMPLATE, empty_figure, legend_title, safe, setting_colours
 from analysis.records.study import Study
 from analysis.statistics.calibration import reliability_table
 from analysis.statistics.confusion import shown_split
 from analysis.wording.captions import choice_sentence
+from analysis.wording.colours import GREY
 
 _SMALLEST, _LARGEST = 5.0, 16.0
 """Diameters of marks, px: the area says how many answers a bin holds."""

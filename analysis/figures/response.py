@@ -8,15 +8,7 @@ import plotly.graph_objects as go
 
 from analysis.arms import scored_trials
 from analysis.figures.hover import TRIAL_HOVER, trial_hover
-from analysis.figures.style import (
-    GREY,
-    TEMPLATE,
-    decade_ticks,
-    empty_figure,
-    panel_grid,
-    panel_titles,
-    setting_colours,
-)
+from analysis.figures.style import TEMPLATE, decade_ticks, empty_figure, panel_grid, panel_titles, setting_colours
 from analysis.figures.thinning import evenly_by_rank, most_trials
 from analysis.hyperparameters import (
     LEARNING_RATE,
@@ -27,6 +19,7 @@ from analysis.hyperparameters import (
 from analysis.records.schema import Phase, TrialStatus
 from analysis.records.study import Study
 from analysis.statistics.tuning import winners_at_edges
+from analysis.wording.colours import GREY
 
 TRIALS_PER_ARM = 200
 """More trials of an arm than this are thinned out evenly over their ranks."""

@@ -8,9 +8,10 @@ from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
 from analysis.arms import arm_order
-from analysis.figures.style import GREY, PURPLE, TEMPLATE, VERMILLION, empty_figure, safe
+from analysis.figures.style import TEMPLATE, empty_figure, safe
 from analysis.records.schema import Phase, TrialStatus
 from analysis.records.study import Study
+from analysis.wording.colours import GREEN, GREY, PURPLE, VERMILLION
 
 _NAMED = 6
 """Trials that a bar's hover text names."""
@@ -80,7 +81,7 @@ def draw_rungs(table: pd.DataFrame) -> go.Figure:
     shades = sample_colorscale("Cividis", [0.95 - 0.7 * i / max(1, len(stops) - 1) for i in range(len(stops))])
     looks = {f"stopped at epoch {epoch}": shade for epoch, shade in zip(stops, shades, strict=True)}
     looks |= {
-        TrialStatus.COMPLETED.value: "#009E73",
+        TrialStatus.COMPLETED.value: GREEN,
         TrialStatus.DIVERGED.value: PURPLE,
         TrialStatus.FAILED.value: VERMILLION,
         TrialStatus.RUNNING.value: GREY,

@@ -16,15 +16,20 @@ from plotly.subplots import make_subplots
 from analysis.arms import OFF, compared_settings, control_settings, setting_title
 from analysis.records.schema import Fusion
 from analysis.records.study import Study
-
-# Okabe and Ito, "Color Universal Design", 2008; black and yellow are left out: each vanishes on one of the
-# two backgrounds.
-BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
-GREY = "#808080"
-"""For what is not ours: published values and the floor. Legible on white and on near-black."""
-
-# Tol, "Colour Schemes", 2021, muted: for settings beyond the first six.
-WINE, TEAL, INDIGO, OLIVE = "#882255", "#44AA99", "#6F64B5", "#999933"
+from analysis.wording.colours import (
+    BLUE,
+    GREEN,
+    GREY,
+    INDIGO,
+    OLIVE,
+    ORANGE,
+    PURPLE,
+    SKY,
+    TEAL,
+    VERMILLION,
+    WINE,
+)
+from analysis.wording.controls import CONTROLS
 
 _KNOWN = {
     Fusion.OFF: BLUE,
@@ -33,7 +38,6 @@ _KNOWN = {
     Fusion.GATED: PURPLE,
     Fusion.FINETUNE: ORANGE,
 }
-_CONTROLS = {"random": SKY, "shuffled": WINE, "published": OLIVE, "twin": TEAL, "classical": INDIGO}
 _OTHERS = (INDIGO, TEAL, OLIVE, SKY, WINE, ORANGE, PURPLE, GREEN)
 
 _AXIS = {
@@ -73,7 +77,7 @@ def setting_colours(study: Study) -> dict[str, str]:
     controls = set(control_settings(study))
     colours: dict[str, str] = {}
     for name in names:
-        colour = _CONTROLS.get(name.rpartition("-")[2]) if name in controls else _KNOWN.get(name)
+        colour = _control_colour(name) if name in controls else _KNOWN.get(name)
         # Two fusion modes may share a control: the second one takes a free colour.
         if colour is not None and colour not in colours.values():
             colours[name] = colour
@@ -81,6 +85,12 @@ def setting_colours(study: Study) -> dict[str, str]:
     for position, name in enumerate(name for name in names if name not in colours):
         colours[name] = free[position % len(free)]
     return {name: colours[name] for name in names}
+
+
+def _control_colour(setting: str) -> str | None:
+    """Colour of a control by the end of its setting's name: ``sum-random`` is a random control."""
+    control = CONTROLS.get(setting.rpartition("-")[2])
+    return control.colour if control else None
 
 
 def legend_title(setting: str) -> str:

@@ -12,17 +12,11 @@ from plotly.subplots import make_subplots
 
 from analysis.arms import settings_of
 from analysis.figures.hover import TRIAL_HOVER, trial_hover
-from analysis.figures.style import (
-    GREY,
-    TEMPLATE,
-    empty_figure,
-    legend_title,
-    safe,
-    setting_colours,
-)
+from analysis.figures.style import TEMPLATE, empty_figure, legend_title, safe, setting_colours
 from analysis.hyperparameters import hyperparameter_columns
 from analysis.records.schema import Phase
 from analysis.records.study import Study
+from analysis.wording.colours import GREY
 
 BARS = 1500
 """With more stretches of training than this only the number of busy workers is drawn."""

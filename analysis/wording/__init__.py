@@ -1,4 +1,4 @@
-"""Words and forms that tables, figures and the report share: captions, number formats, names of controls, sections.
+"""Words and forms that tables, figures and the report share: captions, number formats, controls, colours, sections.
 
 Knows no statistics.
 """

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from analysis import load_study
-from analysis.figures.style import BLUE, VERMILLION, broken_line, line_breaks, log_ticks, safe, setting_colours
+from analysis.figures.style import broken_line, line_breaks, log_ticks, safe, setting_colours
+from analysis.wording.colours import BLUE, VERMILLION
 
 
 def test_a_setting_keeps_its_colour_whatever_else_is_compared(run_directory: Callable[..., Any]) -> None:
