@@ -1,4 +1,4 @@
-"""Which trials the reader has chosen, and a study that has only these."""
+"""Which trials the reader has chosen, and a study that shows only these."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Made = TypeVar("_Made")
 
 
 class NarrowedStudy(Study):
-    """A study of which only some trials are shown.
+    """A study that shows only some of its trials.
 
     Its figures draw these trials; winners and confirmed runs stay those of the whole study, as far as they are among the
     trials, and so do verdicts and intervals: a choice of trials must not make other winners or other evidence.
@@ -30,7 +30,7 @@ class NarrowedStudy(Study):
 
         Args:
             whole: The study.
-            trial_ids: Of its trials that are shown.
+            trial_ids: Ids of its trials that are shown.
         """
         super().__init__(whole.path, whole.config, whole.manifest, whole.audit)
         self._whole = whole

@@ -25,7 +25,7 @@ _CONFIDENCE = 0.95
 def run_comparison_table(studies: Mapping[str, Study], first: str, metric: str) -> pd.DataFrame:
     """Every arm in every run, and its difference to the first run.
 
-    The interval of a difference adds the variances of the two values, in each of which seeds and images both vary (see
+    The interval of a difference adds the variances of the two values, over seeds and images both (see
     `analysis.statistics.verdicts.arm_intervals`), with the degrees of freedom of Satterthwaite (1946): seeds of different
     runs are not paired. Where two runs share images it is wider than it need be.
 

@@ -178,7 +178,7 @@ def draw_trial_curves(epochs: pd.DataFrame, colour: str, best_epoch: Any) -> go.
 
     Args:
         epochs: Its rows of `Study.epochs`.
-        colour: Of its setting.
+        colour: Colour of its setting.
         best_epoch: Its chosen epoch; may be missing.
     """
     epochs = epochs.sort_values("epoch")

@@ -21,7 +21,7 @@ class ViewState:
     run: str = ""
     """Key of the run that is looked at; the first one when empty or unknown."""
     metric: str = "accuracy"
-    """Of the comparison: one of `METRICS`."""
+    """Metric of the comparison, one of `METRICS`."""
     arms: tuple[str, ...] = ()
     """Arms whose trials are shown; all when empty."""
     statuses: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class ViewState:
     """Column by which trials are sorted."""
     ascending: bool = False
     page: int = 0
-    """Of the list of trials, 0-based."""
+    """Page of the list of trials, 0-based."""
     picked: tuple[tuple[str, tuple[tuple[float, float], ...]], ...] = ()
     """Axis of the parallel coordinates -> ranges picked on it, in the axis's own scale."""
 

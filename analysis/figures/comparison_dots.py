@@ -25,7 +25,7 @@ from analysis.wording.captions import NO_EVIDENCE, choice_sentence, selection_ru
 from analysis.wording.colours import GREY
 
 _WIDTH = 0.5
-"""Of the place of one fraction, how much its settings take."""
+"""Share of the place of a fraction that its settings take."""
 
 
 def comparison_dots(study: Study) -> go.Figure:

@@ -14,7 +14,7 @@ from analysis.statistics.confusion import shown_split
 from analysis.statistics.evaluations import shift_table
 
 _WIDTH = 0.4
-"""Of the place of one fraction, how much its settings take."""
+"""Share of the place of a fraction that its settings take."""
 
 
 def domain_shift(study: Study) -> go.Figure:
@@ -44,7 +44,7 @@ def draw_domain_shift(table: pd.DataFrame, colours: dict[str, str]) -> go.Figure
 
     Args:
         table: One row per arm and place.
-        colours: Of each setting, in the order of drawing.
+        colours: Setting -> colour, in the order of drawing.
     """
     places = list(dict.fromkeys(table["place"]))
     subsets = list(dict.fromkeys(table.sort_values("fraction", kind="stable")["subset"]))

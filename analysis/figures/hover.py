@@ -13,7 +13,7 @@ from analysis.figures.style import safe
 from analysis.hyperparameters import hyperparameter_columns, in_words
 
 TRIAL_HOVER = "VALUE<br>%{customdata}<extra></extra>"
-"""Hover template of a trial; VALUE is to be replaced. Its data comes from `trial_hover`."""
+"""Hover template of a trial, with data from `trial_hover`. Replace VALUE by the template of the value."""
 
 
 def trial_hover(rows: pd.DataFrame, more: Iterable[str] = ()) -> NDArray[np.object_]:
@@ -43,7 +43,7 @@ def trial_words(rows: pd.DataFrame) -> list[str]:
 
 
 def run_hover(rows: pd.DataFrame) -> NDArray[np.object_]:
-    """Custom data of runs of which one epoch was chosen: that of `trial_hover` and that epoch (column best_epoch)."""
+    """Custom data of selected runs: that of `trial_hover`, and the chosen epoch (column best_epoch)."""
     return trial_hover(rows, [f"best epoch {epoch}" for epoch in rows["best_epoch"].tolist()])
 
 

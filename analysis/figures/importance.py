@@ -20,9 +20,9 @@ from analysis.records.study import Study
 FEWEST_TRIALS = 10
 """An arm with fewer trials has no importances: they would be noise."""
 _MOST_TRIALS = 300
-"""More trials of an arm than this are thinned out evenly over their ranks, which leaves the upper tenth a tenth."""
+"""More trials of an arm are thinned out evenly over their ranks: the upper tenth stays a tenth."""
 _ALL_TRIALS, _ENOUGH = 1500, 100
-"""Of all arms together; where arms are many, each has fewer yet, though no fewer than the second number."""
+"""Trials of all arms together, about, and the number that an arm keeps however many arms there are."""
 
 
 def importance(study: Study) -> go.Figure:

@@ -25,7 +25,7 @@ from analysis.records.study import Study
 TRIALS_PER_PANEL = 40
 """More trials than this are thinned out evenly over their ranks: a page must open within seconds."""
 POINTS = 5000
-"""Of all panels together: where arms or epochs are many, a panel shows fewer trials yet, though at least ten."""
+"""Points of all panels together, about. Where arms or epochs are many, a panel shows fewer trials, but at least `_FEWEST`."""
 _FEWEST = 10
 
 

@@ -29,7 +29,7 @@ METRICS = ("accuracy", "macro_f1")
 _BASELINE = "baseline_"
 """Before the name of a column: its value in the run that is subtracted."""
 _WIDTH = 0.6
-"""Of the place of one fraction, how much its settings take."""
+"""Share of the place of a fraction that its settings take."""
 
 
 def paired_difference(study: Study) -> go.Figure:

@@ -69,7 +69,7 @@ def draw_parallel_coordinates(
 
     Args:
         table: One row per line.
-        colours: Of each setting.
+        colours: Setting -> colour.
         metric: Name of the score.
         ranges: Column -> picked ranges in the axis's own scale, as `axis_values` gives it.
     """

@@ -24,7 +24,7 @@ from analysis.wording.colours import GREY
 TRIALS_PER_ARM = 200
 """More trials of an arm than this are thinned out evenly over their ranks."""
 MARKS = 1200
-"""Of all arms together; where arms are many, a panel shows fewer trials yet, though at least twenty-five."""
+"""Marks of all arms together, about. Where arms are many, a panel shows fewer trials, but at least `_FEWEST`."""
 _FEWEST = 25
 
 _TERMS = 6

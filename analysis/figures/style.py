@@ -121,7 +121,7 @@ def panel_grid(
     Args:
         subsets: One for each row.
         settings: One for each column.
-        titles: Of the panels, row by row.
+        titles: Titles of the panels, row by row.
         narrow: Whether five columns and more stand closer.
         names: Whether the axes show names, of any length, and not numbers.
     """
@@ -178,7 +178,7 @@ def broken_line(values: ArrayLike, breaks: NDArray[np.intp]) -> NDArray[Any]:
     """Values of several lines in one trace: a missing one between two lines lifts the pen.
 
     Args:
-        values: Of all lines, one after the other; numbers, or texts (dtype object).
+        values: Values of all lines, one line after the other; numbers, or texts (dtype object).
         breaks: From `line_breaks`.
     """
     given = np.asarray(values)

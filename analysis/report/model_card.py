@@ -42,8 +42,8 @@ def model_card(study: Study, arm: str, seeds: Sequence[int], temperature: float)
     Args:
         study: With confirmed runs of the arm.
         arm: Its name.
-        seeds: Of the models; their mean probabilities are what the file gives.
-        temperature: What ``calibrated`` divides logits by.
+        seeds: Seeds of the models; the file gives the mean of their probabilities.
+        temperature: Number that the logits of ``calibrated`` are divided by.
 
     Returns:
         Markdown.

@@ -154,7 +154,7 @@ def render_page(
     for section in Section:
         shown = [figure for figure in figures if figure.section == section]
         listed = [table for table in made if table.section == section]
-        listed.sort(key=lambda table: table.appendix)  # what is folded up comes after what is to be seen
+        listed.sort(key=lambda table: table.appendix)  # folded tables come last
         if shown or listed:
             sections.append(
                 (

@@ -130,7 +130,7 @@ RESULT_TABLES: tuple[TableEntry, ...] = (
     Entry("calibration", "Calibration of the probabilities", Section.CLASSES, Level.APPENDIX, calibration_table),
     Entry("controls", "Controls", Section.RESULTS, Level.RESULTS, controls_table),
 )
-"""What the study's own images say. After them come the tables of other data sets, of which each study has its own."""
+"""What the study's own images say. The tables of other data sets, as many as the study has, come after them."""
 
 SEARCH_TABLES: tuple[TableEntry, ...] = (
     Entry("winners", "Winning hyperparameters", Section.SEARCH, Level.RESULTS, winners_table),
