@@ -1,4 +1,4 @@
-"""How all figures look: colours, template, hover texts."""
+"""How all figures look: template, colours of settings, panels, axes and lines, and the figure that says why it is empty."""
 
 from __future__ import annotations
 
