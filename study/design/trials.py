@@ -76,8 +76,8 @@ class TrialSpec:
             values.append(self.settings)
         if self.arm.segmentation:
             values.append("masks")
-        if self.arm.network:
-            values.append(["network", self.arm.network])
+        if self.arm.classifier:
+            values.append(["network", self.arm.classifier])
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 
     def columns(self) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class TrialSpec:
             "encoders": "+".join(self.arm.encoders),
             "control": self.arm.control,
             "segmentation": "masks" if self.arm.segmentation else "",
-            "network": self.arm.network,
+            "network": self.arm.classifier,
             "index": self.index,
             "seed": self.seed,
             "learning_rate": self.learning_rate,

@@ -85,6 +85,6 @@ def probes(config: StudyConfig) -> list[TrialSpec]:
     """One trial of every kind of network that the arms train, at the largest fraction."""
     kinds: dict[tuple[object, ...], Arm] = {}
     for arm in sorted(list_arms(config), key=lambda arm: arm.fraction):
-        kinds[arm.network, arm.fusion, arm.encoders, arm.segmentation, arm.control == "published"] = arm
+        kinds[arm.classifier, arm.fusion, arm.encoders, arm.segmentation, arm.control == "published"] = arm
     point = Point(config.search.learning_rate[0], config.search.weight_decay[0])
     return [TrialSpec.at(Phase.SEARCH, arm, 0, config.seed, point) for arm in kinds.values()]

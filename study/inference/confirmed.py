@@ -71,7 +71,7 @@ class ConfirmedModels(nn.Module):
     @staticmethod
     def latents_of(model: ConfirmedModel, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What one model takes of all `latents`, by the names of its encoders."""
-        return {encoder: latents[network] for encoder, network in model.arm.latents.items()}
+        return {encoder: latents[network] for encoder, network in model.arm.latent_folders.items()}
 
     def forward(self, images: Tensor) -> Tensor:
         """Class probabilities of every model: float (B, 3, H, W) in [0, 1] to (M, B, C)."""
@@ -127,7 +127,7 @@ def load_confirmed(
             f"{shuffled} is a control that looks at the features of another image of its study; it cannot be used on new images."
             " Choose another arm"
         )
-    needed = [network for _, arm, _ in chosen for network in arm.latents.values()]
+    needed = [network for _, arm, _ in chosen for network in arm.latent_folders.values()]
     encoders = {name: load_encoder(directory.encoder(name), name) for name in dict.fromkeys(needed)}
     models = [
         ConfirmedModel(trial_id, arm, seed, _load_network(directory, config, trial_id, arm, encoders, len(classes)))
@@ -178,7 +178,7 @@ def _load_network(
             f"{path} is missing: the weights of this confirmed run ({arm.name}) were removed (`wbc-study clean`?) or never copied"
             " here. Copy the checkpoints folder of the study, or run the study again under another --name"
         )
-    sizes = {encoder: encoders[network].latent_size for encoder, network in arm.latents.items()}
+    sizes = {encoder: encoders[network].latent_size for encoder, network in arm.latent_folders.items()}
     network = build_network(config, arm, classes, sizes, lambda purpose: stream(0, purpose))
     state, metadata = load_state(path)
     if metadata.get("trial_id") != trial_id:

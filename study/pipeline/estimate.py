@@ -103,7 +103,7 @@ def estimate_arms(config: StudyConfig, images: ImageCounts) -> list[ArmEstimate]
                 encoded_crops=shown * config.training.epochs * trials * len(arm.encoders)
                 if config.arms.features == "live" and arm.fuses_latents
                 else 0,
-                network=arm.network,
+                network=arm.classifier,
             )
         )
     return estimates
@@ -133,7 +133,7 @@ def estimate_seconds(
     work = pretraining_image_steps * seconds_per_image_step
     for arm in estimate_arms(config, images):
         forward = _SCORING_SHARE * (arm.scored_images * share + arm.encoded_crops)
-        work += (arm.image_steps + forward) * network_seconds.get(arm.network, seconds_per_image_step)
+        work += (arm.image_steps + forward) * network_seconds.get(arm.classifier, seconds_per_image_step)
     return _STARTUP_SECONDS + work / slots
 
 
@@ -173,7 +173,7 @@ def seconds_per_image_step(config: StudyConfig, arrays: ImageArrays, batches: in
     torch.set_num_threads(config.resources.cpu)
     device = choose_device()
     images = ImageBatches(arrays, config.data, device)
-    arm = Arm(1.0, Fusion.OFF, network=network)
+    arm = Arm(1.0, Fusion.OFF, classifier=network)
     model = build_network(config, arm, len(arrays.classes), {}, lambda purpose: stream(0, purpose)).to(device)
     optimiser = torch.optim.Adam(model.parameters())
     generator = torch.Generator().manual_seed(0)

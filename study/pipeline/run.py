@@ -15,7 +15,7 @@ from analysis.records.object_store import join_location
 from analysis.records.schema import IMAGE_COLUMNS, SCHEMA_VERSION, TABLES, Phase, PhaseState
 from study.config.secrets import mask_password, resolve_storage
 from study.config.study import StudyConfig
-from study.design.arms import encoded_networks, list_arms, networks_of, pretrained_encoders, trained_encoders
+from study.design.arms import encoder_ids, latent_encoder_ids, list_arms, pretrained_encoders, trained_encoders
 from study.design.checks import check_masks
 from study.errors import StudyFailed, UsageError
 from study.storage.records import RecordWriter, write_table
@@ -246,7 +246,7 @@ class _Run:
             tell(_summarise_audit(findings))
 
     def _pretrain(self) -> None:
-        networks = networks_of(self._arms)
+        networks = encoder_ids(self._arms)
         if not networks or self._directory.is_complete(Phase.PRETRAIN):
             return
         with (
@@ -286,7 +286,7 @@ class _Run:
         )
 
     def _compute_features(self) -> None:
-        networks = encoded_networks(self._arms)
+        networks = latent_encoder_ids(self._arms)
         if not networks or self._directory.is_complete(Phase.FEATURES):
             return
         with self._directory.phase(Phase.FEATURES), self._progress.phase(Phase.FEATURES) as tell:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from analysis.records.schema import Phase
 from study.design.trials import recorded_point
+from study.search.rungs import Rungs
 from study.search.searchers import FixedSearcher, make_searcher
 
 if TYPE_CHECKING:
@@ -21,12 +22,28 @@ if TYPE_CHECKING:
     from study.config.study import StudyConfig
     from study.design.arms import Arm
     from study.design.points import Point
-    from study.search.rungs import Rungs
     from study.search.searchers import Searcher
 
 
+@dataclass
+class ArmPlan:
+    """What one arm is to get in one phase."""
+
+    phase: Phase
+    arm: Arm
+    searcher: Searcher
+    seeds: Sequence[int]
+    """Seed of each trial; their number is the arm's budget."""
+    epochs: int
+    """Number of epochs of a full-length trial."""
+    cost: int
+    """Number of gradient steps of a full-length trial; costlier arms go first."""
+    rungs: Rungs | None = None
+    """Where trials of the arm are compared and stopped; None where none is."""
+
+
 def steps_in_epoch(config: StudyConfig, arm: Arm, arrays: ImageArrays) -> int:
-    """Gradient steps of one epoch of an arm."""
+    """Number of gradient steps in one epoch of an arm."""
     from data_utils.fractions import select_fraction
 
     return config.training.steps_in_epoch(len(select_fraction(arrays, arm.fraction, config.seed)))
@@ -38,7 +55,7 @@ def grace_epochs(config: StudyConfig, steps: int) -> int:
 
 
 def _points_seed(config: StudyConfig, arm: Arm) -> int:
-    """Seed of an arm's points: the study's; the twin draws its own, since it is tuned on its own (a grid is a grid)."""
+    """Seed of an arm's points: the study's, or another for the twin, which is tuned on its own."""
     if arm.control != "twin":
         return config.seed
     return int.from_bytes(hashlib.sha256(f"{config.seed}/twin".encode()).digest()[:4], "big")
@@ -50,16 +67,14 @@ def search_plans(
     arrays: ImageArrays,
     first_points: Mapping[str, Point] = MappingProxyType({}),
 ) -> list[ArmPlan]:
-    """The same budget over the same space for every arm, controls too, each with a searcher and rungs of its own.
+    """Plan the search: the same budget over the same space for every arm, each with a searcher and rungs of its own.
 
     Args:
-        config: Of the study.
-        arms: To be searched.
-        arrays: Blood cell images.
-        first_points: Where an arm's first trial lies, by the arm's name; arms may be missing.
+        config: Configuration of the study.
+        arms: Arms to be searched, controls too.
+        arrays: Images of blood cells.
+        first_points: Point of an arm's first trial, by the arm's name; arms may be missing.
     """
-    from study.search.rungs import Rungs
-
     plans = []
     for arm in arms:
         steps = steps_in_epoch(config, arm, arrays)
@@ -88,7 +103,14 @@ def search_plans(
 def confirm_plans(
     config: StudyConfig, arms: Sequence[Arm], arrays: ImageArrays, winners: pd.DataFrame
 ) -> list[ArmPlan]:
-    """Every arm's winning point with every confirmation seed, to the last epoch."""
+    """Plan the confirmation: every arm's winning point with every confirmation seed, to the last epoch.
+
+    Args:
+        config: Configuration of the study.
+        arms: Arms to be confirmed.
+        arrays: Images of blood cells.
+        winners: Table of winners: arm, learning_rate, weight_decay, settings; a row for each arm, in any order.
+    """
     points = {row["arm"]: recorded_point(row) for row in winners.to_dict("records")}
     return [
         ArmPlan(
@@ -101,19 +123,3 @@ def confirm_plans(
         )
         for arm in arms
     ]
-
-
-@dataclass
-class ArmPlan:
-    """What one arm is to get in one phase."""
-
-    phase: Phase
-    arm: Arm
-    searcher: Searcher
-    seeds: Sequence[int]
-    """One for each trial: their number is the arm's budget."""
-    epochs: int
-    """Of a full-length trial."""
-    cost: int
-    """Gradient steps of a full-length trial; costlier arms go first."""
-    rungs: Rungs | None = None

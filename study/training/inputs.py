@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from analysis.records.schema import Fusion
 from study.config.study import StudyConfig
-from study.design.arms import HANDCRAFTED, encoded_networks, list_arms, networks_of
+from study.design.arms import HANDCRAFTED, encoder_ids, latent_encoder_ids, list_arms
 from study.errors import StudyFailed
 from study.storage.run_directory import WEIGHTS
 
@@ -51,7 +51,7 @@ def open_inputs(
             " Restore them; results on other images say nothing about the study's"
         )
     arms = list_arms(config)
-    encoded, pretrained = encoded_networks(arms), folder / "pretrain"
+    encoded, pretrained = latent_encoder_ids(arms), folder / "pretrain"
     # Nothing is learned from crops by what was never learned.
     live = [name for name in encoded if name != HANDCRAFTED] if config.arms.features == "live" else []
     features = StudyFeatures(
@@ -59,11 +59,11 @@ def open_inputs(
         encoders={network: load_encoder(pretrained / network, network).to(device) for network in live},
         classifiers={
             network: load_classifier(pretrained / network)
-            for network in networks_of(arm for arm in arms if arm.fusion == Fusion.FINETUNE)
+            for network in encoder_ids(arm for arm in arms if arm.fusion == Fusion.FINETUNE)
         },
         weights={
             network: load_tensors(pretrained / network / WEIGHTS)[0]
-            for network in networks_of(arm for arm in arms if arm.network)
+            for network in encoder_ids(arm for arm in arms if arm.classifier)
         },
     )
     share = config.resources.gpu if isinstance(config.resources.gpu, float) else 1.0

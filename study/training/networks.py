@@ -43,8 +43,8 @@ def build_network(
     """
     if arm.control == "classical":
         return LinearClassifier(classes, latent_sizes)
-    if arm.network:
-        return TorchvisionClassifier(arm.network, classes, stream("classifier"), config.model.norm_momentum)
+    if arm.classifier:
+        return TorchvisionClassifier(arm.classifier, classes, stream("classifier"), config.model.norm_momentum)
     classifier = ResidualClassifier(classes, config.model.width, stream("classifier"), config.model.norm_momentum)
     if arm.fusion == Fusion.FINETUNE:
         return FusedClassifier(classifier, {}, Fusion.OFF, normalisation=(CAM16_MEAN, CAM16_STD))

@@ -113,10 +113,10 @@ class TrainingRun:
         arm = self.spec.arm
         model = build_network(self._config, arm, self._classes, self._latents.sizes, self._stream)
         if arm.fusion == Fusion.FINETUNE and isinstance(model, FusedClassifier):
-            (network,) = arm.networks.values()
+            (network,) = arm.encoder_folders.values()
             model.classifier.start_from(features.classifiers[network])
         if arm.encoders and isinstance(model, TorchvisionClassifier):
-            model.start_from(features.weights[arm.network])
+            model.start_from(features.weights[arm.classifier])
         return model
 
     @property

@@ -53,7 +53,7 @@ class TrialLatents:
             device: Where to put the latent vectors.
         """
         self._seed, self._batches = seed, batches
-        networks = arm.latents
+        networks = arm.latent_folders
         self.partners = shuffled_rows(batches.arrays.splits, seed) if arm.control == "shuffled" else None
         order = slice(None) if self.partners is None else self.partners
         self.stored = {
@@ -129,7 +129,7 @@ class PublishedNoise:
         self._seed = seed
         batch = torch.randperm(len(train), generator=stream(seed, "published", "batch"))[:batch_size].numpy()
         self._latents = {}
-        for encoder, network in arm.networks.items():
+        for encoder, network in arm.encoder_folders.items():
             latents = torch.from_numpy(np.array(features.latents[network][train]))
             # Standardised, as everywhere: raw ones of a wide range would drown the classifier.
             standardisation = Standardisation(latents.shape[1])

@@ -51,7 +51,7 @@ class Trials:
         """A trial of an arm; latent vectors are random ones of the size that the encoders would give."""
         rng = np.random.default_rng(0)
         shape = (len(self.batches.arrays), 8 * self.config.model.width)
-        latents = {network: rng.normal(size=shape).astype(np.float32) for network in arm.networks.values()}
+        latents = {network: rng.normal(size=shape).astype(np.float32) for network in arm.encoder_folders.values()}
         spec = TrialSpec("search", arm, 0, 0, 1e-3, 1e-4)
         return TrainingRun(self.config, spec, self.batches, StudyFeatures(latents), self.device)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from study.config.study import StudyConfig
-from study.design.arms import Arm, encoded_networks, list_arms, networks_of, pretrained_encoders, trained_encoders
+from study.design.arms import Arm, encoder_ids, latent_encoder_ids, list_arms, pretrained_encoders, trained_encoders
 
 
 def configured(controls: object = (), **arms: object) -> StudyConfig:
@@ -76,7 +76,7 @@ def test_finetune_starts_from_cam16_whatever_is_fused() -> None:
     assert {arm.name: arm.encoders for arm in list_arms(config)} == {"WBC_10/off": (), "WBC_10/finetune": ("cam16",)}
     assert trained_encoders(config) == ("cam16",)
     # No latent vector is computed for it.
-    assert encoded_networks(list_arms(config)) == ()
+    assert latent_encoder_ids(list_arms(config)) == ()
 
 
 def test_every_arm_has_the_controls_that_fit_it() -> None:
@@ -112,7 +112,7 @@ def test_controls_may_name_their_fractions() -> None:
 
 def test_random_encoders_are_other_networks_and_need_no_images_of_their_own() -> None:
     arms = list_arms(configured(["random"], fractions=(0.1,), encoders=("cam16",)))
-    assert networks_of(arms) == encoded_networks(arms) == ("cam16", "cam16-random")
+    assert encoder_ids(arms) == latent_encoder_ids(arms) == ("cam16", "cam16-random")
     assert pretrained_encoders(arms) == ("cam16",)
 
 
@@ -121,7 +121,7 @@ def test_the_published_control_is_scored_without_latents() -> None:
     assert not arms["published"].fuses_latents
     assert arms["shuffled"].fuses_latents
     # But its noise is made of them.
-    assert encoded_networks([arms["published"]]) == ("prcc", "cam16")
+    assert latent_encoder_ids([arms["published"]]) == ("prcc", "cam16")
 
 
 def test_an_arm_cannot_be_changed() -> None:
@@ -142,12 +142,12 @@ def test_networks_stand_beside_off_and_those_with_weights_have_a_random_control(
         "WBC_10/sum-random",
         "WBC_10/convnext_tiny-random",
     ]
-    assert arms["WBC_10/resnet18"] == Arm(0.1, "off", network="resnet18")
-    assert networks_of([arms["WBC_10/convnext_tiny"]]) == ("convnext_tiny",)
-    assert networks_of([arms["WBC_10/convnext_tiny-random"], arms["WBC_10/resnet18"]]) == ()
+    assert arms["WBC_10/resnet18"] == Arm(0.1, "off", classifier="resnet18")
+    assert encoder_ids([arms["WBC_10/convnext_tiny"]]) == ("convnext_tiny",)
+    assert encoder_ids([arms["WBC_10/convnext_tiny-random"], arms["WBC_10/resnet18"]]) == ()
     # They are no encoders: nothing is pretrained and no latent vector computed for them.
-    named = [arm for arm in arms.values() if arm.network]
-    assert pretrained_encoders(named) == encoded_networks(named) == ()
+    named = [arm for arm in arms.values() if arm.classifier]
+    assert pretrained_encoders(named) == latent_encoder_ids(named) == ()
     listed = configured(fractions=(0.1,), fusion=("off",), networks=["resnet18"])
     assert names(listed) == ["WBC_10/off", "WBC_10/resnet18"]
 
@@ -156,6 +156,6 @@ def test_the_classical_floor_stands_beside_off_and_needs_no_network() -> None:
     config = configured({"classical": [0.01], "twin": [0.01]}, fractions=(0.01, 1.0), fusion=("off",))
     assert names(config) == ["WBC_1/off", "WBC_1/off-twin", "WBC_1/off-classical", "WBC_100/off"]
     arms = list_arms(config)
-    assert networks_of(arms) == () and pretrained_encoders(arms) == ()
-    assert encoded_networks(arms) == ("handcrafted",)
-    assert [arm.latents for arm in arms] == [{}, {}, {"handcrafted": "handcrafted"}, {}]
+    assert encoder_ids(arms) == () and pretrained_encoders(arms) == ()
+    assert latent_encoder_ids(arms) == ("handcrafted",)
+    assert [arm.latent_folders for arm in arms] == [{}, {}, {"handcrafted": "handcrafted"}, {}]

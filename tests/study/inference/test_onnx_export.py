@@ -52,7 +52,7 @@ class Pooled(nn.Sequential):
 
 def test_pooling_that_the_exporter_does_not_know_is_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(torchvision_classifiers.OWN, "pooled", Pooled)
-    config, arm = StudyConfig.model_validate({"data": {"image_size": 25}}), Arm(1.0, "off", network="pooled")
+    config, arm = StudyConfig.model_validate({"data": {"image_size": 25}}), Arm(1.0, "off", classifier="pooled")
     network = build_network(config, arm, 5, {}, lambda purpose: stream(1, purpose))
     models = ConfirmedModels([ConfirmedModel("a", arm, 1, network)], {}, "ABCDE")
     export_onnx(models, config.data, 1.0, tmp_path / "model.onnx", {})

@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def models() -> ConfirmedModels:
     config = StudyConfig.model_validate({"model": {"width": 8}})
-    arms = [Arm(1.0, "off"), Arm(1.0, "off", network="shufflenet_v2_x0_5")]
+    arms = [Arm(1.0, "off"), Arm(1.0, "off", classifier="shufflenet_v2_x0_5")]
     networks = [build_network(config, arm, 5, {}, lambda purpose: stream(3, purpose)) for arm in arms]
     made = [
         ConfirmedModel(str(i), arm, 1, network) for i, (arm, network) in enumerate(zip(arms, networks, strict=True))

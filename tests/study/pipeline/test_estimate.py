@@ -73,7 +73,7 @@ def test_scored_images_cost_what_their_pixels_cost(small_arrays: ImageArrays) ->
 def test_a_network_costs_what_its_own_steps_cost(small_arrays: ImageArrays) -> None:
     config = configured(networks=["resnet18"])
     images = count_images(config, small_arrays)
-    assert [arm.network for arm in estimate_arms(config, images)] == ["", "", "resnet18", "", ""]
+    assert [arm.classifier for arm in estimate_arms(config, images)] == ["", "", "resnet18", "", ""]
     same, slower = (
         estimate_seconds(
             config,

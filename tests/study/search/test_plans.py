@@ -11,6 +11,8 @@ from study.config.study import StudyConfig
 from study.design.arms import Arm, list_arms
 from study.design.points import Point
 from study.search.plans import confirm_plans, grace_epochs, search_plans, steps_in_epoch
+from study.search.searchers import make_searcher
+from study.search.sequences import grid_points
 
 
 def configured(**groups: object) -> StudyConfig:
@@ -64,6 +66,28 @@ def test_controls_get_the_budget_of_compared_arms_and_the_twin_points_of_its_own
     first = {name: plan.searcher.suggest(0) for name, plan in plans.items()}
     assert len(set(first.values())) == 2
     assert first["WBC_10/off-twin"] != first["WBC_10/off"]
+
+
+@pytest.mark.parametrize("mode", ["random", "qmc", "tpe"])
+def test_all_arms_but_the_twin_are_searched_from_the_seed_of_the_study(small_arrays: ImageArrays, mode: str) -> None:
+    # Studies of all versions have the points of the study's seed on record: a continued one must find them again.
+    config = configured(arms={"fractions": [0.1]}, search={"mode": mode}, controls=["random", "twin"], seed=5)
+    expected = make_searcher(config.search, 5, "WBC_10/off").suggest(0)
+    plans = search_plans(config, list_arms(config), small_arrays)
+    assert {plan.arm.name for plan in plans if plan.searcher.suggest(0) == expected} == {
+        "WBC_10/off",
+        "WBC_10/sum",
+        "WBC_10/sum-random",
+    }
+
+
+def test_the_twin_of_a_grid_visits_the_same_grid(small_arrays: ImageArrays) -> None:
+    config = configured(arms={"fractions": [0.1]}, search={"mode": "grid"}, controls=["twin"])
+    visited = [
+        [plan.searcher.suggest(index) for index in range(9)]
+        for plan in search_plans(config, list_arms(config), small_arrays)
+    ]
+    assert visited == [grid_points(config.search)] * 3
 
 
 def test_arms_share_neither_searcher_nor_rungs(small_arrays: ImageArrays) -> None:

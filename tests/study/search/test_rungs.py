@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from hypothesis import given
 from hypothesis import strategies as st
+from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from study.search.rungs import Rungs
 
@@ -59,6 +62,40 @@ def test_no_rung_when_the_grace_covers_all_epochs() -> None:
         rungs = Rungs(grace_epochs=grace, max_epochs=5, reduction_factor=2)
         assert rungs.milestones == ()
         assert [enter(rungs, "a", epoch, 0.0) for epoch in range(1, 6)] == [(None, False)] * 5
+
+
+class RayTrial(NamedTuple):
+    """All that Ray's scheduler reads of a trial."""
+
+    trial_id: str
+
+
+SCORES = st.one_of(st.floats(0, 1), st.integers(0, 20).map(lambda hits: hits / 20))
+
+
+@given(
+    grace=st.integers(1, 5),
+    epochs=st.integers(2, 30),
+    factor=st.one_of(st.sampled_from([2.0, 3.0, 4.0]), st.floats(1.1, 8)),
+    arrivals=st.lists(st.tuples(st.integers(0, 7), SCORES), max_size=80),
+)
+def test_rungs_decide_as_rays_own_scheduler_does(
+    grace: int, epochs: int, factor: float, arrivals: list[tuple[int, float]]
+) -> None:
+    rungs = Rungs(grace, epochs, factor)
+    if not rungs.milestones:
+        return
+    asha = AsyncHyperBandScheduler("epoch", "score", "max", epochs, grace, factor, brackets=1)
+    reached: dict[int, int] = {}
+    for trial, score in arrivals:
+        epoch = reached[trial] = reached.get(trial, 0) + 1
+        if epoch >= epochs:
+            continue
+        rung, stops = enter(rungs, str(trial), epoch, score)
+        if rung is not None:
+            asha.on_trial_add(None, RayTrial(str(trial)))
+            told = asha.on_trial_result(None, RayTrial(str(trial)), {"epoch": epoch, "score": score})
+            assert stops == (told == TrialScheduler.STOP)
 
 
 @given(

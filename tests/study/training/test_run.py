@@ -35,7 +35,7 @@ FINETUNE = Arm(1.0, "finetune", ("cam16",))
 TWIN = Arm(1.0, "off", control="twin")
 CLASSICAL = Arm(1.0, "off", control="classical")
 PUBLISHED = Arm(1.0, "sum", BOTH, "published")
-NETWORK = Arm(1.0, "off", network="mobilenet_v3_small")  # with dropout
+NETWORK = Arm(1.0, "off", classifier="mobilenet_v3_small")  # with dropout
 GIVEN = replace(NETWORK, encoders=(NETWORK.network,))
 EVERY_KIND = [
     OFF,
@@ -51,7 +51,7 @@ EVERY_KIND = [
     CLASSICAL,
     NETWORK,
     GIVEN,
-    Arm(1.0, "off", network="efficientnet_b0"),  # with stochastic depth, and layers of four channels
+    Arm(1.0, "off", classifier="efficientnet_b0"),  # with stochastic depth, and layers of four channels
 ]
 LIVE = {"arms": {"features": "live"}}
 
