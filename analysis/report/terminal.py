@@ -56,6 +56,7 @@ def print_tables(tables: Iterable[Table], console: Console | None = None) -> Non
         console.print()
 
 
+# Rich shares out what room there is in proportion: it breaks numbers and cuts names anywhere before it gives up its spacing.
 def _column_widths(
     titles: Sequence[str], cells: Sequence[Sequence[str]], numeric: Sequence[bool], width: int
 ) -> tuple[list[int], int]:
@@ -72,16 +73,12 @@ def _column_widths(
     """
     words = [max(map(len, title.split()), default=0) for title in titles]
     longest = [max(map(len, column), default=0) for column in cells]
+    whole = [max(pair) for pair in zip(map(len, titles), longest, strict=True)]
     broken = [max(pair) for pair in zip(words, longest, strict=True)]
-    tries = (
-        ([max(pair) for pair in zip(map(len, titles), longest, strict=True)], 1),
-        (broken, 1),
-        (broken, 0),
-    )
-    for widths, padding in tries:
+    for widths, padding in ((whole, 1), (broken, 1), (broken, 0)):
         if _total(widths, padding) <= width:
             return widths, padding
-    widths = list(broken)
+    least = list(broken)
     for lines in range(2, _LINES + 1):
         narrow = [
             full if number else max(word, _width_of_lines(column, lines))
@@ -89,18 +86,26 @@ def _column_widths(
         ]
         if _total(narrow, 0) <= width:
             return _widen(narrow, broken, width), 0
-        widths = [min(pair) for pair in zip(widths, narrow, strict=True)]
+        least = [min(pair) for pair in zip(least, narrow, strict=True)]
     floors = [size if number else min(size, _KEY_WIDTH) for size, number in zip(longest, numeric, strict=True)]
-    for names_only in (True, False):
-        while _total(widths, 0) > width:
-            # Taking from the widest keeps all of them readable.
+    return _shrink(least, floors, numeric, width), 0
+
+
+def _shrink(widths: Sequence[int], floors: Sequence[int], numeric: Sequence[bool], width: int) -> list[int]:
+    """Take characters from columns of names until all fit, then from headings of numbers; no column gets below its floor."""
+    shrunk = list(widths)
+    for numbers_too in (False, True):
+        while _total(shrunk, 0) > width:
             spare = [
-                (widths[i], i) for i in range(len(widths)) if widths[i] > floors[i] and not (names_only and numeric[i])
+                (size, position)
+                for position, (size, floor) in enumerate(zip(shrunk, floors, strict=True))
+                if size > floor and (numbers_too or not numeric[position])
             ]
             if not spare:
                 break
-            widths[max(spare)[1]] -= 1
-    return widths, 0
+            # Taking from the widest keeps all of them readable.
+            shrunk[max(spare)[1]] -= 1
+    return shrunk
 
 
 def _widen(narrow: Sequence[int], full: Sequence[int], width: int) -> list[int]:

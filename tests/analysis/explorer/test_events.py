@@ -1,10 +1,10 @@
-"""Clicks and brushes."""
+"""Clicks, filters, other runs and brushes."""
 
 from __future__ import annotations
 
 import pytest
 
-from analysis.explorer.events import apply_brush, apply_click
+from analysis.explorer.events import apply_brush, apply_click, apply_filters, apply_run
 from analysis.explorer.view_state import ViewState
 
 AXES = ["setting", "fraction", "learning_rate", "weight_decay", "score"]
@@ -64,3 +64,27 @@ def test_a_moved_axis_keeps_its_range() -> None:
     dimensions = [{"name": "score", "constraintrange": [0.5, 0.6]}, {"name": "fraction"}, {"name": "strange"}]
     assert apply_brush(ViewState(), [{"dimensions": [dimensions]}, [0]], AXES).picked == (("score", ((0.5, 0.6),)),)
     assert apply_brush(ViewState(), None, AXES) == ViewState()
+
+
+def test_another_run_keeps_only_how_to_look() -> None:
+    state = ViewState(metric="macro_f1", figure="rungs", arms=("WBC_1/off",), trial="a", page=2)
+    assert apply_run(state, "b", shown="a", first="a") == ViewState(run="b", metric="macro_f1", figure="rungs")
+    # The first run is the one that an address without a run shows.
+    other = ViewState(run="b", metric="macro_f1")
+    assert apply_run(other, "a", shown="b", first="a") == ViewState(metric="macro_f1")
+
+
+def test_the_run_that_is_shown_changes_nothing_when_chosen_again() -> None:
+    state = ViewState(run="b", arms=("WBC_1/off",))
+    assert apply_run(state, "b", shown="b", first="a") == state
+
+
+def test_a_filter_starts_at_the_first_page_and_keeps_what_is_open() -> None:
+    state = ViewState(arm="WBC_1/off", trial="a", figure="rungs", page=3)
+    changed = apply_filters(state, metric="macro_f1", statuses=["stopped"], arms=None, figure=None)
+    assert changed == ViewState(
+        arm="WBC_1/off", trial="a", figure="rungs", metric="macro_f1", statuses=("stopped",), page=0
+    )
+    assert apply_filters(changed, metric="accuracy", statuses=[], arms=["x"], figure="response") == ViewState(
+        arm="WBC_1/off", trial="a", figure="response", arms=("x",)
+    )
