@@ -25,7 +25,7 @@ from analysis.records.schema import Phase
 from analysis.records.study import Study
 from analysis.statistics.confusion import shown_split
 from analysis.statistics.verdicts import show_difference, study_verdicts
-from analysis.wording.captions import OPTIMISTIC, selection_rule
+from analysis.wording.captions import choice_sentence, selection_rule
 from analysis.wording.formats import MISSING, capitalised
 
 _INTERVALS = (
@@ -55,15 +55,6 @@ def comparison_table(study: Study, metric: str) -> pd.DataFrame:
     return table[["fraction", "subset", "setting", "control", "mean", "sd", "n"]]
 
 
-def _verdicts(study: Study) -> pd.DataFrame:
-    """Verdicts of every arm against its own baseline; empty where there can be none yet."""
-    try:
-        judged = study_verdicts(study)
-    except StudyError:
-        return pd.DataFrame(columns=["arm", "metric"])  # the tables say why; means and spreads are shown all the same
-    return judged[~judged["kind"].isin(["random", "weights"])]
-
-
 def comparison_view(study: Study, state: ViewState, chosen: pd.DataFrame) -> list[Any]:
     """The comparison as a table of buttons.
 
@@ -76,25 +67,9 @@ def comparison_view(study: Study, state: ViewState, chosen: pd.DataFrame) -> lis
     if not len(table):
         return [html.P("No trial has been handed out yet.", className="none")]
     settings = [*compared_settings(study), *control_settings(study)]
-    colours = setting_colours(study)
     among = chosen.loc[chosen["phase"] == Phase.SEARCH, "arm"].value_counts()
     searched = study.trials.loc[study.trials["phase"] == Phase.SEARCH, "arm"].value_counts()
-    controls = set(control_settings(study))
-    head = [html.Th("Labelled images", scope="col")]
-    head += [
-        html.Th(
-            [
-                html.Span(className="swatch", style={"background": colours[name]}),
-                f"{name} (control)" if name in controls else setting_title(name),
-            ],
-            scope="col",
-        )
-        for name in settings
-    ]
-    judged = _verdicts(study)
-    verdicts: dict[str, list[dict[Any, Any]]] = {}
-    for verdict in judged[judged["metric"] == state.metric].to_dict("records"):
-        verdicts.setdefault(verdict["arm"], []).append(verdict)
+    verdicts = _verdicts(study, state.metric)
     arms = {(row["subset"], row["setting"]): (str(arm), row) for arm, row in table.iterrows()}
     rows = []
     for subset in fractions(study).index:
@@ -108,15 +83,10 @@ def comparison_view(study: Study, state: ViewState, chosen: pd.DataFrame) -> lis
             cells.append(html.Td(_cell(arm, row, state, counts, verdicts.get(arm, []))))
         rows.append(html.Tr(cells))
     split = shown_split(study)
-    caption = [selection_rule(study), OPTIMISTIC if split == "val" else "Nothing was chosen on the test images."]
-    title = metric_title(f"{split}_{state.metric}")
-    return [
-        html.Table([html.Thead(html.Tr(head)), html.Tbody(rows)], id="comparison-table", className="comparison"),
-        html.P(
-            f"{capitalised(title)}. {' '.join(caption)} {_INTERVALS}",
-            className="caption",
-        ),
-    ]
+    title = capitalised(metric_title(f"{split}_{state.metric}"))
+    caption = f"{title}. {selection_rule(study)} {choice_sentence(split)} {_INTERVALS}"
+    shown = html.Table([html.Thead(_head(study)), html.Tbody(rows)], id="comparison-table", className="comparison")
+    return [shown, html.P(caption, className="caption")]
 
 
 def show_value(value: float, metric: str) -> str:
@@ -124,6 +94,35 @@ def show_value(value: float, metric: str) -> str:
     if pd.isna(value):
         return MISSING
     return f"{100 * value:.2f}" if metric.endswith("accuracy") else f"{value:.3f}"
+
+
+def _head(study: Study) -> html.Tr:
+    """A column for each setting, with its colour."""
+    controls = set(control_settings(study))
+    settings = [
+        html.Th(
+            [
+                html.Span(className="swatch", style={"background": colour}),
+                f"{name} (control)" if name in controls else setting_title(name),
+            ],
+            scope="col",
+        )
+        for name, colour in setting_colours(study).items()
+    ]
+    return html.Tr([html.Th("Labelled images", scope="col"), *settings])
+
+
+def _verdicts(study: Study, metric: str) -> dict[str, list[dict[Any, Any]]]:
+    """Arm -> its verdicts on a metric, each against a baseline of its own; empty where there can be none yet."""
+    try:
+        verdicts = study_verdicts(study)
+    except StudyError:
+        return {}  # the tables say why; means and spreads are shown all the same
+    verdicts = verdicts[(verdicts["metric"] == metric) & ~verdicts["kind"].isin(["random", "weights"])]
+    by_arm: dict[str, list[dict[Any, Any]]] = {}
+    for verdict in verdicts.to_dict("records"):
+        by_arm.setdefault(verdict["arm"], []).append(verdict)
+    return by_arm
 
 
 def _cell(
