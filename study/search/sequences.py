@@ -15,22 +15,6 @@ if TYPE_CHECKING:
     from study.config.search import Axis, SearchConfig
 
 
-def _scaled(unit: float, bounds: tuple[float, float]) -> float:
-    """A number in [0, 1) mapped to the bounds on a logarithmic scale."""
-    low, high = math.log(bounds[0]), math.log(bounds[1])
-    # Rounding can leave the bounds by one unit in the last place, which Optuna would warn about.
-    return min(max(math.exp(low + unit * (high - low)), bounds[0]), bounds[1])
-
-
-def _at(unit: float, axis: Axis) -> Any:
-    """A number in [0, 1) mapped to a choice, all equally likely, or into a range."""
-    if isinstance(axis, tuple):
-        return axis[min(int(unit * len(axis)), len(axis) - 1)]
-    if axis.log:
-        return _scaled(unit, (axis.low, axis.high))
-    return min(max(axis.low + unit * (axis.high - axis.low), axis.low), axis.high)
-
-
 def grid_points(config: SearchConfig) -> list[Point]:
     """The points of the grid in order: the last of the further settings by name changes fastest."""
     choices = [
@@ -45,10 +29,10 @@ def grid_points(config: SearchConfig) -> list[Point]:
 
 
 def random_points(config: SearchConfig, seed: int, count: int) -> list[Point]:
-    """Independent points, rates and decays log-uniform.
+    """Draw independent points, with log-uniform rates and decays.
 
-    The first n of a longer list are the shorter list, so that a budget can grow. Every further setting has a stream of its own:
-    to search one more leaves the values of the others as they were.
+    A longer list begins with the shorter one, so that a budget can grow. Every further setting has a stream of random numbers
+    of its own: searching one more setting leaves the values of the others as they were.
     """
     import numpy as np
 
@@ -58,34 +42,26 @@ def random_points(config: SearchConfig, seed: int, count: int) -> list[Point]:
         for name in config.also
     }
     return [
-        point_at(config, units[i], {name: float(column[i]) for name, column in columns.items()}) for i in range(count)
+        _point(config, units[i], {name: float(column[i]) for name, column in columns.items()}) for i in range(count)
     ]
 
 
 def quasi_random_points(config: SearchConfig, seed: int, count: int) -> list[Point]:
-    """Scrambled Sobol points (scipy), more even than random ones. A longer list begins with the shorter."""
+    """Draw scrambled Sobol points (scipy), which are more even than random ones. A longer list begins with the shorter one."""
     from scipy.stats import qmc
 
     names = sorted(config.also)
     sequence = qmc.Sobol(d=2 + len(names), scramble=True, rng=seed)
-    # Powers of two are what the sequence is made for; scipy warns about any other count.
+    # The sequence is made for powers of two; scipy warns about any other count.
     units = sequence.random_base2(max(1, math.ceil(math.log2(max(count, 2)))))[:count]
-    return [point_at(config, row, {name: float(row[2 + i]) for i, name in enumerate(names)}) for row in units]
-
-
-def point_at(config: SearchConfig, units: Sequence[float], further: Mapping[str, float]) -> Point:
-    """A point from numbers in [0, 1)."""
-    return Point(
-        _scaled(float(units[0]), config.learning_rate),
-        _scaled(float(units[1]), config.weight_decay),
-        write_settings({name: _at(unit, config.also[name]) for name, unit in further.items()}),
-    )
+    return [_point(config, row, {name: float(row[2 + i]) for i, name in enumerate(names)}) for row in units]
 
 
 def clip_point(config: SearchConfig, point: Point | tuple[float, float]) -> Point:
-    """The nearest point inside the space.
+    """Move a point to the nearest one inside the space.
 
-    A setting that is not searched here is left out, it has its configured value; one that is no choice here takes the first.
+    A setting that is not searched here is left out and has its configured value. A value that is no choice here becomes the
+    first choice.
     """
     rate, decay, settings = Point(*point)
     known = read_settings(settings)
@@ -100,3 +76,34 @@ def clip_point(config: SearchConfig, point: Point | tuple[float, float]) -> Poin
         min(max(decay, config.weight_decay[0]), config.weight_decay[1]),
         write_settings({name: clip(known.get(name), axis) for name, axis in config.also.items()}),
     )
+
+
+def _point(config: SearchConfig, units: Sequence[float], further: Mapping[str, float]) -> Point:
+    """Map numbers in [0, 1) to a point.
+
+    Args:
+        config: Space of the search.
+        units: Numbers for the learning rate and the weight decay.
+        further: Number for each further setting, by name.
+    """
+    return Point(
+        _scaled(float(units[0]), config.learning_rate),
+        _scaled(float(units[1]), config.weight_decay),
+        write_settings({name: _at(unit, config.also[name]) for name, unit in further.items()}),
+    )
+
+
+def _scaled(unit: float, bounds: tuple[float, float]) -> float:
+    """Map a number in [0, 1) to the bounds on a logarithmic scale."""
+    low, high = math.log(bounds[0]), math.log(bounds[1])
+    # Rounding can leave the bounds by one unit in the last place, which Optuna would warn about.
+    return min(max(math.exp(low + unit * (high - low)), bounds[0]), bounds[1])
+
+
+def _at(unit: float, axis: Axis) -> Any:
+    """Map a number in [0, 1) to a choice, all equally likely, or into a range."""
+    if isinstance(axis, tuple):
+        return axis[min(int(unit * len(axis)), len(axis) - 1)]
+    if axis.log:
+        return _scaled(unit, (axis.low, axis.high))
+    return min(max(axis.low + unit * (axis.high - axis.low), axis.low), axis.high)

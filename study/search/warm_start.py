@@ -1,4 +1,4 @@
-"""Where a search begins that knows an earlier one: the winners of the same arms."""
+"""First points of a search that knows an earlier one: the winners of the same arms."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 def earlier_winners(folder: Path, arms: Collection[str], searched: Collection[str] = ()) -> dict[str, Point]:
-    """The winning points of an earlier study.
+    """Read the winning points of an earlier study.
 
     Args:
-        folder: Its run directory. It need not be finished.
+        folder: Run directory of the earlier study, which need not be finished.
         arms: Names of the arms that are searched now.
         searched: Names of the further settings that are searched now, such as ``training.sampling``.
 
     Returns:
-        Points by the arm's name; arms without a winner there are missing. Further settings have the value that the winner was
-        trained with, chosen by the earlier search or configured for all its trials.
+        Points by the arm's name; arms without a winner there are missing. Further settings have the values that the winner was
+        trained with, whether the earlier search chose them or its configuration did.
 
     Raises:
-        UsageError: there is no study, or no arm of it has the name of one of ours and a winner.
+        UsageError: the folder holds no study, or none of the arms has a winner there.
     """
     from analysis.records.study import load_study
 
@@ -60,17 +60,17 @@ def first_points(
     say: Callable[[str], None],
     searched: Collection[str] = (),
 ) -> dict[str, Point]:
-    """Where each arm begins: as kept when this study began, whatever became of the earlier one since.
+    """First point of each arm: as kept when this study began, whatever became of the earlier one since.
 
     Args:
         folder: Run directory of the earlier study.
         arms: Names of the arms that are searched now.
-        kept: What the manifest of this study has; None when it begins.
+        kept: Points in the manifest of this study by the arm's name; None when the study begins.
         say: Prints a line.
         searched: Names of the further settings that are searched now.
 
     Raises:
-        UsageError: as `earlier_winners`, when this study begins.
+        UsageError: as by `earlier_winners`, when this study begins.
     """
     if kept is not None:
         return {arm: Point(float(point[0]), float(point[1]), *point[2:]) for arm, point in kept.items()}
