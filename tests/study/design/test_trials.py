@@ -90,3 +90,22 @@ def test_a_loss_that_is_not_finite_is_stored_as_missing(
     assert report.diverged and not make_report(1).diverged
     assert report.row()[name] is None
     json.dumps(report.row(), allow_nan=False)
+
+
+@pytest.mark.parametrize("loss", [0.5, float("nan")])
+def test_a_recorded_report_says_the_same_as_the_report(make_report: Callable[..., EpochReport], loss: float) -> None:
+    report = make_report(2, correct=7, loss=loss, seconds=3.0)
+    row = {"trial_id": "any", **report.row(), "rung": None, "decision": "continue", "seconds": 3.0, "time": 1.0}
+    # As pandas reads it: a missing number is no None.
+    read = {key: float("nan") if key.endswith("loss") and value is None else value for key, value in row.items()}
+    again = EpochReport.recorded(read, report.train_images, report.parameters)
+    assert again.row() == report.row() and again.diverged == report.diverged
+    assert (again.seconds, again.train_images, again.parameters) == (3.0, 12, 345)
+    assert again.score("val_accuracy") == report.score("val_accuracy") == 0.35
+
+
+def test_the_score_is_the_metric_that_is_asked_for(make_report: Callable[..., EpochReport]) -> None:
+    # Rows are true classes. Recall 0.5 and 1, precision 1 and 0.8: F1 of 2/3 and 8/9.
+    report = replace(make_report(1), confusion=(1, 1, 0, 4))
+    assert report.score("val_accuracy") == pytest.approx(5 / 6)
+    assert report.score("val_macro_f1") == pytest.approx((2 / 3 + 8 / 9) / 2)
