@@ -14,7 +14,7 @@ from analysis.arms import majority_floor
 from analysis.metrics import METRIC_TITLES, SPLIT_TITLES, confusion_metrics, count_confusion
 from analysis.records.schema import Fusion, subset_name
 from analysis.report.methods import methods
-from analysis.report.prose import purpose
+from analysis.report.prose import count_images, purpose
 from analysis.statistics.calibration import calibration_error, run_probabilities, temper
 from analysis.statistics.evaluations import read_evaluations
 from analysis.statistics.predictions import Predictions, study_predictions
@@ -90,13 +90,9 @@ def _pretraining(run: Any) -> str:
 
 
 def _data(study: Study) -> str:
-    images = study.images
-    counts = images.groupby(["split", "label"])["image"].count()
     head = f"| Split | {' | '.join(study.classes)} |\n|---|{'---:|' * len(study.classes)}"
     rows = [
-        f"| {split} | {' | '.join(f'{counts.get((split, label), 0):,}' for label in range(len(study.classes)))} |"
-        for split in ("train", "val", "test")
-        if (images["split"] == split).any()
+        f"| {split} | {' | '.join(f'{count:,}' for count in counts)} |" for split, counts in count_images(study).items()
     ]
     source = (study.config.get("data") or {}).get("wbc_source") or (study.config.get("data") or {}).get(
         "source", "unknown"

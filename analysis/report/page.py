@@ -24,7 +24,7 @@ from analysis.records.errors import StudyError
 from analysis.records.study import Study
 from analysis.report.files import write_tables
 from analysis.report.methods import methods
-from analysis.report.prose import control_notes, study_state, summary, verdict_sentences
+from analysis.report.prose import control_notes, count_images, study_state, summary, verdict_sentences
 from analysis.report.static_images import write_static_images
 from analysis.tables.registry import tables
 from analysis.tables.table import Table
@@ -173,7 +173,7 @@ def render_page(
         state=study_state(study),
         arms=_arm_rows(study),
         controls=control_notes(study),
-        image_counts=_image_rows(study),
+        image_counts=[(split, [f"{count:,}" for count in counts]) for split, counts in count_images(study).items()],
         classes=study.classes,
         sections=sections,
         related=_related(titles),
@@ -201,16 +201,6 @@ def _arm_rows(study: Study) -> list[tuple[str, ...]]:
     return [
         (str(row["arm"]), percent_name(row["fraction"]), *(str(row[name]) or MISSING for name in names))
         for row in arms.to_dict("records")
-    ]
-
-
-def _image_rows(study: Study) -> list[tuple[str, list[str]]]:
-    images = study.images
-    counts = images.groupby(["split", "label"])["image"].count()
-    return [
-        (split, [f"{counts.get((split, label), 0):,}" for label in range(len(study.classes))])
-        for split in ("train", "val", "test")
-        if (images["split"] == split).any()
     ]
 
 

@@ -56,6 +56,17 @@ def summary(study: Study) -> list[str]:
     ]
 
 
+def count_images(study: Study) -> dict[str, list[int]]:
+    """Split -> number of images of each class, in the order of the labels; only splits that have images."""
+    images = study.images
+    counts = images.groupby(["split", "label"])["image"].count()
+    return {
+        split: [int(counts.get((split, label), 0)) for label in range(len(study.classes))]
+        for split in ("train", "val", "test")
+        if (images["split"] == split).any()
+    }
+
+
 def control_notes(study: Study) -> tuple[tuple[str, str], ...]:
     """The controls that the study has, each with what it is for."""
     trials = study.trials
@@ -120,16 +131,12 @@ def _budget(study: Study) -> str:
 
 
 def _classes_without_images(study: Study) -> str:
-    counts = study.images.groupby(["split", "label"])["image"].count()
-    splits = study.images["split"].unique()
-    absent = [
+    return ", ".join(
         f"{name} in {split}"
-        for split in ("val", "test")
-        if split in splits
-        for label, name in enumerate(study.classes)
-        if not counts.get((split, label), 0)
-    ]
-    return ", ".join(absent)
+        for split, counts in count_images(study).items()
+        for name, count in zip(study.classes, counts, strict=True)
+        if split != "train" and not count
+    )
 
 
 def _what_is_shown(study: Study) -> str:
