@@ -24,7 +24,8 @@ from analysis.report.page import write_report
 from analysis.statistics.pooled import mean_differences
 from analysis.statistics.predictions import study_predictions
 from analysis.tables.registry import tables
-from analysis.tables.table import Column, Table
+from analysis.tables.table import Column, Content
+from analysis.wording.contents import Entry, Level, Section
 from data_utils import cache as image_cache
 from data_utils.audit import audit
 from data_utils.config import DataConfig
@@ -220,14 +221,17 @@ def block(name: str) -> dict[str, Any]:
     """The names that README's block with this definition defines, with what it may take for granted."""
     (code,) = [each for each in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL) if f" {name}" in each]
     scope: dict[str, Any] = {"nn": nn, "Tensor": torch.Tensor, "Mapping": Mapping, "Study": Study, "pd": pd}
-    scope |= {"Table": Table, "Column": Column, "Item": Item, "CLASSES": CLASSES, "DataConfig": DataConfig}
+    scope |= {"Entry": Entry, "Section": Section, "Level": Level, "Content": Content, "Column": Column}
+    scope |= {"Item": Item, "CLASSES": CLASSES, "DataConfig": DataConfig}
     scope |= {"study_predictions": study_predictions, "decode_image": decode_image, "_zero_linear": fusion._zero_linear}
     exec(code, scope)
     return scope
 
 
 def test_the_example_of_a_statistic_is_a_table_of_the_study(tmp_path: Path) -> None:
-    table = block("hardest_images")["hardest_images"](load_study(fill(RunDirectory(tmp_path)).save()))
+    entry = block("hardest_images_table")["ENTRY"]
+    content = entry.make(load_study(fill(RunDirectory(tmp_path)).save()))
+    table = content.as_table(entry.name, entry.title, entry.section, entry.level)
     assert len(table.display()) == 20 and table.frame["wrong"].max() == 8
 
 
