@@ -31,7 +31,7 @@ from analysis.wording.colours import (
 )
 from analysis.wording.controls import CONTROLS
 
-_KNOWN = {
+_KNOWN: dict[str, str] = {
     Fusion.OFF: BLUE,
     Fusion.SUM: VERMILLION,
     Fusion.CONCAT: GREEN,

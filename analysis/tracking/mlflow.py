@@ -10,6 +10,9 @@ from analysis.records.schema import TrialStatus
 from analysis.records.study import Study
 from analysis.tracking.trials import TrackedTrial, tracked_trials
 
+_RUN_STATUS = {TrialStatus.RUNNING: "RUNNING", TrialStatus.FAILED: "FAILED", TrialStatus.DIVERGED: "FAILED"}
+"""MLflow's status of a run by that of its trial; all others have finished."""
+
 
 def write_mlflow(study: Study, folder: Path) -> int:
     """Write one MLflow run for each trial into a database file.
@@ -62,7 +65,5 @@ def _write_trial(client: object, experiment: str, trial: TrackedTrial) -> None:
         params=[Param(name, str(value)) for name, value in trial.settings.items()],
         tags=[RunTag(name, value) for name, value in trial.tags.items()],
     )
-    ended = {TrialStatus.RUNNING: "RUNNING", TrialStatus.FAILED: "FAILED", TrialStatus.DIVERGED: "FAILED"}.get(
-        trial.tags["status"], "FINISHED"
-    )
+    ended = _RUN_STATUS.get(TrialStatus(trial.tags["status"]), "FINISHED")
     client.set_terminated(run, ended, end_time=last) if ended != "RUNNING" else None

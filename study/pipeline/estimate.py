@@ -55,8 +55,8 @@ class ArmEstimate:
     """Validation images scored, all trials."""
     encoded_crops: int
     """Training crops that pass an encoder, all trials; 0 with cached features."""
-    network: str = ""
-    """Name of another classifier than the residual one."""
+    classifier: str = ""
+    """Name of a classifier of torchvision; empty for the residual one."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def estimate_arms(config: StudyConfig, images: ImageCounts) -> list[ArmEstimate]
                 encoded_crops=shown * config.training.epochs * trials * len(arm.encoders)
                 if config.arms.features == "live" and arm.fuses_latents
                 else 0,
-                network=arm.classifier,
+                classifier=arm.classifier,
             )
         )
     return estimates
