@@ -9,12 +9,12 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
+from analysis.records.schema import Decision
 from study.design.arms import Arm
 from study.design.trials import TrialSpec
 from study.errors import StudyFailed
 from study.execution.trainable import REPORT
 from study.execution.tune_adapters import ArmScheduler, ArmSearch, TuneTrialIds
-from study.search.queue import COMPLETE, CONTINUE, STOP
 
 SPEC = TrialSpec("search", Arm(0.1, "sum", ("prcc",)), 0, 0, 1e-3, 1e-4, '{"training.sampling": "balanced"}')
 
@@ -22,7 +22,7 @@ SPEC = TrialSpec("search", Arm(0.1, "sum", ("prcc",)), 0, 0, 1e-3, 1e-4, '{"trai
 class Queue:
     """Hands out one trial, answers with the given decision, remembers failures."""
 
-    def __init__(self, decision: str = CONTINUE):
+    def __init__(self, decision: Decision = Decision.CONTINUE):
         self.waiting = [(SPEC, 2)]
         self.decision = decision
         self.failed: list[tuple[str, str]] = []
@@ -41,7 +41,7 @@ class Queue:
         self.failed.append((trial_id, error))
 
 
-def adapters(decision: str = CONTINUE):
+def adapters(decision: Decision = Decision.CONTINUE):
     tune_trials = TuneTrialIds(Queue(decision))  # type: ignore[arg-type]  # only what the adapters call
     return tune_trials, ArmSearch(tune_trials, lambda: 100), ArmScheduler(tune_trials)
 
@@ -59,7 +59,11 @@ def test_search_hands_out_the_queues_trial_and_has_finished_when_no_trial_can_co
 
 @pytest.mark.parametrize(
     ("decision", "action"),
-    [(CONTINUE, TrialScheduler.CONTINUE), (STOP, TrialScheduler.STOP), (COMPLETE, TrialScheduler.STOP)],
+    [
+        (Decision.CONTINUE, TrialScheduler.CONTINUE),
+        (Decision.STOP, TrialScheduler.STOP),
+        (Decision.COMPLETE, TrialScheduler.STOP),
+    ],
 )
 def test_scheduler_acts_as_the_queue_decides(decision, action):
     _, search, scheduler = adapters(decision)
