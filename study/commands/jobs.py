@@ -1,4 +1,4 @@
-"""``wbc-study submit`` and ``wbc-study job``: a study as a job of a Ray cluster."""
+"""Commands for clusters: ``submit`` and ``job`` run a study as a job, ``recipe`` fills in a cluster's recipe."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from study.commands.options import FAILED, USAGE, NameOption, SetOption
 from study.execution.supervisor import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -25,13 +26,13 @@ AddressOption = Annotated[
 ]
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Id that `submit` printed.")]
 
-ConfigArgument = Annotated[
+NodesConfigArgument = Annotated[
     str,
     typer.Argument(
         metavar="PRESET_OR_YAML", help="A preset or a YAML file; its paths are those of the cluster's nodes."
     ),
 ]
-RootOption = Annotated[
+SharedRootOption = Annotated[
     str,
     typer.Option(
         "--root",
@@ -39,19 +40,12 @@ RootOption = Annotated[
         help="s3://bucket/prefix, or the absolute path of a folder that all nodes share.",
     ),
 ]
-NameOption = Annotated[str | None, typer.Option("--name", help="Name of the study; the preset's or file's without it.")]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. search.trials_per_arm=8. Repeatable."),
-]
-
-_DONE, _FAILED, _USAGE = 0, 1, 2
 
 
 def submit(
-    config: ConfigArgument,
+    config: NodesConfigArgument,
     address: AddressOption,
-    root: RootOption,
+    root: SharedRootOption,
     name: NameOption = None,
     overrides: SetOption = None,
     variables: Annotated[
@@ -76,8 +70,8 @@ def submit(
 
 def recipe(
     kind: Annotated[str, typer.Argument(metavar="RECIPE", help="kuberay or launcher-aws.")],
-    config: ConfigArgument,
-    root: RootOption,
+    config: NodesConfigArgument,
+    root: SharedRootOption,
     image: Annotated[str, typer.Option("--image", help="Container image of the nodes, made with the Containerfile.")],
     name: NameOption = None,
     overrides: SetOption = None,
@@ -103,7 +97,7 @@ def job_status(job_id: JobArgument, address: AddressOption) -> None:
     typer.echo(_describe(job))
     typer.echo(_where(job))
     if job.state == "FAILED":
-        raise typer.Exit(_FAILED)
+        raise typer.Exit(FAILED)
 
 
 @job_app.command("logs")
@@ -143,7 +137,7 @@ def _follow(job_id: str, address: str) -> None:
         raise typer.Exit(INTERRUPTED) from None
     typer.echo(f"{_describe(job)}\n{_where(job)}")
     if job.state != "SUCCEEDED":
-        raise typer.Exit(_USAGE if job.exit_code == _USAGE else _FAILED)
+        raise typer.Exit(USAGE if job.exit_code == USAGE else FAILED)
 
 
 def _how_to(job_id: str, address: str) -> str:

@@ -7,7 +7,9 @@ import os
 import signal
 import sys
 import threading
+import time
 from contextlib import chdir, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -90,6 +92,39 @@ def ray_session(address: str | None) -> Iterator[None]:
         raise RayLost(f"Ray failed ({type(error).__name__}: {str(error).strip().splitlines()[-1]})") from error
     finally:
         ray.shutdown()
+
+
+@dataclass(frozen=True)
+class RayStart:
+    """How Ray started on this machine."""
+
+    seconds: float
+    """Seconds that it took."""
+    cpus: float
+    """CPU cores that it offers."""
+    gpus: float
+    """GPUs that it offers."""
+
+
+def ray_version() -> str:
+    """Version of the installed Ray."""
+    import ray
+
+    return str(ray.__version__)
+
+
+def measure_start() -> RayStart:
+    """Start Ray on this machine as a study does, and stop it again.
+
+    Raises:
+        RayLost: Ray does not start.
+    """
+    import ray
+
+    began = time.perf_counter()
+    with ray_session(None):
+        resources = ray.cluster_resources()
+        return RayStart(time.perf_counter() - began, resources.get("CPU", 0), resources.get("GPU", 0))
 
 
 def _join_ray(address: str | None) -> None:

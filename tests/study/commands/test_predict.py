@@ -6,18 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
-from study.commands.main import app
 from study.errors import UsageError
+from tests.study.commands.calls import invoke
 
 pytestmark = pytest.mark.slow
-
-
-def invoke(*arguments: str | Path, code: int = 0) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result.output
 
 
 def test_a_folder_is_counted_listed_and_written(calm: Path, calm_images: Path, tmp_path: Path) -> None:
