@@ -56,7 +56,7 @@ def evaluate(
     device: DeviceOption = None,
 ) -> None:
     """Score the confirmed models on another labelled data set, say of another microscope, and write the report anew."""
-    from analysis import load_study
+    from analysis.records.study import load_study
     from analysis.report.page import write_report
     from analysis.report.terminal import print_tables
     from analysis.tables.evaluation import evaluation_tables

@@ -69,7 +69,7 @@ def status(run_: RunArgument, root: RootOption = DEFAULT_ROOT) -> None:
     """Phases and arms of a study, running or not."""
     from rich.console import Console
 
-    from analysis import load_study
+    from analysis.records.study import load_study
     from study.terminal.progress import arm_table
     from study.terminal.status import arm_progress, describe_phases
 
@@ -129,7 +129,7 @@ def report(
     ] = None,
 ) -> None:
     """Write tables and HTML report of a study anew and print the tables."""
-    from analysis import load_study
+    from analysis.records.study import load_study
     from analysis.report.page import write_report, zip_report
 
     directory = find_run(run_, root)
@@ -229,7 +229,7 @@ def export_tracking(
     ] = None,
 ) -> None:
     """Write a study's records, finished or not, for TensorBoard, MLflow or Weights & Biases."""
-    from analysis import load_study
+    from analysis.records.study import load_study
     from analysis.tracking.export import export_tracking as export
 
     typer.echo(f"Written: {export(load_study(find_run(run_, root).location), to, out)}")
