@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """Marks a setting that may change when a study is continued: what the change means. Without a mark it must stay the same."""
+
+    meaning: str
+
+
+FREE = Continuation("says where or how fast a study runs, not what it finds")
+MOVABLE = Continuation(
+    "says where something lies that is compared by its fingerprint: it may lie elsewhere, but not come or go"
+)
 
 
 class SyntheticConfig(BaseModel):
@@ -71,12 +85,12 @@ class DataConfig(BaseModel):
     prcc_source: Literal["synthetic", "folder"] | None = Field(
         default=None, description="Source of the kidney tissue where it is another than `source`."
     )
-    downloads: Path | None = Field(
+    downloads: Annotated[Path | None, FREE] = Field(
         default=None, description="Folder of downloaded data sets; default `downloads` in the cache's folder."
     )
     bloodmnist: BloodMnistConfig = Field(default=BloodMnistConfig(), description="Settings of bloodmnist.")
     pcam: PcamConfig = Field(default=PcamConfig(), description="Settings of pcam.")
-    root: Path | Annotated[str, Field(pattern=r"^s3://")] | None = Field(
+    root: Annotated[Path | Annotated[str, Field(pattern=r"^s3://")] | None, MOVABLE] = Field(
         default=None,
         description="Folder that holds the data sets (wbc or WBC_100, cam16*, prcc*); folder source only. Or its address"
         " s3://bucket/prefix in an object store, of which each node keeps a copy on its own disk.",
@@ -111,14 +125,14 @@ class DataConfig(BaseModel):
         default="drop",
         description="A val or test image that is also in train stops the study, or is dropped from train and listed.",
     )
-    groups: Path | None = Field(
+    groups: Annotated[Path | None, MOVABLE] = Field(
         default=None,
         description="CSV with a column `path` (relative to the wbc folder) and a group column: groups are never split.",
     )
     group_column: str = Field(
         default="group", min_length=1, description="Column of the groups file: patient, smear ..."
     )
-    cache_dir: Path | None = Field(
+    cache_dir: Annotated[Path | None, FREE] = Field(
         default=None, description="Where decoded images are kept; default $WBC_STUDY_CACHE or ~/.cache/wbc-study."
     )
     synthetic: SyntheticConfig = Field(default_factory=SyntheticConfig, description="Settings of the generated images.")

@@ -8,7 +8,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
 from analysis.records.schema import Fusion
-from study.config.settings import Fraction, Settings, named_once
+from data_utils.config import MOVABLE
+from study.config.settings import CHOICES, NETWORKS, Fraction, Settings, named_once
 
 EncoderName = Literal["prcc", "cam16"]
 
@@ -22,10 +23,10 @@ LATENT_FUSIONS = (Fusion.SUM, Fusion.CONCAT, Fusion.GATED)
 class ArmsConfig(Settings):
     """What is compared and never tuned. Every fraction is combined with every fusion mode."""
 
-    fractions: tuple[Fraction, ...] = Field(
+    fractions: Annotated[tuple[Fraction, ...], CHOICES] = Field(
         default=(0.01, 0.1, 0.5, 1.0), min_length=1, description="Fractions of the labelled training images, in (0, 1]."
     )
-    fusion: tuple[FusionName, ...] = Field(
+    fusion: Annotated[tuple[FusionName, ...], CHOICES] = Field(
         default=(Fusion.OFF, Fusion.SUM),
         min_length=1,
         description="`off`: the classifier alone. `sum`: a trainable linear map of each encoder's pooled latent vector is added"
@@ -39,7 +40,7 @@ class ArmsConfig(Settings):
         min_length=1,
         description="Frozen pretrained networks that a fusion adds to the classifier.",
     )
-    encoder_sets: tuple[tuple[EncoderName, ...], ...] = Field(
+    encoder_sets: Annotated[tuple[tuple[EncoderName, ...], ...], CHOICES] = Field(
         default=(),
         description="Further sets of encoders to compare, each in arms of its own: [[prcc], [cam16]] adds e.g. WBC_10/sum(prcc)"
         " and WBC_10/sum(cam16) to WBC_10/sum.",
@@ -50,7 +51,7 @@ class ArmsConfig(Settings):
         " crop of every step, as the classifier does (slower); they stay frozen. Images are scored whole either way.",
     )
 
-    networks: dict[str, Path | None] = Field(
+    networks: Annotated[dict[str, Path | None], NETWORKS] = Field(
         default={},
         description="Further classifiers to compare with `off`, in arms such as WBC_10/resnet18: classification networks of"
         " torchvision by name, as a list such as [resnet18, convnext_tiny], or with a local file of weights such as {resnet18:"
@@ -69,7 +70,7 @@ class ArmsConfig(Settings):
         # YAML 1.1 reads a bare `off` as false; nobody who writes it here means that.
         return [Fusion.OFF if mode is False else mode for mode in modes] if isinstance(modes, list | tuple) else modes
 
-    segmentation: tuple[bool, ...] = Field(
+    segmentation: Annotated[tuple[bool, ...], CHOICES] = Field(
         default=(False,),
         min_length=1,
         description="`true`: an auxiliary head learns from the masks that some training images have, with the weight"
@@ -109,7 +110,7 @@ class ArmsConfig(Settings):
 class EncoderConfig(Settings):
     """Pretraining of one encoder, or weights that exist already."""
 
-    weights: Path | None = Field(
+    weights: Annotated[Path | None, MOVABLE] = Field(
         default=None,
         description="A `.pth` or `.safetensors` file of the same network, such as the published one, or the run directory of an"
         " earlier study that pretrained this encoder. When given, nothing is trained.",

@@ -2,54 +2,31 @@
 
 from __future__ import annotations
 
+from functools import cache, reduce
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
+from data_utils.config import FREE, MOVABLE, Continuation
+from study.config.settings import BUDGET, CHOICES, CONTROLS, COUNT, MASK_WEIGHT, NETWORKS
 from study.config.study import StudyConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    Rule = Callable[[str, StudyConfig, StudyConfig], dict[str, str]]
+    """Key of a marked setting, configurations before and after -> key of a change that is no difference -> what it adds, in
+    words; empty when it adds nothing."""
 
 
 def compare_configs(old: StudyConfig, new: StudyConfig) -> list[str]:
-    """Settings that differ, one line each. What only says where and how fast a study runs is left out."""
+    """Settings that differ, one line each. Changes that a study may be continued with are left out."""
     before, after = (_flatten_named(config) for config in (old, new))
-    ignored = {
-        "name",
-        "about",
-        "resources.address",
-        "resources.workers",
-        "resources.gpu",
-        "resources.accelerator",
-        "resources.pretraining_gpu",
-        "data.cache_dir",
-        "data.downloads",
-        "search.storage",
-        "tracking.tensorboard",
-        "tracking.mlflow",
-        "tracking.wandb",
-    }
-    # Images and given weights are compared by their fingerprints, wherever they lie; what an earlier study gives is kept.
-    moved = {"data.root", "data.groups", "pretrain.prcc.weights", "pretrain.cam16.weights", "search.warm_start"}
-    moved |= {
-        f"arms.networks.{name}" for name, path in old.arms.networks.items() if path and new.arms.networks.get(name)
-    }
-    ignored |= {key for key in moved if before.get(key) is not None and after.get(key) is not None}
-    grown = grown_settings(old, new)
-    ignored |= set(grown)
-    if "arms.networks" in grown:
-        ignored |= {f"arms.networks.{name}" for name in new.arms.networks if name not in old.arms.networks}
-    if old.search.budget == new.search.budget:
-        ignored.add("search.trials_per_arm")  # written out, or left to the default
-    # The same arms in whatever order they are named.
-    ignored |= {
-        f"arms.{name}"
-        for name in ("fractions", "fusion", "encoder_sets", "segmentation")
-        if set(getattr(old.arms, name)) == set(getattr(new.arms, name))
-    }
+    allowed = _allowed_changes(old, new)
     return [
         f"{key}: {_shown(before.get(key))} -> {_shown(after.get(key))}"
         for key in dict.fromkeys([*before, *after])
-        if before.get(key) != after.get(key) and key not in ignored
+        if before.get(key) != after.get(key) and key not in allowed
     ]
 
 
@@ -59,44 +36,16 @@ def grown_settings(old: StudyConfig, new: StudyConfig) -> dict[str, str]:
     Returns:
         Key of the setting -> what changed.
     """
-    grown = {}
-    for key, before, after in (
-        ("search.trials_per_arm", old.search.budget, new.search.budget),
-        ("confirm.seeds", old.confirm.seeds, new.confirm.seeds),
-    ):
-        # A grid has the size that it has.
-        if after > before and not (key.startswith("search") and new.search.mode == "grid"):
-            grown[key] = f"{key}: {before} -> {after}"
-    for key, earlier, later in (
-        ("arms.fractions", set(old.arms.fractions), set(new.arms.fractions)),
-        ("arms.fusion", set(old.arms.fusion), set(new.arms.fusion)),
-        ("arms.encoder_sets", set(old.arms.encoder_sets), set(new.arms.encoder_sets)),
-        ("arms.segmentation", set(old.arms.segmentation), set(new.arms.segmentation)),
-        ("arms.networks", set(old.arms.networks), set(new.arms.networks)),
-    ):
-        if later > earlier:
-            grown[key] = f"{key}: {', '.join(_shown_value(value) for value in sorted(later - earlier))} added"
-    for name, fractions in new.controls.items():
-        arms_before, arms_after = (
-            {fraction for fraction in config.arms.fractions if config.has_control(name, fraction)}
-            for config in (old, new)
-        )
-        if fractions != old.controls.get(name) and arms_after >= arms_before:
-            added = ", ".join(str(fraction) for fraction in sorted(arms_after - arms_before))
-            grown[f"controls.{name}"] = f"controls.{name}: {f'added at {added}' if added else 'the same arms'}"
-    weight = "training.segmentation_weight"
-    if "arms.segmentation" in grown and not any(old.arms.segmentation) and weight not in new.search.also:
-        # Said nothing before: no arm learnt from masks.
-        grown[weight] = f"{weight}: {new.training.segmentation_weight:g}"
-    return grown
+    return {key: added for key, added in _allowed_changes(old, new).items() if added}
 
 
-def _shown_value(value: Any) -> str:
-    return "+".join(value) if isinstance(value, tuple) else str(value)
-
-
-def _shown(value: Any) -> str:
-    return "(none)" if value is None else str(value)
+@cache
+def marked_settings() -> Mapping[Continuation, tuple[str, ...]]:
+    """Every setting that may change when a study is continued: what a change means -> keys in the order of declaration."""
+    keys: dict[Continuation, list[str]] = {}
+    for key, mark in _marks(StudyConfig):
+        keys.setdefault(mark, []).append(key)
+    return {mark: tuple(found) for mark, found in keys.items()}
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -105,6 +54,102 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
+
+
+def _marks(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Continuation]]:
+    for name, field in model.model_fields.items():
+        key = prefix + name
+        yield from ((key, mark) for mark in field.metadata if isinstance(mark, Continuation))
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _marks(field.annotation, f"{key}.")
+
+
+def _allowed_changes(old: StudyConfig, new: StudyConfig) -> dict[str, str]:
+    """Changes that are no difference, by the key of `_flatten_named` or of the setting -> what they add, in words."""
+    allowed: dict[str, str] = {}
+    for mark, rule in _RULES.items():
+        for key in marked_settings().get(mark, ()):
+            allowed |= rule(key, old, new)
+    return allowed
+
+
+def _movable(key: str, old: StudyConfig, new: StudyConfig) -> dict[str, str]:
+    return {} if None in (_value(old, key), _value(new, key)) else {key: ""}
+
+
+def _budget(key: str, old: StudyConfig, new: StudyConfig) -> dict[str, str]:
+    before, after = old.search.budget, new.search.budget
+    if before == after:
+        return {key: ""}  # written out, or left to the default
+    return {key: f"{key}: {before} -> {after}"} if after > before and new.search.mode != "grid" else {}
+
+
+def _count(key: str, old: StudyConfig, new: StudyConfig) -> dict[str, str]:
+    before, after = _value(old, key), _value(new, key)
+    return {key: f"{key}: {before} -> {after}"} if after > before else {}
+
+
+def _choices(key: str, old: StudyConfig, new: StudyConfig) -> dict[str, str]:
+    before, after = set(_value(old, key)), set(_value(new, key))
+    return {key: _added(key, after - before)} if before <= after else {}
+
+
+def _networks(key: str, old: StudyConfig, new: StudyConfig) -> dict[str, str]:
+    before, after = _value(old, key), _value(new, key)
+    allowed = {f"{key}.{name}": "" for name, path in before.items() if path and after.get(name)}
+    added = after.keys() - before.keys()
+    if added and before.keys() <= after.keys():
+        allowed |= {key: _added(key, added)} | {f"{key}.{name}": "" for name in added}
+    return allowed
+
+
+def _controls(key: str, old: StudyConfig, new: StudyConfig) -> dict[str, str]:
+    allowed = {}
+    for name, fractions in new.controls.items():
+        before, after = (
+            {fraction for fraction in config.arms.fractions if config.has_control(name, fraction)}
+            for config in (old, new)
+        )
+        if fractions != old.controls.get(name) and before <= after:
+            added = ", ".join(str(fraction) for fraction in sorted(after - before))
+            allowed[f"{key}.{name}"] = f"{key}.{name}: {f'added at {added}' if added else 'the same arms'}"
+    return allowed
+
+
+def _mask_weight(key: str, old: StudyConfig, new: StudyConfig) -> dict[str, str]:
+    # Without an arm that learns from masks the weight said nothing.
+    first = not any(old.arms.segmentation) and set(old.arms.segmentation) < set(new.arms.segmentation)
+    return {key: f"{key}: {_value(new, key):g}"} if first and key not in new.search.also else {}
+
+
+_RULES: Mapping[Continuation, Rule] = {
+    FREE: lambda key, *_: {key: ""},
+    MOVABLE: _movable,
+    BUDGET: _budget,
+    COUNT: _count,
+    CHOICES: _choices,
+    NETWORKS: _networks,
+    CONTROLS: _controls,
+    MASK_WEIGHT: _mask_weight,
+}
+"""What a mark allows. What a study is extended by is told in this order."""
+
+
+def _value(config: StudyConfig, key: str) -> Any:
+    """A setting's value by its whole name."""
+    return reduce(getattr, key.split("."), config)
+
+
+def _added(key: str, values: set[Any]) -> str:
+    return f"{key}: {', '.join(_shown_choice(value) for value in sorted(values))} added" if values else ""
+
+
+def _shown_choice(value: Any) -> str:
+    return "+".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _shown(value: Any) -> str:
+    return "(none)" if value is None else str(value)
 
 
 def _flatten_named(config: StudyConfig) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_serializer, field_validator, model_validator
 
+from data_utils.config import FREE, MOVABLE
 from study.config.secrets import mask_password
-from study.config.settings import SEARCHABLE, Settings
+from study.config.settings import BUDGET, SEARCHABLE, Settings
 from study.config.training import TrainingConfig
 
 
@@ -50,7 +51,7 @@ class SearchConfig(Settings):
         " index alone, the same in every arm. `tpe`: Optuna's sampler, one study per arm, the first points as in `qmc`;"
         " of more than 200 trials of an arm it looks at the newest 150 to 200 and the best 25 before them.",
     )
-    trials_per_arm: int | None = Field(
+    trials_per_arm: Annotated[int | None, BUDGET] = Field(
         default=None, ge=1, description="Trials of each arm. Empty: the grid's size in grid mode, else 8."
     )
     learning_rate: tuple[float, float] = Field(
@@ -72,7 +73,7 @@ class SearchConfig(Settings):
         f" combination of the choices. Known: {', '.join(_SEARCHABLE)}.",
     )
     tpe_startup: int = Field(default=4, ge=1, description="Trials of an arm before the TPE model suggests points.")
-    warm_start: Path | None = Field(
+    warm_start: Annotated[Path | None, MOVABLE] = Field(
         default=None,
         description="Run directory of an earlier study. The first trial of each arm takes the point of that study's"
         " winner of the same arm, moved into the space searched here; it counts in the budget. Not in grid mode. Kept in the"
@@ -100,7 +101,7 @@ class SearchConfig(Settings):
         description="How often in a row, without an epoch between, a trial that raised or lost its process is taken up again.",
     )
 
-    storage: str = Field(
+    storage: Annotated[str, FREE] = Field(
         default="journal",
         repr=False,
         description="Where Optuna's dashboard finds the search, one Optuna study `<study>/<arm>` for each arm: `journal` is the"

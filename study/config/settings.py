@@ -1,4 +1,4 @@
-"""What all settings share: immutable models whose unknown keys are errors, and types that several of them use."""
+"""What all settings share: immutable models whose unknown keys are errors, types and marks that several of them use."""
 
 from __future__ import annotations
 
@@ -6,10 +6,21 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from data_utils.config import Continuation
+
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 
 SEARCHABLE: dict[str, Any] = {"searchable": True}
 """Marks the settings of a training that `search.also` may name: those that leave its number of gradient steps as it is."""
+
+
+# What else than `FREE` and `MOVABLE` a change may mean for a study that is continued; `study.config.changes` has the rules.
+COUNT = Continuation("a number of which a study may ask for more")
+BUDGET = Continuation("trials of each arm, resolved: a study may ask for more, but a grid has the size that it has")
+CHOICES = Continuation("a set, in any order, to which a study may add")
+NETWORKS = Continuation("a set of names to which a study may add, each with the place of its weights, which may move")
+CONTROLS = Continuation("control arms, however they are written, to which a study may add")
+MASK_WEIGHT = Continuation("may be given when the first arms that learn from masks are added")
 
 
 class Settings(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     Field,
@@ -13,10 +13,10 @@ from pydantic import (
 )
 
 from analysis.records.schema import Fusion
-from data_utils.config import DataConfig
+from data_utils.config import FREE, DataConfig
 from study.config.arms import LATENT_FUSIONS, ArmsConfig, PretrainConfig
 from study.config.search import SearchConfig
-from study.config.settings import Fraction, Settings, named_once
+from study.config.settings import CONTROLS, COUNT, Fraction, Settings, named_once
 from study.config.training import ModelConfig, TrainingConfig
 
 ControlName = Literal["random", "shuffled", "published", "twin", "classical"]
@@ -25,7 +25,7 @@ ControlName = Literal["random", "shuffled", "published", "twin", "classical"]
 class ConfirmConfig(Settings):
     """The winners, trained again."""
 
-    seeds: int = Field(
+    seeds: Annotated[int, COUNT] = Field(
         default=5,
         ge=0,
         description="Number of seeds, disjoint from the search's, that each arm's winner is trained with. 0 skips this phase.",
@@ -35,23 +35,23 @@ class ConfirmConfig(Settings):
 class ResourcesConfig(Settings):
     """What a trial reserves. A trial without a GPU trains on the CPU whatever was reserved."""
 
-    address: str | None = Field(
+    address: Annotated[str | None, FREE] = Field(
         default=None,
         description="Ray cluster to join: `auto` for the one that this machine belongs to, or host:port. Empty: Ray starts on"
         " this machine. `--address` overrules it.",
     )
     cpu: int = Field(default=1, ge=1, description="CPU cores of a trial, and its number of threads.")
-    gpu: float | Literal["auto"] = Field(
+    gpu: Annotated[float | Literal["auto"], FREE] = Field(
         default="auto",
         description="GPUs of a trial, may be a part of one. `auto`: none where the cluster has no GPU, else so large a part that"
         " as many trials share a GPU as its memory holds, measured by training a few steps before the search begins.",
     )
-    accelerator: str | None = Field(
+    accelerator: Annotated[str | None, FREE] = Field(
         default=None,
         description="Kind of GPU for trials, in Ray's words, such as `A100` or `H100`. Empty: any; where kinds differ, the"
         " smallest memory decides how many trials share a GPU.",
     )
-    pretraining_gpu: float | Literal["auto"] = Field(
+    pretraining_gpu: Annotated[float | Literal["auto"], FREE] = Field(
         default="auto",
         description="GPUs for pretraining an encoder and computing its features. `auto`: as a trial, where a node has it; 0"
         " leaves this work to any node, also one without GPUs.",
@@ -61,7 +61,7 @@ class ResourcesConfig(Settings):
         description="Whether networks are compiled (torch.compile), once in each worker process and for each size of image. That"
         " takes about a minute and pays where a worker trains for much longer. Not measured on an accelerator yet.",
     )
-    workers: int | Literal["auto"] = Field(
+    workers: Annotated[int | Literal["auto"], FREE] = Field(
         default="auto", description="Trials that run at once. `auto`: as many as the cluster's resources allow."
     )
 
@@ -84,9 +84,13 @@ class ResourcesConfig(Settings):
 class TrackingConfig(Settings):
     """For which tools the records are also written when a study ends, into `tracking/` of the run directory."""
 
-    tensorboard: bool = Field(default=False, description="Event files for TensorBoard; needs wbc-study[tensorboard].")
-    mlflow: bool = Field(default=False, description="An MLflow experiment in a database file; needs wbc-study[mlflow].")
-    wandb: bool = Field(
+    tensorboard: Annotated[bool, FREE] = Field(
+        default=False, description="Event files for TensorBoard; needs wbc-study[tensorboard]."
+    )
+    mlflow: Annotated[bool, FREE] = Field(
+        default=False, description="An MLflow experiment in a database file; needs wbc-study[mlflow]."
+    )
+    wandb: Annotated[bool, FREE] = Field(
         default=False,
         description="Offline runs of Weights & Biases, sent by `wandb sync` only; needs wbc-study[wandb].",
     )
@@ -95,13 +99,15 @@ class TrackingConfig(Settings):
 class StudyConfig(Settings):
     """One study. A run directory's `study.yaml` is this, complete."""
 
-    name: str = Field(default="study", description="Name of the run directory.")
-    about: str = Field(default="", description="What the study is for and why it searches the way it does.")
+    name: Annotated[str, FREE] = Field(default="study", description="Name of the run directory.")
+    about: Annotated[str, FREE] = Field(
+        default="", description="What the study is for and why it searches the way it does."
+    )
     seed: int = Field(default=0, ge=0, description="Seed of the search; confirmations use the numbers after it.")
     data: DataConfig = Field(default=DataConfig(), description="Images.")
     model: ModelConfig = Field(default=ModelConfig(), description="Classifier.")
     arms: ArmsConfig = Field(default=ArmsConfig(), description="What is compared.")
-    controls: dict[ControlName, Literal["all"] | tuple[Fraction, ...]] = Field(
+    controls: Annotated[dict[ControlName, Literal["all"] | tuple[Fraction, ...]], CONTROLS] = Field(
         default={},
         description="Control arms, as a list such as [random, twin] or with fractions such as {random: [0.01, 0.1], twin: all}."
         " `random`: the same encoders with random weights, which transfer has to beat; and of arms.networks those with given"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from study.config.settings import SEARCHABLE, Settings
+from study.config.settings import MASK_WEIGHT, SEARCHABLE, Settings
 
 LossWeights = Literal["none", "inverse", "effective"]
 
@@ -107,7 +107,7 @@ class TrainingConfig(Settings):
         json_schema_extra=SEARCHABLE,
         description="Hue of a training crop, turned at random by +- so much of a circle.",
     )
-    segmentation_weight: float = Field(
+    segmentation_weight: Annotated[float, MASK_WEIGHT] = Field(
         default=0.0,
         ge=0,
         json_schema_extra=SEARCHABLE,
