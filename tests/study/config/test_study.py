@@ -3,48 +3,11 @@
 from __future__ import annotations
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from analysis.records.schema import Fusion
-from models.fusion import FUSION_MODULES
-from study.config.arms import LATENT_FUSIONS, ArmsConfig, PretrainConfig
-from study.config.search import SearchConfig
 from study.config.study import ResourcesConfig, StudyConfig
-from study.config.training import TrainingConfig
-from study.design.arms import trained_encoders
-
-
-def test_an_epoch_is_a_pass_over_the_subset_unless_steps_are_given() -> None:
-    by_epochs = TrainingConfig(batch_size=8)
-    # As published: 275 steps in 25 epochs of the 1 % arm, 26,400 of the 100 % arm.
-    assert by_epochs.steps_in_epoch(82) == 11
-    assert by_epochs.steps_in_epoch(8447) == 1056
-    assert by_epochs.steps_in_epoch(1) == 1
-    assert TrainingConfig(batch_size=8, steps_per_epoch=50).steps_in_epoch(82) == 50
-
-
-def test_the_budget_is_the_grid_in_grid_mode_and_eight_otherwise() -> None:
-    assert SearchConfig(mode="grid").budget == 9
-    assert SearchConfig(mode="tpe").budget == 8
-    assert SearchConfig(mode="qmc", trials_per_arm=3).budget == 3
-    assert SearchConfig(mode="grid", trials_per_arm=9).budget == 9
-
-
-def test_further_settings_may_be_written_with_dots_or_nested() -> None:
-    axis = {"low": 0.9, "high": 0.99}
-    dotted = SearchConfig.model_validate({"also": {"training.effective_beta": axis}})
-    assert dotted == SearchConfig.model_validate({"also": {"training": {"effective_beta": axis}}})
-    assert SearchConfig.model_validate_json(dotted.model_dump_json()) == dotted
-
-
-def test_what_the_search_chose_replaces_what_is_configured() -> None:
-    training = TrainingConfig(loss_weights="inverse", epochs=3)
-    assert training.with_searched({}) is training
-    chosen = training.with_searched({"training.loss_weights": "none", "training.effective_beta": 0.5})
-    assert chosen == TrainingConfig(loss_weights="none", effective_beta=0.5, epochs=3)
 
 
 @given(seed=st.integers(0, 10_000), count=st.integers(0, 20))
@@ -52,16 +15,6 @@ def test_winners_are_confirmed_with_other_seeds_than_they_were_chosen_with(seed:
     seeds = StudyConfig.model_validate({"seed": seed, "confirm": {"seeds": count}}).confirm_seeds()
     assert len(set(seeds)) == count
     assert seed not in seeds
-
-
-def test_encoders_are_needed_by_fusion_only() -> None:
-    assert trained_encoders(StudyConfig()) == ("prcc", "cam16")
-    assert trained_encoders(StudyConfig(arms=ArmsConfig(fusion=("off",)))) == ()
-
-
-def test_pretraining_settings_are_found_by_name() -> None:
-    config = PretrainConfig()
-    assert config.of("prcc") is config.prcc and config.of("cam16") is config.cam16
 
 
 @pytest.mark.parametrize("name", ["pilot", "a b", "2024-05-01", "weiß", "a.b"])
@@ -162,21 +115,6 @@ def test_controls_are_a_list_or_name_their_fractions() -> None:
     assert some.has_control("random", 0.1) and not some.has_control("random", 0.5)
     assert some.has_control("twin", 0.5) and not some.has_control("shuffled", 0.1)
     assert StudyConfig.model_validate(some.model_dump(mode="json")) == some
-
-
-def test_the_models_build_every_fusion_of_latent_vectors_and_no_other() -> None:
-    assert tuple(FUSION_MODULES) == LATENT_FUSIONS
-    assert set(Fusion) - set(LATENT_FUSIONS) == {Fusion.OFF, Fusion.FINETUNE}
-
-
-def test_fusions_are_dumped_and_described_as_plain_text() -> None:
-    config = StudyConfig()
-    assert yaml.safe_load(yaml.safe_dump(config.model_dump(mode="json")))["arms"]["fusion"] == ["off", "sum"]
-    assert "fusion=('off', 'sum')" in repr(config)
-    schema = StudyConfig.model_json_schema()
-    listed = schema["$defs"]["ArmsConfig"]["properties"]["fusion"]["items"]
-    assert listed == {"enum": ["off", "sum", "concat", "gated", "finetune"], "type": "string"}
-    assert "Fusion" not in schema["$defs"]
 
 
 @pytest.mark.parametrize(
