@@ -50,13 +50,18 @@ class ArmsConfig(Settings):
         description="`cached`: latent vectors of whole images, computed once. `live`: in training the encoders see the augmented"
         " crop of every step, as the classifier does (slower); they stay frozen. Images are scored whole either way.",
     )
-
     networks: Annotated[dict[str, Path | None], NETWORKS] = Field(
         default={},
         description="Further classifiers to compare with `off`, in arms such as WBC_10/resnet18: classification networks of"
         " torchvision by name, as a list such as [resnet18, convnext_tiny], or with a local file of weights such as {resnet18:"
         " resnet18.pth} (a state dict of torchvision's network; its head is replaced). Nothing is downloaded. They learn from"
         " labels alone, without encoders, and see images normalised as ImageNet's; model.norm_momentum holds for them too.",
+    )
+    segmentation: Annotated[tuple[bool, ...], CHOICES] = Field(
+        default=(False,),
+        min_length=1,
+        description="`true`: an auxiliary head learns from the masks that some training images have, with the weight"
+        " training.segmentation_weight; the arm's name ends in `+masks`. `[false, true]` compares both.",
     )
 
     @field_validator("networks", mode="before")
@@ -69,13 +74,6 @@ class ArmsConfig(Settings):
     def _off_is_a_word(cls, modes: object) -> object:
         # YAML 1.1 reads a bare `off` as false; nobody who writes it here means that.
         return [Fusion.OFF if mode is False else mode for mode in modes] if isinstance(modes, list | tuple) else modes
-
-    segmentation: Annotated[tuple[bool, ...], CHOICES] = Field(
-        default=(False,),
-        min_length=1,
-        description="`true`: an auxiliary head learns from the masks that some training images have, with the weight"
-        " training.segmentation_weight; the arm's name ends in `+masks`. `[false, true]` compares both.",
-    )
 
     @field_validator("fractions", "fusion", "encoders", "segmentation")
     @classmethod

@@ -31,7 +31,7 @@ def load_config(preset_or_file: str, overrides: Iterable[str] = (), name: str | 
     Args:
         preset_or_file: A preset's name or the path of a YAML file.
         overrides: Texts such as ``search.trials_per_arm=8``; values are read as YAML.
-        name: Of the study; the preset's or file's name without it.
+        name: Name of the study; that of the preset or file when None.
 
     Raises:
         UsageError: the preset or file does not exist, is not YAML, or holds a wrong key or value.
@@ -82,7 +82,7 @@ def check_config(values: Mapping[str, Any], origin: str) -> StudyConfig:
         return StudyConfig.model_validate(values)
     except ValidationError as error:
         problems = [dict(problem) for problem in error.errors()]
-        # Of a list whose every item is wrong pydantic also says that nothing is left of it.
+        # When every item of a list is wrong, pydantic also says that the list is too short.
         lines = [
             _explain(problem)
             for problem in problems
@@ -93,18 +93,23 @@ def check_config(values: Mapping[str, Any], origin: str) -> StudyConfig:
         ) from error
 
 
+def dump_config(config: StudyConfig) -> str:
+    """A configuration, complete, as YAML that `load_config` reads."""
+    return str(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
 def _is_inside(problem: Mapping[str, Any], around: Mapping[str, Any]) -> bool:
     """Whether a problem is that of an item of another problem's value."""
     depth = len(around["loc"])
     return len(problem["loc"]) > depth and problem["loc"][:depth] == around["loc"]
 
 
-def dump_config(config: StudyConfig) -> str:
-    """A configuration, complete, as YAML that `load_config` reads."""
-    return str(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
-
-
 def _apply(values: dict[str, Any], override: str) -> None:
+    """Put the value of one ``--set`` into nested settings.
+
+    Raises:
+        UsageError: the override has no key or no value, or its key leads through a value.
+    """
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
         raise UsageError(f"--set {override!r}: expected key=value, such as search.trials_per_arm=8")
@@ -125,6 +130,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 
 def _numbers(value: Any) -> Any:
+    """A value of YAML in which texts such as ``1e-3`` are numbers."""
     if isinstance(value, list):
         return [_numbers(item) for item in value]
     if isinstance(value, str):
@@ -136,6 +142,7 @@ def _numbers(value: Any) -> Any:
 
 
 def _explain(problem: dict[str, Any]) -> str:
+    """One of pydantic's problems as a line: which key, what was found, what was expected."""
     location = ".".join(
         str(part) for part in problem["loc"] if not str(part).startswith(("function-", "literal[", "tagged-"))
     )
@@ -155,6 +162,7 @@ def _explain(problem: dict[str, Any]) -> str:
 
 
 def _keys_beside(location: Sequence[Any]) -> list[str]:
+    """Known keys of the group of settings that an unknown key is in."""
     model: Any = StudyConfig
     for part in location[:-1]:
         if not (isinstance(model, type) and issubclass(model, BaseModel)) or part not in model.model_fields:

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 
 from analysis.records.schema import Fusion
 from data_utils.config import FREE, DataConfig
@@ -193,27 +188,21 @@ class StudyConfig(Settings):
 
     def with_absolute_paths(self) -> Self:
         """The same configuration for processes with another working directory."""
-
-        def absolute(path: Path | str | None) -> Path | str | None:
-            return path.expanduser().absolute() if isinstance(path, Path) else path
-
-        data = self.data.model_copy(
-            update={name: absolute(getattr(self.data, name)) for name in ("root", "groups", "cache_dir", "downloads")}
-        )
-        encoders = {
-            name: self.pretrain.of(name).model_copy(update={"weights": absolute(self.pretrain.of(name).weights)})
-            for name in ("prcc", "cam16")
-        }
-        networks = {name: absolute(path) for name, path in self.arms.networks.items()}
-        return self.model_copy(
-            update={
-                "data": data,
-                "arms": self.arms.model_copy(update={"networks": networks}),
-                "pretrain": self.pretrain.model_copy(update=encoders),
-                "search": self.search.model_copy(update={"warm_start": absolute(self.search.warm_start)}),
-            }
-        )
+        return self.model_copy(update=_absolute_parts(self))
 
     def confirm_seeds(self) -> tuple[int, ...]:
         """Seeds of the confirmations, disjoint from the search's."""
         return tuple(self.seed + 1 + i for i in range(self.confirm.seeds))
+
+
+def _absolute_parts(settings: BaseModel) -> dict[str, Any]:
+    """Settings by name with every path below them absolute."""
+    return {name: _absolute(value) for name, value in settings}
+
+
+def _absolute(value: Any) -> Any:
+    if isinstance(value, Path):
+        return value.expanduser().absolute()
+    if isinstance(value, BaseModel):
+        return value.model_copy(update=_absolute_parts(value))
+    return {name: _absolute(inner) for name, inner in value.items()} if isinstance(value, dict) else value

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from study.config.changes import flatten
+from study.config.files import load_config
 from study.config.study import ResourcesConfig, StudyConfig
 
 
@@ -143,3 +147,16 @@ def test_controls_are_a_list_or_name_their_fractions() -> None:
 def test_a_control_or_set_that_compares_with_nothing_is_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         StudyConfig.model_validate(values)
+
+
+def test_every_path_is_made_absolute_and_nothing_else_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = ("data.root", "data.groups", "data.cache_dir", "data.downloads", "search.warm_start")
+    paths += ("pretrain.prcc.weights", "pretrain.cam16.weights", "arms.networks.resnet18")
+    config = load_config("quick", [f"{name}={name}" for name in paths])
+    given, absolute = (flatten(each.model_dump()) for each in (config, config.with_absolute_paths()))
+    assert {name: value for name, value in absolute.items() if value != given[name]} == {
+        name: tmp_path / name for name in paths
+    }
+    remote = load_config("quick", ["data.root=s3://bucket/images"])
+    assert remote.with_absolute_paths().data.root == "s3://bucket/images"
