@@ -30,7 +30,7 @@ _CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 20.0
 _PATIENCE_SECONDS = 120.0
 """How long a request that fails is tried again before the study gives up; the client's own retries are within."""
 _LONGEST_PAUSE_SECONDS = 10.0
-_OURS_TO_MEND = re.compile(
+_PERMANENT_ERRORS = re.compile(
     r"ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|INVALID_CLIENT_TOKEN|"
     r"InvalidBucketName|EXPIRED_TOKEN|ExpiredToken|HTTP status 403|HTTP status 301"
 )
@@ -145,7 +145,7 @@ class ObjectStore:
             except FileNotFoundError:
                 raise
             except OSError as error:
-                if _OURS_TO_MEND.search(str(error)):
+                if _PERMANENT_ERRORS.search(str(error)):
                     raise StudyError(
                         f"{self.url}: {what} was refused ({error}). Check the address, and the permissions of the credentials in"
                         " this environment (AWS_ACCESS_KEY_ID or the machine's role)"

@@ -21,7 +21,7 @@ from analysis.records.object_store import ObjectStore, is_remote
 from study.config.files import dump_config
 from study.config.secrets import STORAGE_VARIABLE, mask_password
 from study.errors import StudyFailed, UsageError
-from study.execution.ray_session import WORKERS
+from study.execution.ray_session import WORKER_ENVIRONMENT
 from study.storage.provenance import REVISION_VARIABLE, git_revision
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class JobClient:
                     submission_id=f"{re.sub(r'[^A-Za-z0-9_-]', '-', config.name)}-{uuid4().hex[:8]}",
                     runtime_env={
                         "working_dir": folder,
-                        "env_vars": {REVISION_VARIABLE: git_revision(), **_STOPPING, **WORKERS, **variables},
+                        "env_vars": {REVISION_VARIABLE: git_revision(), **_STOPPING, **WORKER_ENVIRONMENT, **variables},
                     },
                     metadata={"study": config.name, "root": root},
                 )

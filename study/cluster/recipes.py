@@ -36,7 +36,7 @@ _LONGEST_NAME = 40
 
 
 @dataclass(frozen=True)
-class Workers:
+class WorkerNodes:
     """Nodes beside the head. None: as the recipe has it."""
 
     number: int | None = None
@@ -54,7 +54,7 @@ def fill_recipe(
     root: str,
     image: str,
     name: str | None = None,
-    workers: Workers | None = None,
+    workers: WorkerNodes | None = None,
 ) -> str:
     """A recipe for one study.
 
@@ -81,11 +81,11 @@ def fill_recipe(
     config = load_config(preset_or_file, overrides, name)
     check_travels(config, root)
     template = (_DEPLOY / f"{recipe}.yaml").read_text()
-    workers = workers or Workers()
+    workers = workers or WorkerNodes()
     if recipe == KUBERAY:
         _check_shared(config, root, f"{_SHARED}, where the pods mount the volume claim, or in s3://", folder=_SHARED)
         return _kuberay(template, config, root, image, workers)
-    if workers != Workers(workers.number):
+    if workers != WorkerNodes(workers.number):
         raise UsageError(f"--cpus, --gpus, --memory: {AWS} names kinds of machine instead; change them at its top")
     _check_shared(config, root, "s3://, because the machines share no folder")
     # A file's study has its name from where it lies, which the job must not lose.
@@ -93,7 +93,7 @@ def fill_recipe(
     return _aws(template, config, root, image, workers.number, given)
 
 
-def _kuberay(template: str, config: StudyConfig, root: str, image: str, workers: Workers) -> str:
+def _kuberay(template: str, config: StudyConfig, root: str, image: str, workers: WorkerNodes) -> str:
     name, settings = _dns_name(config.name), dump_config(config)
     # A job that runs keeps its own, whatever is applied meanwhile.
     settings_name = f"{name}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"

@@ -81,9 +81,9 @@ def recipe(
     memory: Annotated[str | None, typer.Option("--memory", metavar="32Gi", help="Of each worker (kuberay).")] = None,
 ) -> None:
     """Print a cluster's recipe filled in for a study, with how to use it: a RayJob for Kubernetes, or a launcher's file."""
-    from study.cluster.recipes import Workers, fill_recipe
+    from study.cluster.recipes import WorkerNodes, fill_recipe
 
-    wanted = Workers(workers, cpus, gpus, memory)
+    wanted = WorkerNodes(workers, cpus, gpus, memory)
     filled = fill_recipe(kind, config, overrides or (), root=root, image=image, name=name, workers=wanted)
     typer.echo(filled, nl=False)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from study.config.study import ResourcesConfig
 
 _ACCELERATOR = "accelerator_type:"
-"""Begins the name of the resource by which Ray marks a node's kind of GPU."""
+"""Beginning of the name of the resource by which Ray marks a node's kind of GPU."""
 
 _TINY = 0.001
 """Amount of a marking resource that a trial takes: a node has 1."""
@@ -48,7 +48,7 @@ class Reservation:
         return {f"{_ACCELERATOR}{self.accelerator}": _TINY} if self.accelerator and self.gpu else {}
 
     def slots_on(self, node: Mapping[str, float]) -> int:
-        """How many fit on a node with these resources. Parts of a GPU never lie on two."""
+        """Number of trials that fit on a node with these resources. Parts of a GPU never lie on two."""
         if any(node.get(marker, 0) < _TINY for marker in self._markers()):
             return 0
         by_cpu = int(node.get("CPU", 0) // self.cpu)
@@ -94,16 +94,16 @@ def encoder_reservation(
     return wanted if any(wanted.slots_on(node) for node in nodes) else Reservation(resources.cpu)
 
 
-def count_slots(reservation: Reservation, nodes: Sequence[Mapping[str, float]], workers: int | str) -> int:
+def count_slots(reservation: Reservation, nodes: Sequence[Mapping[str, float]], concurrent_trials: int | str) -> int:
     """Trials that run at once.
 
     Args:
-        reservation: Of one.
+        reservation: What each of them reserves.
         nodes: Resources of the cluster's nodes.
-        workers: As configured: at most so many, or ``auto``.
+        concurrent_trials: Most trials that run at once, as configured; ``auto`` sets no limit.
     """
     slots = sum(reservation.slots_on(node) for node in nodes)
-    return min(slots, workers) if isinstance(workers, int) and workers else slots
+    return min(slots, concurrent_trials) if isinstance(concurrent_trials, int) and concurrent_trials else slots
 
 
 def check_satisfiable(reservation: Reservation, nodes: Sequence[Mapping[str, float]]) -> None:
@@ -153,23 +153,23 @@ def gpu_share(peak_bytes: int, total_bytes: int) -> float:
 class ElasticSlots:
     """Trials that can run at once, counted anew every two seconds: nodes join and leave."""
 
-    def __init__(self, reservation: Reservation, workers: int | str, say: Callable[[str], None]):
+    def __init__(self, reservation: Reservation, concurrent_trials: int | str, say: Callable[[str], None]):
         """Count nothing yet.
 
         Args:
-            reservation: Of one trial.
-            workers: As configured.
+            reservation: What one trial reserves.
+            concurrent_trials: Most trials that run at once, as configured; ``auto`` sets no limit.
             say: Told when no node is left that can run a trial.
         """
-        self._reservation, self._workers, self._say = reservation, workers, say
+        self._reservation, self._concurrent_trials, self._say = reservation, concurrent_trials, say
         self._counted = -float("inf")
         self._slots = 1
 
     def __call__(self) -> int:
-        """How many."""
+        """Number of trials that can run at once."""
         if time.monotonic() - self._counted > _RECOUNT_SECONDS:
             before = self._slots
-            self._slots = count_slots(self._reservation, nodes_now(), self._workers)
+            self._slots = count_slots(self._reservation, nodes_now(), self._concurrent_trials)
             self._counted = time.monotonic()
             if before and not self._slots:
                 self._say(f"No node is left that can run a trial ({self._reservation}). Waiting for one to join.")

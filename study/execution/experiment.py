@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 _ANY_NUMBER = "10000"
-"""Of pending trials. How many there are is the searcher's decision."""
+"""Most trials that Tune keeps pending. How many there are is the searcher's decision."""
 
 
 def run_trials(
@@ -35,12 +35,12 @@ def run_trials(
     Tune's own experiment files are scratch: they go to a folder that is deleted, and are never read back.
 
     Args:
-        config: Of the study.
-        directory: Its run directory.
+        config: The study's configuration.
+        directory: The study's run directory.
         queue: The trials.
-        reservation: Of each trial.
-        slots: How many can run at once, at this moment.
-        fingerprint: Of the blood-cell images.
+        reservation: What each trial reserves.
+        slots: Counts the trials that can run at once, at this moment.
+        fingerprint: Fingerprint of the blood-cell images.
         trainable: What trains them; `TrialTrainable` when None.
 
     Raises:
@@ -84,7 +84,7 @@ def run_trials(
             verbose=0,
             # Trials save their own checkpoints, by our ids.
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-            failure_config=tune.FailureConfig(max_failures=0),  # the queue counts attempts,
+            failure_config=tune.FailureConfig(max_failures=0),  # the queue counts attempts
         ),
     )
     try:

@@ -27,9 +27,9 @@ def measure_share(
     """Part of a GPU that a trial needs on the smallest of the cluster's kinds of GPU; None where that cannot be measured.
 
     Args:
-        config: The study's.
-        location: Of its run directory.
-        fingerprint: Of its images.
+        config: The study's configuration.
+        location: Location of its run directory.
+        fingerprint: Fingerprint of its blood-cell images.
         nodes: Resources of the cluster's nodes.
 
     Raises:

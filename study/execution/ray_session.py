@@ -20,13 +20,13 @@ from study.execution.supervisor import is_supervised, kill_descendants
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WORKERS = {
+WORKER_ENVIRONMENT = {
     # A process that reserved no GPU must not see any.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
 }
 """Environment of processes that train. Ray started here inherits it; a cluster must be started with it, or a job bring it."""
 
-_QUIET = WORKERS | {
+_QUIET = WORKER_ENVIRONMENT | {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Ray starts workers at nice 15: with anything else busy on the machine they would starve.
     "RAY_worker_niceness": "0",

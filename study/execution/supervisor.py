@@ -66,7 +66,7 @@ def supervise(arguments: Sequence[str], say: Callable[[str], None], final_codes:
     caught. The records are durable, so the study continues.
 
     Args:
-        arguments: Of the command line.
+        arguments: Arguments of the command line.
         say: Prints a line.
         final_codes: Exit codes with which a process ends knowingly, and what each means to the caller.
 

@@ -49,8 +49,8 @@ class TrialTrainable(tune.Trainable):
         Args:
             config: See `trial_config`.
             settings: The study's configuration as JSON.
-            location: Of its run directory.
-            fingerprint: Of the blood-cell images that the study began with.
+            location: Location of its run directory.
+            fingerprint: Fingerprint of the blood-cell images that the study began with.
         """
         self._study, self._directory = StudyConfig.model_validate_json(settings), RunDirectory(location)
         self._directory.fetch_below(self._directory.pretrained)

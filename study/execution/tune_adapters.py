@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,22 +15,57 @@ from study.errors import StudyFailed
 from study.execution.trainable import NO_ROOM, REPORT, trial_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from study.design.trials import TrialSpec
     from study.search.queue import TrialQueue
 
 
 class TuneTrialIds:
-    """The queue together with Tune's volatile trial ids."""
+    """The queue, asked by Tune's trial ids. These last no longer than one experiment; ours are those of the records."""
 
     def __init__(self, queue: TrialQueue):
         self.queue = queue
-        self.trial_ids: dict[str, str] = {}
-        """Tune's id -> ours."""
-        self.failures: dict[str, str] = {}
-        """Tune's id -> the traceback of what ended the attempt."""
         self.error: Exception | None = None
-        """Why the queue refused a report: Tune would pass on nothing but the text of its traceback."""
+        """Why the queue refused something: Tune would pass on nothing but the text of its traceback."""
+        self._ours: dict[str, str] = {}
+        self._failures: dict[str, str] = {}
+
+    def hand_out(self, tune_id: str) -> tuple[TrialSpec, int] | None:
+        """The trial that the queue hands out for Tune's id, with its number of recorded epochs; None while there is none."""
+        with self._refusal_kept():
+            handed_out = self.queue.hand_out(tune_id)
+        if handed_out is not None:
+            self._ours[tune_id] = handed_out[0].trial_id
+        return handed_out
+
+    def report(self, tune_id: str, result: dict[str, Any]) -> Decision:
+        """Tell the queue of an epoch, whose report is taken out of Tune's result; returns what the queue decides."""
+        with self._refusal_kept():
+            if NO_ROOM in result:
+                raise StudyFailed(
+                    f"a checkpoint cannot be written: {result[NO_ROOM]}. Nothing recorded is lost; make room and run the same"
+                    " command again"
+                )
+            return self.queue.report(self._ours[tune_id], result[REPORT].pop(), str(result.get("hostname", "")))
+
+    def keep_failure(self, tune_id: str, text: str) -> None:
+        """Remember why an attempt failed until `fail` is called for it."""
+        self._failures[tune_id] = text
+
+    def fail(self, tune_id: str) -> None:
+        """Tell the queue that an attempt failed, and why."""
+        text = self._failures.get(tune_id, "the worker process was lost")
+        with self._refusal_kept():
+            self.queue.fail(self._ours[tune_id], text)
+
+    @contextmanager
+    def _refusal_kept(self) -> Iterator[None]:
+        try:
+            yield
+        except (StudyFailed, OSError) as refused:
+            self.error = refused
+            raise
 
 
 class _KeptInMemory:
@@ -47,6 +82,12 @@ class ArmSearch(_KeptInMemory, Searcher):
     """Hands out the trials that the queue names."""
 
     def __init__(self, tune_trials: TuneTrialIds, slots: Callable[[], int]):
+        """Hand out nothing yet.
+
+        Args:
+            tune_trials: The queue by Tune's ids.
+            slots: Trials that can run at once, at this moment.
+        """
         super().__init__(metric="score", mode="max")
         self._tune_trials, self._slots = tune_trials, slots
         self._at_work: set[str] = set()
@@ -61,15 +102,10 @@ class ArmSearch(_KeptInMemory, Searcher):
         """
         if len(self._at_work) >= self._slots() and not self._tune_trials.queue.finished:
             return None
-        try:
-            handed_out = self._tune_trials.queue.hand_out(trial_id)
-        except (StudyFailed, OSError) as refused:
-            self._tune_trials.error = refused
-            raise
+        handed_out = self._tune_trials.hand_out(trial_id)
         if handed_out is None:
             return str(Searcher.FINISHED) if self._tune_trials.queue.finished else None
         spec, recorded_epochs = handed_out
-        self._tune_trials.trial_ids[trial_id] = spec.trial_id
         self._at_work.add(trial_id)
         return trial_config(spec, recorded_epochs)
 
@@ -80,12 +116,7 @@ class ArmSearch(_KeptInMemory, Searcher):
         """Tell the queue of an attempt that failed; any other end it knows from its own decision."""
         self._at_work.discard(trial_id)
         if error:
-            text = self._tune_trials.failures.get(trial_id, "the worker process was lost")
-            try:
-                self._tune_trials.queue.fail(self._tune_trials.trial_ids[trial_id], text)
-            except (StudyFailed, OSError) as refused:
-                self._tune_trials.error = refused
-                raise
+            self._tune_trials.fail(trial_id)
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         """Nothing to set: the study's configuration has said it all."""
@@ -107,18 +138,7 @@ class ArmScheduler(_KeptInMemory, FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Record the epoch, then say whether the trial goes on."""
-        try:
-            if NO_ROOM in result:
-                raise StudyFailed(
-                    f"a checkpoint cannot be written: {result[NO_ROOM]}. Nothing recorded is lost; make room and run the same"
-                    " command again"
-                )
-            decision = self._tune_trials.queue.report(
-                self._tune_trials.trial_ids[trial.trial_id], result[REPORT].pop(), str(result.get("hostname", ""))
-            )
-        except (StudyFailed, OSError) as error:
-            self._tune_trials.error = error
-            raise
+        decision = self._tune_trials.report(trial.trial_id, result)
         return str(TrialScheduler.CONTINUE if decision == Decision.CONTINUE else TrialScheduler.STOP)
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
@@ -137,4 +157,4 @@ class ArmScheduler(_KeptInMemory, FIFOScheduler):
         with suppress(OSError):
             # Colours are for terminals; the first line counts Tune's own attempts.
             text = re.sub(r"\x1b\[[0-9;]*m", "", Path(trial.error_file).read_text())
-            self._tune_trials.failures[trial.trial_id] = text.partition("\n")[2].strip()
+            self._tune_trials.keep_failure(trial.trial_id, text.partition("\n")[2].strip())

@@ -16,7 +16,7 @@ import yaml
 from kubernetes.client import models
 
 import study
-from study.cluster.recipes import Workers, fill_recipe
+from study.cluster.recipes import WorkerNodes, fill_recipe
 from study.commands.main import app
 from study.config.files import load_config
 from study.config.study import StudyConfig
@@ -115,7 +115,7 @@ LAUNCHERS |= {"launcher-aws for a study": fill("launcher-aws")[0]}
 RAY_JOBS = {
     "kuberay.yaml": read("kuberay.yaml"),
     "for a study": fill("kuberay")[1],
-    "for a study without GPUs": fill("kuberay", "resources.gpu=0", name="CPU only", workers=Workers(80, gpus=0))[1],
+    "for a study without GPUs": fill("kuberay", "resources.gpu=0", name="CPU only", workers=WorkerNodes(80, gpus=0))[1],
 }
 
 
@@ -178,7 +178,7 @@ def test_a_filled_kuberay_brings_the_study_with_it(tmp_path):
     mine = tmp_path / "mine.yaml"
     mine.write_text("about: 'Ours: \u00fc # 1'\ntraining: {epochs: 7}\ndata: {source: folder}\n")
     settings, job = fill(
-        "kuberay", config=str(mine), name="Smears", workers=Workers(80, cpus=12, gpus=2, memory="64Gi")
+        "kuberay", config=str(mine), name="Smears", workers=WorkerNodes(80, cpus=12, gpus=2, memory="64Gi")
     )
     check_fields(settings, "V1ConfigMap", "settings")
     asked = parse(job["spec"]["entrypoint"])
@@ -231,14 +231,14 @@ def test_names_become_labels_and_different_ones_stay_different():
 @pytest.mark.parametrize(
     ("settings", "workers", "told"),
     [
-        ([], Workers(), "as many trials at once as its GPU memory holds, at most 8 "),
-        ([], Workers(gpus=0), "8 trials at once"),
-        (["resources.gpu=0.25"], Workers(gpus=2), "8 trials at once"),
-        (["resources.gpu=0.25", "resources.cpu=4"], Workers(), "2 trials at once"),
-        (["resources.gpu=2"], Workers(gpus=4), "2 trials at once"),
+        ([], WorkerNodes(), "as many trials at once as its GPU memory holds, at most 8 "),
+        ([], WorkerNodes(gpus=0), "8 trials at once"),
+        (["resources.gpu=0.25"], WorkerNodes(gpus=2), "8 trials at once"),
+        (["resources.gpu=0.25", "resources.cpu=4"], WorkerNodes(), "2 trials at once"),
+        (["resources.gpu=2"], WorkerNodes(gpus=4), "2 trials at once"),
         (
             ["resources.gpu=0", "resources.accelerator=A100"],
-            Workers(),
+            WorkerNodes(),
             "8 trials at once (its CPUs: 8). Give its pod a nodeSelector",
         ),
     ],
@@ -260,7 +260,7 @@ def test_a_filled_launcher_says_how_its_study_is_submitted(tmp_path):
     mine.write_text("training: {epochs: 7}\ndata: {source: folder}\n")
     overrides = ["data.root=s3://bucket/images", "search.also={training.stain_jitter: [0, 0.2]}"]
     text = fill_recipe(
-        "launcher-aws", str(mine), overrides, root="s3://bucket/studies", image=IMAGE, workers=Workers(9)
+        "launcher-aws", str(mine), overrides, root="s3://bucket/studies", image=IMAGE, workers=WorkerNodes(9)
     )
     filled = yaml.safe_load(text)
     assert filled["cluster_name"] == "mine"
@@ -291,11 +291,11 @@ def test_a_filled_launcher_says_how_its_study_is_submitted(tmp_path):
         (
             "kuberay",
             ["resources.gpu=0", "resources.pretraining_gpu=1"],
-            {"workers": Workers(gpus=0)},
+            {"workers": WorkerNodes(gpus=0)},
             "nodes have 8 CPU, 0 GPU",
         ),
         ("launcher-aws", [], {"root": "/shared/studies"}, "--root /shared/studies: expected below s3://"),
-        ("launcher-aws", [], {"workers": Workers(2, cpus=4)}, "names kinds of machine instead"),
+        ("launcher-aws", [], {"workers": WorkerNodes(2, cpus=4)}, "names kinds of machine instead"),
     ],
 )
 def test_what_would_not_work_there_is_refused(recipe, overrides, others, message):
