@@ -4,40 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 import shlex
-import shutil
 import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from analysis.records.errors import StudyError
-from analysis.records.object_store import ObjectStore, is_remote
-from study.config.files import dump_config
-from study.config.secrets import STORAGE_VARIABLE, mask_password
+from study.cluster.packing import CONFIG_FILE, check_travels, pack
+from study.config.secrets import mask_password
 from study.errors import StudyFailed, UsageError
 from study.execution.ray_session import WORKER_ENVIRONMENT
 from study.storage.provenance import REVISION_VARIABLE, git_revision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from ray.job_submission import JobSubmissionClient
 
     from study.config.study import StudyConfig
 
-_PACKAGES = ("analysis", "data_utils", "models", "study")
-_CONFIG = "study.yaml"
-_SECRET = re.compile(r"SECRET|TOKEN|PASSW|PASSPHRASE|PWD$|CREDENTIALS?$|KEY", re.IGNORECASE)
 _STOPPING = {"RAY_JOB_STOP_WAIT_TIME_S": "30"}
 """A study that is stopped lets go of its address in the store; Ray would kill it after three seconds."""
 _RECONNECTS = 5
+"""How often in a row a lost connection is taken up again."""
 _PAUSE_SECONDS = 1.0
+"""Seconds between two looks at a job."""
 
 
 @dataclass(frozen=True)
@@ -50,16 +45,19 @@ class Job:
     message: str
     """Ray's explanation of the state."""
     study: str
+    """Name of the study; empty when another program submitted the job."""
     root: str
+    """Where the study is written; empty when another program submitted the job."""
     began: float | None
     """Seconds since 1970."""
     ended: float | None
+    """Seconds since 1970."""
     exit_code: int | None
-    """Of the study's process, once it has ended by itself."""
+    """Exit code of the study's process, once it has ended by itself."""
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing of it runs any more."""
+        """Whether the job has ended."""
         return self.state in ("STOPPED", "SUCCEEDED", "FAILED")
 
 
@@ -103,11 +101,11 @@ class JobClient:
         """
         check_travels(config, root)
         with tempfile.TemporaryDirectory() as folder, self._explained():
-            _pack(config, Path(folder))
+            pack(config, Path(folder))
             return str(
                 self._client.submit_job(
                     # Python's safe path must not hide the packages: Ray puts their folder into PYTHONPATH.
-                    entrypoint=f"python -m study run {_CONFIG} --root {shlex.quote(root)} --address auto",
+                    entrypoint=f"python -m study run {CONFIG_FILE} --root {shlex.quote(root)} --address auto",
                     submission_id=f"{re.sub(r'[^A-Za-z0-9_-]', '-', config.name)}-{uuid4().hex[:8]}",
                     runtime_env={
                         "working_dir": folder,
@@ -221,75 +219,3 @@ class JobClient:
             if "ray[default]" in str(error):
                 raise UsageError('jobs need `pip install "wbc-study[cluster]"`') from error
             raise StudyFailed(f"{self._address}: {mask_password(str(error).strip())}") from error
-
-
-def chosen_variables(names: Sequence[str], environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Variables of this environment that a job shall have.
-
-    Args:
-        names: As given by the user.
-        environment: Where their values are.
-
-    Raises:
-        UsageError: one is not set, or is a secret: Ray keeps a job's variables readable and shows them in process titles.
-    """
-    for name in names:
-        if name == STORAGE_VARIABLE or _SECRET.search(name):
-            raise UsageError(
-                f"--env {name}: this looks like a secret, and Ray would show its value to everybody on the cluster (details of"
-                " the job, process titles, logs). Set it where the nodes are started, before `ray start`"
-            )
-        if name not in environment:
-            raise UsageError(f"--env {name}: not set in this environment")
-        if mask_password(environment[name]) != environment[name]:
-            raise UsageError(
-                f"--env {name}: its value is an address with a password, and Ray would show it to everybody on the cluster. Set"
-                " it where the nodes are started, before `ray start`"
-            )
-    return {name: environment[name] for name in names}
-
-
-def check_travels(config: StudyConfig, root: str) -> None:
-    """Refuse what would mean something else on another machine, or must not lie in its files.
-
-    Raises:
-        UsageError: a path is relative, or the configuration holds a password.
-    """
-    if not is_remote(root) and not Path(root).is_absolute():
-        raise UsageError(
-            f"--root {root}: expected s3://bucket/prefix, or the absolute path of a folder that all nodes of the cluster share"
-        )
-    for address in (root, config.data.root):
-        if address is not None and is_remote(address):
-            try:
-                ObjectStore(str(address))  # which connects only when it is used
-            except StudyError as error:
-                raise UsageError(str(error)) from error
-    if mask_password(config.search.storage) != config.search.storage:
-        raise UsageError(
-            "search.storage: found a password in it, which files on the cluster would hold. Leave it out there, and set"
-            f" {STORAGE_VARIABLE} (the whole URL) or PGPASSFILE where the head is started"
-        )
-    given, absolute = (each.model_dump(mode="json") for each in (config, config.with_absolute_paths()))
-    relative = [f"{key}: {value}" for key, value in _differences(given, absolute)]
-    if relative:
-        raise UsageError(
-            f"{'; '.join(relative)}: expected absolute paths, which every node of the cluster has, or s3:// where data.root"
-            " allows it"
-        )
-
-
-def _differences(given: Any, other: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(given, dict):
-        for name, value in given.items():
-            yield from _differences(value, other[name], f"{key}.{name}" if key else name)
-    elif given != other:
-        yield key, given
-
-
-def _pack(config: StudyConfig, folder: Path) -> None:
-    """The four packages and the configuration; nothing else leaves this machine."""
-    home = Path(__file__).parents[2]
-    for package in _PACKAGES:
-        shutil.copytree(home / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / _CONFIG).write_text(dump_config(config), encoding="utf-8")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from analysis.records.object_store import is_remote
-from study.cluster.jobs import check_travels
+from study.cluster.packing import check_travels
 from study.config.changes import flatten
 from study.config.files import dump_config, load_config
 from study.errors import UsageError
@@ -40,10 +40,13 @@ class WorkerNodes:
     """Nodes beside the head. None: as the recipe has it."""
 
     number: int | None = None
+    """Number of nodes."""
     cpus: int | None = None
+    """CPU cores of each node."""
     gpus: int | None = None
+    """GPUs of each node."""
     memory: str | None = None
-    """As Kubernetes writes it: 32Gi."""
+    """Memory of each node as Kubernetes writes it, such as 32Gi."""
 
 
 def fill_recipe(
@@ -60,11 +63,11 @@ def fill_recipe(
 
     Args:
         recipe: One of `RECIPES`.
-        preset_or_file: Of the study, as `study.config.files.load_config` takes it; `overrides` and `name` likewise.
-        overrides: Settings.
+        preset_or_file: Configuration of the study, as `study.config.files.load_config` takes it.
+        overrides: Settings that replace those of the configuration, such as ``search.trials_per_arm=8``.
         root: Where studies are written: a folder of the nodes, or an address in an object store.
         image: Container image of the nodes.
-        name: Of the study.
+        name: Name of the study; that of the preset or file when None.
         workers: Nodes beside the head.
 
     Returns:
@@ -80,41 +83,34 @@ def fill_recipe(
         )
     config = load_config(preset_or_file, overrides, name)
     check_travels(config, root)
-    template = (_DEPLOY / f"{recipe}.yaml").read_text()
     workers = workers or WorkerNodes()
     if recipe == KUBERAY:
-        _check_shared(config, root, f"{_SHARED}, where the pods mount the volume claim, or in s3://", folder=_SHARED)
-        return _kuberay(template, config, root, image, workers)
-    if workers != WorkerNodes(workers.number):
-        raise UsageError(f"--cpus, --gpus, --memory: {AWS} names kinds of machine instead; change them at its top")
-    _check_shared(config, root, "s3://, because the machines share no folder")
+        return _fill_kuberay(config, root, image, workers)
     # A file's study has its name from where it lies, which the job must not lose.
     given = [preset_or_file, "--name", config.name, *(part for each in overrides for part in ("--set", each))]
-    return _aws(template, config, root, image, workers.number, given)
+    return _fill_aws(config, root, image, workers, given)
 
 
-def _kuberay(template: str, config: StudyConfig, root: str, image: str, workers: WorkerNodes) -> str:
+def _fill_kuberay(config: StudyConfig, root: str, image: str, workers: WorkerNodes) -> str:
+    """The configuration as a ConfigMap and a RayJob that runs it.
+
+    Raises:
+        UsageError: a path is not below the folder that the pods share, or no worker can run a trial.
+    """
+    _check_shared(config, root, f"{_SHARED}, where the pods mount the volume claim, or in s3://", folder=_SHARED)
     name, settings = _dns_name(config.name), dump_config(config)
     # A job that runs keeps its own, whatever is applied meanwhile.
     settings_name = f"{name}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
     run = ["wbc-study", "run", _CONFIG, "--root", root, "--address", "auto"]
-    values: dict[str, Any] = {
+    values = {
         "  name": name,
         "wbc-study/image": image,
         "wbc-study/configuration": settings_name,
         "entrypoint": shlex.join(run),
+        **_kuberay_workers(workers),
     }
-    for key, value in (("gpus", workers.gpus), ("cpus", workers.cpus), ("memory", workers.memory)):
-        if value not in (None, ""):
-            values[f"wbc-study/worker-{key}"] = str(value)
-    if workers.number is not None:
-        values |= {"replicas": workers.number, "maxReplicas": max(64, workers.number)}
-    text = _substitute(template, values)
-    # As Kubernetes will read it.
-    (group,) = yaml.safe_load(text)["spec"]["rayClusterSpec"]["workerGroupSpecs"]
-    (container,) = group["template"]["spec"]["containers"]
-    limits = container["resources"]["limits"]
-    fitting = _describe_fit(config.resources, {"CPU": int(limits["cpu"]), "GPU": int(limits[_GPU])})
+    text = _substitute((_DEPLOY / f"{KUBERAY}.yaml").read_text(), values)
+    fitting = _describe_fit(config.resources, _resources_of_worker(text))
     settings_map = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -133,10 +129,37 @@ def _kuberay(template: str, config: StudyConfig, root: str, image: str, workers:
     )
 
 
-def _aws(template: str, config: StudyConfig, root: str, image: str, number: int | None, given: Sequence[str]) -> str:
+def _kuberay_workers(workers: WorkerNodes) -> dict[str, Any]:
+    """Key of the recipe -> value, for what is given of the nodes."""
+    values: dict[str, Any] = {}
+    for key, value in (("gpus", workers.gpus), ("cpus", workers.cpus), ("memory", workers.memory)):
+        if value not in (None, ""):
+            values[f"wbc-study/worker-{key}"] = str(value)
+    if workers.number is not None:
+        values |= {"replicas": workers.number, "maxReplicas": max(64, workers.number)}
+    return values
+
+
+def _resources_of_worker(ray_job: str) -> dict[str, float]:
+    """What one worker offers, in Ray's words, by a RayJob as Kubernetes will read it."""
+    (group,) = yaml.safe_load(ray_job)["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    (container,) = group["template"]["spec"]["containers"]
+    limits = container["resources"]["limits"]
+    return {"CPU": int(limits["cpu"]), "GPU": int(limits[_GPU])}
+
+
+def _fill_aws(config: StudyConfig, root: str, image: str, workers: WorkerNodes, given: Sequence[str]) -> str:
+    """A file for Ray's launcher; its comment says how the study is submitted, with the arguments `given`.
+
+    Raises:
+        UsageError: a path is not in an object store, or the nodes are described by more than their number.
+    """
+    if workers != WorkerNodes(workers.number):
+        raise UsageError(f"--cpus, --gpus, --memory: {AWS} names kinds of machine instead; change them at its top")
+    _check_shared(config, root, "s3://, because the machines share no folder")
     values: dict[str, Any] = {"cluster_name": _dns_name(config.name), "  image": image}
-    if number is not None:
-        values["workers"] = number
+    if workers.number is not None:
+        values["workers"] = workers.number
     submit = ["wbc-study", "submit", *given, "--address", "http://127.0.0.1:8265", "--root", root]
     resources = config.resources
     gpus = "such a part of a GPU as its memory allows" if isinstance(resources.gpu, str) else f"{resources.gpu:g} GPU"
@@ -150,7 +173,7 @@ def _aws(template: str, config: StudyConfig, root: str, image: str, number: int 
         f"  RAY_AUTH_MODE=token {shlex.join(submit)}",
         "  ray down FILE                     # ends the machines, and the bill",
     ]
-    return _comment(usage) + _substitute(template, values)
+    return _comment(usage) + _substitute((_DEPLOY / f"{AWS}.yaml").read_text(), values)
 
 
 def _check_shared(config: StudyConfig, root: str, expected: str, folder: str = "") -> None:
@@ -216,6 +239,7 @@ def _substitute(template: str, values: Mapping[str, Any]) -> str:
 
 
 def _comment(lines: Sequence[str]) -> str:
+    """Lines as a comment of YAML; a name with line breaks in it stays in the comment."""
     return "".join(f"# {each}\n" for line in lines for each in line.splitlines())
 
 

@@ -57,7 +57,8 @@ def submit(
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for its end.")] = False,
 ) -> None:
     """Run a study as a job of a Ray cluster, or continue it, and show what it prints. It goes on when this command ends."""
-    from study.cluster.jobs import JobClient, chosen_variables
+    from study.cluster.jobs import JobClient
+    from study.cluster.packing import chosen_variables
     from study.config.files import load_config
 
     settings = load_config(config, overrides or (), name)

@@ -19,10 +19,10 @@ from typing import Self
 import psutil
 import pytest
 
-import study
+from study import cluster
 from tests.cluster.nodes import MACHINE, why_no_namespaces
 
-SCRIPT = Path(study.__file__).parent / "deploy" / "slurm.sh"
+SCRIPT = Path(cluster.__file__).parent / "deploy" / "slurm.sh"
 NODE, ADDRESS = "node1", "10.213.250.1"
 
 _CONFIG = """

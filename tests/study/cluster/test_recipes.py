@@ -15,15 +15,15 @@ import typer
 import yaml
 from kubernetes.client import models
 
-import study
+from study import cluster
 from study.cluster.recipes import WorkerNodes, fill_recipe
 from study.commands.main import app
 from study.config.files import load_config
 from study.config.study import StudyConfig
 from study.errors import UsageError
 
-DEPLOY = Path(study.__file__).parent / "deploy"
-PROJECT = Path(__file__).parents[2]
+DEPLOY = Path(cluster.__file__).parent / "deploy"
+PROJECT = Path(__file__).parents[3]
 COMMANDS: Any = typer.main.get_command(app)
 
 # https://ray-project.github.io/kuberay/reference/api/ (ray.io/v1): field -> type. Classes named V1... are Kubernetes' models.
