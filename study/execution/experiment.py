@@ -7,12 +7,14 @@ import shutil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from ray import tune
 
     from study.config.study import StudyConfig
     from study.execution.capacity import Reservation
+    from study.execution.tune_adapters import TuneTrialIds
     from study.search.queue import TrialQueue
     from study.storage.run_directory import RunDirectory
 
@@ -52,41 +54,22 @@ def run_trials(
     # takes longer than a trial, one process would serve all trials in turn.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = _ANY_NUMBER
 
-    from ray import tune
     from ray.tune.error import TuneError
 
-    keep_credentials_out_of_tune()
     from study.execution.trainable import TrialTrainable
-    from study.execution.tune_adapters import ArmScheduler, ArmSearch, TuneTrialIds
+    from study.execution.tune_adapters import TuneTrialIds
 
+    keep_credentials_out_of_tune()
     tune_trials = TuneTrialIds(queue)
     scratch = directory.folder / ".scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     # Told once to each process, and not part of what Tune keeps, copies and writes of every trial.
-    told = tune.with_parameters(
-        trainable or TrialTrainable,
-        settings=config.model_dump_json(),
-        location=directory.portable_location,
-        fingerprint=fingerprint,
-    )
-    tuner = tune.Tuner(
-        tune.with_resources(told, reservation.as_tune()),
-        tune_config=tune.TuneConfig(
-            search_alg=ArmSearch(tune_trials, slots),
-            scheduler=ArmScheduler(tune_trials),
-            num_samples=-1,
-            reuse_actors=True,
-            trial_dirname_creator=lambda trial: str(trial.trial_id),
-        ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(scratch.resolve()),
-            verbose=0,
-            # Trials save their own checkpoints, by our ids.
-            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-            failure_config=tune.FailureConfig(max_failures=0),  # the queue counts attempts
-        ),
-    )
+    told = {
+        "settings": config.model_dump_json(),
+        "location": directory.portable_location,
+        "fingerprint": fingerprint,
+    }
+    tuner = _make_tuner(trainable or TrialTrainable, told, reservation, tune_trials, slots, scratch.resolve())
     try:
         tuner.fit()
     except TuneError as error:
@@ -104,3 +87,36 @@ def keep_credentials_out_of_tune() -> None:
     from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 
     ENV_VARS_TO_PROPAGATE.difference_update([name for name in ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")])
+
+
+def _make_tuner(
+    trainable: type[tune.Trainable],
+    told: Mapping[str, str],
+    reservation: Reservation,
+    tune_trials: TuneTrialIds,
+    slots: Callable[[], int],
+    scratch: Path,
+) -> tune.Tuner:
+    """A Tune experiment that asks the queue for trials until there are none, and does nothing else of its own."""
+    from ray import tune
+
+    from study.execution.tune_adapters import ArmScheduler, ArmSearch
+
+    return tune.Tuner(
+        tune.with_resources(tune.with_parameters(trainable, **told), reservation.as_tune()),
+        tune_config=tune.TuneConfig(
+            search_alg=ArmSearch(tune_trials, slots),
+            scheduler=ArmScheduler(tune_trials),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(scratch),
+            verbose=0,
+            # Trials save their own checkpoints, by our ids.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            failure_config=tune.FailureConfig(max_failures=0),  # the queue counts attempts
+        ),
+    )
