@@ -18,7 +18,7 @@ from study.design.arms import Arm, list_arms
 from study.errors import UsageError
 from study.storage.run_directory import WEIGHTS, RunDirectory
 from study.training.encoder_weights import load_encoder
-from study.training.networks import Network, build_network, lay_out
+from study.training.networks import Network, build_network, use_channels_last
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +60,7 @@ class ConfirmedModels(nn.Module):
         self.models = tuple(models)
         self.classes = tuple(classes)
         # Registered, so that they move with the module. Laid out as in training: the same kernels, the same numbers.
-        self._networks = nn.ModuleList(lay_out(model.network) for model in models)
+        self._networks = nn.ModuleList(use_channels_last(model.network) for model in models)
         self._encoders = nn.ModuleDict(encoders)
         self.eval()
 

@@ -15,16 +15,17 @@ from data_utils.config import DataConfig
 from study.training.device import to_device
 
 _KEEP_BYTES = 128 * 2**20
-"""Whole images of a split are resized once and kept in memory when they take no more than this; else at every pass."""
+"""Whole images of a split are resized once and kept in memory when they take at most so many bytes; else at every pass."""
 
 _SCORED_AT_ONCE = {"cpu": 32}
-"""Images of a batch without gradient at most; 128 on other devices."""
+"""Largest number of images in a batch without gradient, by the kind of device; 128 on other kinds."""
 
 _PIXELS_AT_ONCE = {"cpu": 2**16}
-"""Pixels of such a batch at most; elsewhere 12 images of 224 px: at width 32 one feature map of the first stage takes 77 MB.
+"""Largest number of pixels in such a batch, by the kind of device; on other kinds that of 12 images of 224 px.
 
-On a CPU smaller batches stay in its cache. Measured on one core, ms an image: at width 16 and 64 px 9.4 for 128 images at once,
-7.4 for 16; at width 32 and 224 px 346 for 12 at once, 295 for one.
+For 12 images of 224 px one feature map of the first stage takes 77 MB at width 32. On a CPU smaller batches stay in the cache.
+Measured on one core, ms an image: at width 16 and 64 px 9.4 for 128 images at once and 7.4 for 16; at width 32 and 224 px 346
+for 12 at once and 295 for one.
 """
 
 MASK_VALUES = (0, 128, 255)
@@ -34,21 +35,21 @@ MASK_VALUES = (0, 128, 255)
 class ImageBatches:
     """Images of one domain as float batches in [0, 1] on one device."""
 
-    def __init__(self, arrays: ImageArrays, config: DataConfig, device: torch.device, room: int = 0):
+    def __init__(self, arrays: ImageArrays, config: DataConfig, device: torch.device, memory_budget: int = 0):
         """Open batches; nothing is read yet.
 
         Args:
-            arrays: Of the domain.
+            arrays: The domain's images.
             config: Sizes and augmentation.
             device: Where batches are made.
-            room: Bytes of the device's memory that the images may take. When they fit, they are copied there at first use and
-                batches are cut from them; else each batch is copied.
+            memory_budget: Bytes of the device's memory that the images may take. When they fit, they are copied there at first
+                use and batches are cut from them; else each batch is copied.
         """
         self.arrays = arrays
         self._config = config
         self._device = device
         frame = int(arrays.heights.max() * arrays.widths.max()) if len(arrays) else 0
-        self._fits = 0 < 3 * frame * len(arrays) <= room
+        self._fits = 0 < 3 * frame * len(arrays) <= memory_budget
         self._resident: Tensor | None = None
         self._kept: dict[bytes, list[tuple[NDArray[np.int64], Tensor]]] = {}
 
@@ -69,7 +70,7 @@ class ImageBatches:
     def crops_and_masks(
         self, rows: NDArray[np.int64], generator: torch.Generator, downsampling: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The same crops as `crops`, and the masks that some of the images have, cropped and flipped with them.
+        """The same crops as `crops`, with the masks that some of the images have, cropped and flipped in the same way.
 
         Args:
             rows: (B,) positions in the arrays.
@@ -92,7 +93,7 @@ class ImageBatches:
         return crops, chosen.to(self._device), resample(masks, boxes[chosen], flips[chosen], side)
 
     def _draw(self, sizes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Boxes and flips of a batch, in this order from the generator."""
+        """Draw boxes, then flips, of a batch from the generator."""
         boxes = draw_crops(sizes, generator, self._config.crop_scale, self._config.crop_ratio)
         return boxes, draw_flips(len(sizes), generator, self._config.flip)
 
@@ -109,8 +110,8 @@ class ImageBatches:
     def whole(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """Whole images at `data.validation_size`, in batches of one size.
 
-        The batches depend on the rows, the configuration and the kind of device alone: sums over them are the same bit for bit
-        each time.
+        The batches depend only on the rows, the configuration and the kind of device: sums over them are the same each time,
+        bit for bit.
 
         Yields:
             Positions in `rows`, int64 (B,), and images, float32 (B, 3, height, width) in [0, 1].
@@ -127,6 +128,7 @@ class ImageBatches:
         yield from self._kept[key]
 
     def _chunks(self, rows: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], tuple[int, int]]]:
+        """Positions in `rows` of each batch, int64 (B,), and the (height, width) in px that its images are brought to."""
         wanted = self._config.validation_size
         if wanted == "original":
             shapes = np.stack([self.arrays.heights[rows], self.arrays.widths[rows]], axis=1)
@@ -157,7 +159,7 @@ class ImageBatches:
 
 
 def scored_at_once(height: int, width: int, device: torch.device) -> int:
-    """Images of a batch without gradient, for images of this size in px on this device."""
+    """Number of images in a batch without gradient, for images of this size in px on this device."""
     images = _SCORED_AT_ONCE.get(device.type, 128)
     pixels = _PIXELS_AT_ONCE.get(device.type, 12 * 224 * 224)
     return max(1, min(images, pixels // (height * width)))

@@ -1,4 +1,4 @@
-"""What is done about rare classes in training: weights of the loss, and the order in which images are drawn."""
+"""What training does about rare classes: weights of the loss, and the order in which images are drawn."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def class_weights(
     counts: NDArray[np.int64], kind: LossWeights, beta: float, sampling: Sampling
 ) -> NDArray[np.float64] | None:
-    """Factors of each class's loss.
+    """Factor of the loss of each class.
 
     Before normalisation a class with n images has
 
@@ -29,8 +29,8 @@ def class_weights(
 
     Args:
         counts: int64 (classes,), images of each class in the arm's own training subset, all at least 1.
-        kind: See above; ``none`` weighs nothing.
-        beta: Of ``effective``, in [0, 1).
+        kind: See above; ``none`` gives no weights.
+        beta: Parameter of ``effective``, in [0, 1).
         sampling: How images are drawn.
 
     Returns:
@@ -51,9 +51,12 @@ def subset_weights(labels: NDArray[np.int64], classes: int, training: TrainingCo
     """`class_weights` of a training subset, as configured.
 
     Args:
-        labels: int64 (N,), of the subset's images.
-        classes: Their number.
-        training: `loss_weights`, `effective_beta` and `sampling` are read.
+        labels: int64 (N,), labels of the subset's images.
+        classes: Number of classes.
+        training: Its `loss_weights`, `effective_beta` and `sampling` are used.
+
+    Returns:
+        float64 (classes,), or None where `loss_weights` is ``none``.
     """
     counts = np.bincount(labels, minlength=classes).astype(np.int64)
     return class_weights(counts, training.loss_weights, training.effective_beta, training.sampling)
@@ -68,11 +71,12 @@ def natural_order(labels: NDArray[np.int64], generator: torch.Generator) -> NDAr
 def balanced_order(labels: NDArray[np.int64], generator: torch.Generator) -> NDArray[np.int64]:
     """Positions of one pass of N images in which each class has the same share.
 
-    Every class gives N / classes images (numbers differ by one at most, which ones is drawn); within a class all images are
-    shown equally often (again to within one): images of a rare class repeat, some of a frequent one wait for another pass.
+    Every class gives N / classes images. Where that is no whole number, classes that are drawn give one more than the others.
+    Within a class all images are shown equally often, to within one: images of a rare class repeat, and some of a frequent
+    class wait for another pass.
 
     Args:
-        labels: int64 (N,).
+        labels: int64 (N,), labels of the images.
         generator: CPU generator that everything is drawn from.
 
     Returns:

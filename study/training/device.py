@@ -1,4 +1,4 @@
-"""How a network is evaluated on its device: in which precision, and compiled or not.
+"""The device of a training: which one, how much of its memory images may take, and how a network is called on it.
 
 Written for any accelerator and tested on the CPU; no figure here was measured on an accelerator.
 """
@@ -22,22 +22,22 @@ def choose_device() -> torch.device:
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A copy on the device that nobody waits for; on the CPU the tensor itself.
+    """Copy a tensor to a device without waiting for the copy; on the CPU return the tensor itself.
 
-    Only page-locked memory can be copied while the processor goes on.
+    The tensor is copied to page-locked memory first: only from there can it be copied while the processor goes on.
     """
     return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
-def room_for_images(device: torch.device, share: float) -> int:
+def image_memory_budget(device: torch.device, share: float) -> int:
     """Bytes that a trial may fill with images on its device: a quarter of its share of an accelerator's memory.
 
     Args:
-        device: Of the trial.
-        share: Of one accelerator that a trial reserves, at most 1: others use the rest.
+        device: Where the trial trains.
+        share: Part of one accelerator that the trial reserves; more than 1 counts as 1.
 
     Returns:
-        0 on the CPU, whose memory the images are mapped into anyway.
+        0 on the CPU: images are mapped into its memory anyway.
     """
     if device.type != "cuda":
         return 0
@@ -67,7 +67,7 @@ def reduces_precision(precision: str, device: torch.device) -> bool:
 
     Args:
         precision: ``auto``, ``float32`` or ``bfloat16``.
-        device: Where.
+        device: Where the network is evaluated.
     """
     if precision == "auto":
         return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -80,5 +80,5 @@ def _call(network: nn.Module, images: Tensor, latents: Mapping[str, Tensor]) -> 
 
 @cache
 def _compiled_call() -> Any:
-    """One compiled function for all networks of a process: it is compiled once for each shape, not for each trial."""
+    """The one compiled function of a process, for all networks: it is compiled once for each shape, not for each trial."""
     return torch.compile(_call)

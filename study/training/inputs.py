@@ -38,7 +38,7 @@ def open_inputs(
     from models.checkpoints import load_tensors
     from study.storage.local_images import open_images
     from study.training.batches import ImageBatches
-    from study.training.device import choose_device, room_for_images
+    from study.training.device import choose_device, image_memory_budget
     from study.training.encoder_weights import load_classifier, load_encoder
     from study.training.latents import open_latents
     from study.training.trial_features import StudyFeatures
@@ -67,4 +67,4 @@ def open_inputs(
         },
     )
     share = config.resources.gpu if isinstance(config.resources.gpu, float) else 1.0
-    return ImageBatches(arrays, config.data, device, room_for_images(device, share)), features, device
+    return ImageBatches(arrays, config.data, device, image_memory_budget(device, share)), features, device

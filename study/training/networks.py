@@ -1,4 +1,4 @@
-"""The network of an arm, as it is trained and as it is used afterwards."""
+"""The network of an arm: built in the same way to train it and to use it afterwards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NetworkT = TypeVar("NetworkT", bound="Network")
 
 Network = FusedClassifier | LinearClassifier | TorchvisionClassifier
-"""Any of them is called with images and latent vectors."""
+"""The network of any arm; each kind is called with images and latent vectors."""
 
 
 def build_network(
@@ -32,13 +32,13 @@ def build_network(
     latent_sizes: Mapping[str, int],
     stream: Callable[[str], torch.Generator],
 ) -> Network:
-    """The classifier of an arm with what joins it, with initial weights.
+    """Build the classifier of an arm, with the module that joins latent vectors to it, with initial weights.
 
     Args:
-        config: Of the study.
-        arm: Which one.
+        config: The study's configuration.
+        arm: The arm.
         classes: Number of classes.
-        latent_sizes: Length of the latent vector of each encoder that the arm looks through; empty for the others.
+        latent_sizes: Encoder -> length of its latent vector, for every encoder whose latent vectors the arm takes; else empty.
         stream: Name of a purpose -> generator for its initial weights.
     """
     if arm.control == "classical":
@@ -51,11 +51,11 @@ def build_network(
     return FusedClassifier(classifier, latent_sizes, arm.fusion if arm.fuses_latents else Fusion.OFF, stream("fusion"))
 
 
-def lay_out(network: NetworkT) -> NetworkT:
-    """Put a network's weights into the order in memory that it is trained and used with.
+def use_channels_last(network: NetworkT) -> NetworkT:
+    """Order a network's weights in memory as channels last, where that is safe; trained and used networks are ordered alike.
 
-    Channels last: the convolutions run a tenth faster on the CPU, and tensor cores want it. Not for named networks, which may
-    have layers of fewer than 8 channels: torch 2.14.1 then writes outside its buffers in the backward pass on the CPU.
+    Convolutions then run a tenth faster on the CPU, and tensor cores need it. Classifiers of torchvision stay as they are: they
+    may have layers of fewer than 8 channels, for which torch 2.14.1 writes outside its buffers in the backward pass on the CPU.
     """
     if not isinstance(network, TorchvisionClassifier):
         network.to(memory_format=torch.channels_last)

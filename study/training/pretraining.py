@@ -32,7 +32,7 @@ from study.storage.local_images import open_images
 from study.storage.records import write_table
 from study.storage.run_directory import WEIGHTS
 from study.training.batches import ImageBatches
-from study.training.device import choose_device, room_for_images
+from study.training.device import choose_device, image_memory_budget
 from study.training.encoder_weights import draw_weights, load_given
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class _Pretraining:
         # Validation at the crop's size: the original size is a question about blood cells.
         data = config.data.model_copy(update={"validation_size": "crop"})
         self._arrays = open_images(config.data, encoder)
-        self._batches = ImageBatches(self._arrays, data, self._device, room_for_images(self._device, 1.0))
+        self._batches = ImageBatches(self._arrays, data, self._device, image_memory_budget(self._device, 1.0))
         self._labels = torch.from_numpy(np.asarray(self._arrays.labels)).to(self._device)
         generator = stream(config.seed, "pretrain", encoder)
         network: nn.Module

@@ -29,7 +29,7 @@ from study.design.trials import EpochReport, TrialPredictions, TrialSpec
 from study.training.batches import ImageBatches
 from study.training.class_balance import balanced_order, natural_order, subset_weights
 from study.training.device import Forward, to_device
-from study.training.networks import Network, build_network, lay_out
+from study.training.networks import Network, build_network, use_channels_last
 from study.training.trial_features import PublishedNoise, StudyFeatures, TrialLatents
 
 
@@ -85,7 +85,7 @@ class TrainingRun:
         if masks and isinstance(model, FusedClassifier):
             self._segmentation = SegmentationTask(model.classifier, self._stream("segmentation"))
             self._segmentation.head.to(device).to(memory_format=torch.channels_last)
-        self._model = lay_out(model.to(device))
+        self._model = use_channels_last(model.to(device))
         parameters = [*model.parameters(), *(self._segmentation.head.parameters() if self._segmentation else ())]
         self._parameters = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
         self._optimiser = Adam(parameters, spec.learning_rate, spec.weight_decay)

@@ -112,7 +112,7 @@ def test_a_batch_without_masks_has_none(open_batches):
 @pytest.mark.parametrize("settings", [{}, {"stored_size": 18}, {"validation_size": "original"}])
 def test_images_that_lie_on_the_device_give_the_same_batches(open_batches, settings):
     mapped = open_batches(**settings)
-    resident = ImageBatches(mapped.arrays, mapped._config, torch.device("cpu"), room=10**9)
+    resident = ImageBatches(mapped.arrays, mapped._config, torch.device("cpu"), memory_budget=10**9)
     rows = mapped.arrays.indices("train")[::-1].copy()
     # Frames of several sizes are padded to the largest of all, not of the batch: sums are added in another order.
     crops = [batches.crops(rows, stream(0, "crops", 1)) for batches in (mapped, resident)]
@@ -126,7 +126,7 @@ def test_images_that_lie_on_the_device_give_the_same_batches(open_batches, setti
 
 def test_images_that_do_not_fit_on_the_device_are_copied_batch_by_batch(open_batches):
     mapped = open_batches()
-    cramped = ImageBatches(mapped.arrays, mapped._config, torch.device("cpu"), room=1000)
+    cramped = ImageBatches(mapped.arrays, mapped._config, torch.device("cpu"), memory_budget=1000)
     rows = mapped.arrays.indices("train")
     assert torch.equal(*(batches.crops(rows, stream(0, "crops", 1)) for batches in (mapped, cramped)))
     assert cramped._resident is None

@@ -10,7 +10,7 @@ from models.fusion import FusedClassifier
 from models.initialisation import stream
 from study.config.study import StudyConfig
 from study.training import device as device_module
-from study.training.device import Forward, reduces_precision, room_for_images, to_device
+from study.training.device import Forward, image_memory_budget, reduces_precision, to_device
 
 CPU = torch.device("cpu")
 
@@ -83,4 +83,4 @@ class _TorchWith:
 def test_the_cpu_copies_nothing_and_keeps_images_where_they_are_mapped():
     tensor = torch.zeros(3)
     assert to_device(tensor, CPU) is tensor
-    assert room_for_images(CPU, 1.0) == 0
+    assert image_memory_budget(CPU, 1.0) == 0
