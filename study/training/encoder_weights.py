@@ -1,9 +1,12 @@
-"""Weights of the encoders: drawn at random, given as files, or pretrained before."""
+"""Weights of the encoders: drawn at random, given as files, or pretrained by the study."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from analysis.records.schema import Fusion
 from models.autoencoder import Autoencoder
@@ -17,19 +20,19 @@ from study.config.study import StudyConfig
 from study.design.arms import HANDCRAFTED, RANDOM_SUFFIX, Arm
 from study.storage.run_directory import WEIGHTS
 
+_TISSUES = 2
+"""Number of classes of the CAM16 network: normal and tumor."""
+
 
 def draw_weights(config: StudyConfig, encoder: str) -> Autoencoder | ResidualClassifier:
-    """A network as before its first gradient step, of the architecture and width of the study's pretrained one."""
+    """Build the network of an encoder as before its first gradient step, in the width of the study's pretrained one."""
     given = config.pretrain.of(encoder).weights
     width = config.model.width if given is None else load_given(given, encoder).width
-    generator = stream(config.seed, "random encoder", encoder)
-    if encoder == "prcc":
-        return Autoencoder(width, generator)
-    return ResidualClassifier(2, width, generator)
+    return _ARCHITECTURES[encoder].draw(width, stream(config.seed, "random encoder", encoder))
 
 
 def find_weights(path: Path, encoder: str) -> Path:
-    """The weights file that `pretrain.<encoder>.weights` means: a file, or that of an earlier study's run directory.
+    """The weights file that `pretrain.<encoder>.weights` means: a file, or the one in an earlier study's run directory.
 
     Raises:
         WeightsError: a folder without the weights of this encoder.
@@ -46,16 +49,14 @@ def find_weights(path: Path, encoder: str) -> Path:
 
 
 def load_given(path: Path, encoder: str) -> Autoencoder | ResidualClassifier:
-    """The network of an encoder from a weights file or an earlier study.
+    """Load the network of an encoder from a weights file or an earlier study.
 
     Raises:
         WeightsError: not a file of this network, or a classifier of something else than two kinds of tissue.
     """
     path = find_weights(path, encoder)
-    if encoder == "prcc":
-        return load_published(path, "autoencoder")
-    network = load_published(path, "classifier")
-    if network.classes != 2:
+    network = _ARCHITECTURES[encoder].load(path)
+    if isinstance(network, ResidualClassifier) and network.classes != _TISSUES:
         raise WeightsError(
             f"pretrain.{encoder}.weights: {path} is a classifier of {network.classes} classes, expected 2 (normal, tumor). One of"
             " white blood cells would carry their labels into the features; give the weights of the tissue classifier"
@@ -81,15 +82,44 @@ def check_given(config: StudyConfig, encoder: str, arms: Sequence[Arm]) -> None:
         )
 
 
-def load_encoder(folder: Path, network: str) -> Encoder | HandcraftedFeatures:
-    """A frozen encoder of a study: pretrained, with random weights, or none that anybody learned."""
-    if network == HANDCRAFTED:
+def load_encoder(folder: Path, encoder_id: str) -> Encoder | HandcraftedFeatures:
+    """Load a frozen encoder of a study: pretrained, with random weights, or the handcrafted features that have none.
+
+    Args:
+        folder: The encoder's folder in the run directory.
+        encoder_id: Name of that folder, such as ``cam16`` or ``cam16-random``.
+    """
+    if encoder_id == HANDCRAFTED:
         return HandcraftedFeatures()
-    if network.removesuffix(RANDOM_SUFFIX) == "prcc":
-        return Encoder.from_autoencoder(load_published(folder / WEIGHTS, "autoencoder"), network)
-    return Encoder.from_classifier(load_classifier(folder), network)
+    return _ARCHITECTURES[encoder_id.removesuffix(RANDOM_SUFFIX)].freeze(folder / WEIGHTS, encoder_id)
 
 
 def load_classifier(folder: Path) -> ResidualClassifier:
-    """The whole network of which the CAM16 encoder is the trunk."""
+    """Load the whole network whose trunk is the CAM16 encoder, from that encoder's folder."""
     return load_published(folder / WEIGHTS, "classifier")
+
+
+@dataclass(frozen=True)
+class _Architecture:
+    """How the network of one encoder is built and read."""
+
+    draw: Callable[[int, torch.Generator], Autoencoder | ResidualClassifier]
+    """Width and generator -> the network with random weights."""
+    load: Callable[[Path], Autoencoder | ResidualClassifier]
+    """Weights file -> the network."""
+    freeze: Callable[[Path, str], Encoder]
+    """Weights file and encoder id -> the frozen encoder."""
+
+
+_ARCHITECTURES = {
+    "prcc": _Architecture(
+        draw=Autoencoder,
+        load=lambda file: load_published(file, "autoencoder"),
+        freeze=lambda file, name: Encoder.from_autoencoder(load_published(file, "autoencoder"), name),
+    ),
+    "cam16": _Architecture(
+        draw=lambda width, generator: ResidualClassifier(_TISSUES, width, generator),
+        load=lambda file: load_published(file, "classifier"),
+        freeze=lambda file, name: Encoder.from_classifier(load_published(file, "classifier"), name),
+    ),
+}

@@ -1,4 +1,7 @@
-"""What a training needs of a study's run directory: images, features and weights."""
+"""What all trials of a process share: images, and what the study's run directory has of encoders and given weights.
+
+The driver imports this module; torch is imported only when the inputs are opened.
+"""
 
 from __future__ import annotations
 
@@ -23,17 +26,17 @@ if TYPE_CHECKING:
 def open_inputs(
     config: StudyConfig, folder: Path, fingerprint: str
 ) -> tuple[ImageBatches, StudyFeatures, torch.device]:
-    """Everything that all trials of a process share: images, what the pretrained networks give, and the device.
+    """Open the images, what the pretrained networks give, and the device.
 
     Builds the image cache on a node that has none yet; opens it where it exists.
 
     Args:
-        config: The study's.
+        config: The study's configuration.
         folder: The run directory or its working copy.
-        fingerprint: Of the blood-cell images that the study began with.
+        fingerprint: Fingerprint of the blood-cell images that the study began with.
 
     Raises:
-        StudyFailed: the images of this machine are others.
+        StudyFailed: this machine has other images.
     """
     from models.checkpoints import load_tensors
     from study.storage.local_images import open_images
@@ -52,18 +55,18 @@ def open_inputs(
         )
     arms = list_arms(config)
     encoded, pretrained = latent_encoder_ids(arms), folder / "pretrain"
-    # Nothing is learned from crops by what was never learned.
-    live = [name for name in encoded if name != HANDCRAFTED] if config.arms.features == "live" else []
+    # Live features are those of encoders; handcrafted ones are always of whole images.
+    live = [encoder_id for encoder_id in encoded if encoder_id != HANDCRAFTED] if config.arms.features == "live" else []
     features = StudyFeatures(
         latents=open_latents(folder, encoded, arrays),
-        encoders={network: load_encoder(pretrained / network, network).to(device) for network in live},
+        encoders={encoder_id: load_encoder(pretrained / encoder_id, encoder_id).to(device) for encoder_id in live},
         classifiers={
-            network: load_classifier(pretrained / network)
-            for network in encoder_ids(arm for arm in arms if arm.fusion == Fusion.FINETUNE)
+            encoder_id: load_classifier(pretrained / encoder_id)
+            for encoder_id in encoder_ids(arm for arm in arms if arm.fusion == Fusion.FINETUNE)
         },
         weights={
-            network: load_tensors(pretrained / network / WEIGHTS)[0]
-            for network in encoder_ids(arm for arm in arms if arm.classifier)
+            classifier: load_tensors(pretrained / classifier / WEIGHTS)[0]
+            for classifier in encoder_ids(arm for arm in arms if arm.classifier)
         },
     )
     share = config.resources.gpu if isinstance(config.resources.gpu, float) else 1.0

@@ -22,7 +22,33 @@ from study.training.device import choose_device
 from study.training.encoder_weights import load_encoder
 
 LATENTS = "latents.npy"
+"""File in an encoder's folder: float32 (N, L), one row for each image."""
+
 _FINGERPRINT = "latents.json"
+"""File beside it: fingerprint of the images, and SHA-256 of the vectors' file."""
+
+
+def compute_latents(config: StudyConfig, encoder_id: str, folder: Path) -> None:
+    """Encode every blood-cell image, un-augmented, at validation size, in fixed batches, and store the latent vectors.
+
+    Does nothing where they are stored already: latent vectors of a study that is extended stay as they are.
+
+    Args:
+        config: The study's configuration.
+        encoder_id: Name of the encoder's folder below ``pretrain/``.
+        folder: That folder.
+    """
+    arrays = open_images(config.data, "wbc")
+    if has_latents(folder, arrays):
+        return
+    torch.set_num_threads(config.resources.cpu)
+    device = choose_device()
+    encoder = load_encoder(folder, encoder_id).to(device)
+    latents = np.empty((len(arrays), encoder.latent_size), dtype=np.float32)
+    for chunk, images in ImageBatches(arrays, config.data, device).whole(np.arange(len(arrays))):
+        latents[chunk] = encoder(images).cpu().numpy()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_latents(folder, latents, arrays)
 
 
 def write_latents(folder: Path, latents: NDArray[np.float32], arrays: ImageArrays) -> None:
@@ -30,8 +56,8 @@ def write_latents(folder: Path, latents: NDArray[np.float32], arrays: ImageArray
 
     Args:
         folder: The encoder's folder in the run directory.
-        latents: float32 (N, L), in the order of `arrays`.
-        arrays: The images that they belong to.
+        latents: float32 (N, L), latent vectors in the order of the images.
+        arrays: The N images.
     """
     buffer = io.BytesIO()
     np.save(buffer, latents, allow_pickle=False)
@@ -51,49 +77,34 @@ def has_latents(folder: Path, arrays: ImageArrays) -> bool:
 
 
 def open_latents(run_folder: Path, encoders: Sequence[str], arrays: ImageArrays) -> dict[str, NDArray[np.float32]]:
-    """Map the latent vectors of a study's networks into memory.
+    """Map the latent vectors of a study's encoders into memory.
 
     Args:
-        run_folder: The study's.
-        encoders: Folders below ``pretrain/``.
-        arrays: The images that they must belong to.
+        run_folder: The run directory.
+        encoders: Encoder ids: names of folders below ``pretrain/``.
+        arrays: The N images that the vectors must belong to.
+
+    Returns:
+        Encoder id -> float32 (N, L).
 
     Raises:
-        StudyFailed: they were computed from other images than `arrays`, or are not what was written.
+        StudyFailed: the vectors were computed from other images than `arrays`, or are not what was written.
     """
     opened = {}
-    for encoder in encoders:
-        folder = run_folder / "pretrain" / encoder
+    for encoder_id in encoders:
+        folder = run_folder / "pretrain" / encoder_id
         stored = json.loads((folder / _FINGERPRINT).read_text())
         if stored["images"] != arrays.fingerprint:
             raise StudyFailed(
                 f"{folder / LATENTS} belongs to images with fingerprint {stored['images']}, but the images of this machine have"
                 f" {arrays.fingerprint}. The data changed since the study began: restore it, or give the study another --name"
             )
-        # Every trial of the arm would learn from a damaged file without a sign. A study from before this key has none.
+        # Trials would learn from a damaged file without a sign of it. Studies from before this key was written have no checksum.
         found = hashlib.sha256((folder / LATENTS).read_bytes()).hexdigest()
         if found != stored.get("sha256", found):
             raise StudyFailed(
                 f"{folder / LATENTS} does not hold what was written to it (checksum). Restore it from a copy, or give the study"
                 " another --name"
             )
-        opened[encoder] = np.load(folder / LATENTS, mmap_mode="r", allow_pickle=False)
+        opened[encoder_id] = np.load(folder / LATENTS, mmap_mode="r", allow_pickle=False)
     return opened
-
-
-def compute_latents(config: StudyConfig, network: str, folder: Path) -> None:
-    """Encode every blood-cell image, un-augmented, at validation size, in fixed batches, and store the latent vectors.
-
-    Does nothing where they are: latents of a study that is extended stay as they are.
-    """
-    arrays = open_images(config.data, "wbc")
-    if has_latents(folder, arrays):
-        return
-    torch.set_num_threads(config.resources.cpu)
-    device = choose_device()
-    encoder = load_encoder(folder, network).to(device)
-    latents = np.empty((len(arrays), encoder.latent_size), dtype=np.float32)
-    for chunk, images in ImageBatches(arrays, config.data, device).whole(np.arange(len(arrays))):
-        latents[chunk] = encoder(images).cpu().numpy()
-    folder.mkdir(parents=True, exist_ok=True)
-    write_latents(folder, latents, arrays)

@@ -24,8 +24,11 @@ class ReplayedEpoch:
     """One epoch, recorded and trained again."""
 
     epoch: int
+    """Number of the epoch, from 1."""
     recorded: dict[str, Any]
+    """Column of the table ``epochs`` -> recorded value, without volatile columns."""
     replayed: dict[str, Any]
+    """The same columns -> what the training gave this time."""
 
     @property
     def identical(self) -> bool:
@@ -34,7 +37,7 @@ class ReplayedEpoch:
 
 
 def find_trial(directory: RunDirectory, config: StudyConfig, trial_id: str) -> TrialSpec:
-    """A recorded trial by its id, of which a beginning is enough.
+    """Find a recorded trial by its id, or by the beginning of its id.
 
     Raises:
         UsageError: no trial, or several, have that id.
@@ -64,7 +67,7 @@ def replay(directory: RunDirectory, trial_id: str) -> Iterator[ReplayedEpoch]:
 
     Raises:
         UsageError: there is no such trial, or none of its epochs was recorded.
-        StudyFailed: the images are not those of the study.
+        StudyFailed: this machine has other images than the study.
     """
     import torch
 
@@ -90,7 +93,7 @@ def replay(directory: RunDirectory, trial_id: str) -> Iterator[ReplayedEpoch]:
 
 
 def _plain(value: Any) -> Any:
-    """A recorded value as a report gives it: lists of numbers, None for a loss that was not finite."""
+    """Give a recorded value the form that it has in a report: a list of int, a float, or None for a loss that was not finite."""
     if isinstance(value, float):
         return None if math.isnan(value) else value
     return [int(item) for item in value] if hasattr(value, "__iter__") else value

@@ -1,4 +1,4 @@
-"""What one trial sees of the pretrained networks: its latent vectors, those of another image, or noise made of them."""
+"""What the pretrained networks give to one trial: latent vectors of its images, those of other images, or noise made of them."""
 
 from __future__ import annotations
 
@@ -22,83 +22,91 @@ from study.training.batches import ImageBatches
 
 @dataclass(frozen=True)
 class StudyFeatures:
-    """What the pretrained networks give a study; shared by all trials of a process, which only read it."""
+    """What the pretrained networks give to a study. All trials of a process share it and only read it.
+
+    An encoder id is the name of a folder below ``pretrain/``, such as ``cam16`` or ``cam16-random``.
+    """
 
     latents: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
-    """Network (a folder below ``pretrain/``, such as ``cam16`` or ``cam16-random``) -> (N, L) of every whole image."""
+    """Encoder id -> float32 (N, L), latent vectors of all whole images."""
     encoders: Mapping[str, Encoder | HandcraftedFeatures] = field(default_factory=dict)
-    """Network -> the encoder itself, on the trials' device; only with live features."""
+    """Encoder id -> the encoder itself, on the trials' device; empty unless features are live."""
     classifiers: Mapping[str, ResidualClassifier] = field(default_factory=dict)
-    """Network -> the classifier that arms with ``finetune`` start from."""
+    """Encoder id -> the classifier that arms with ``finetune`` start from."""
     weights: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
-    """Network of torchvision -> given weights that its arms start from, without those of the head."""
+    """Classifier of torchvision -> name -> given weights that its arms start from, without those of the head."""
 
 
 class TrialLatents:
     """Latent vectors for the images and crops of one trial, by encoder.
 
-    - Cached features: those of the whole image, for its crops too. Live ones: in training those of the very crop.
-    - Control ``shuffled``: those of another image, always the same one, of any class. Images swap within their split, so that
-      nothing of a validation or test image is seen in training.
+    - Cached features: a crop has the latent vectors of its whole image. Live features: in training a crop has its own.
+    - Control ``shuffled``: an image has the latent vectors of another one, always the same, of any class. Images are exchanged
+      within their split, so that nothing of a validation or test image is seen in training.
     """
 
     def __init__(self, arm: Arm, seed: int, features: StudyFeatures, batches: ImageBatches, device: torch.device):
         """Choose what the arm sees.
 
         Args:
-            arm: The trial's.
-            seed: The trial's; the control ``shuffled`` draws another exchange of images for each.
-            features: Of the study, with latents (and live encoders) of all the arm's networks.
+            arm: The trial's arm.
+            seed: The trial's seed; the control ``shuffled`` draws another exchange of images for each.
+            features: What the study has, with latent vectors (and live encoders) for all encoder ids of the arm.
             batches: Blood-cell images.
             device: Where to put the latent vectors.
         """
         self._seed, self._batches = seed, batches
-        networks = arm.latent_folders
+        folders = arm.latent_folders
         self.partners = shuffled_rows(batches.arrays.splits, seed) if arm.control == "shuffled" else None
         order = slice(None) if self.partners is None else self.partners
         self.stored = {
-            encoder: torch.from_numpy(np.array(features.latents[network][order])).to(device)
-            for encoder, network in networks.items()
+            encoder: torch.from_numpy(np.array(features.latents[encoder_id][order])).to(device)
+            for encoder, encoder_id in folders.items()
         }
-        """Encoder -> (N, L) for every image of the arrays."""
+        """Encoder -> float32 (N, L) for the N images of the arrays."""
         self._live = {
-            encoder: features.encoders[network] for encoder, network in networks.items() if network in features.encoders
+            encoder: features.encoders[encoder_id]
+            for encoder, encoder_id in folders.items()
+            if encoder_id in features.encoders
         }
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Length of the latent vector by encoder; empty for an arm that sees none."""
+        """Encoder -> length of its latent vector; empty for an arm that takes none."""
         return {encoder: latents.shape[1] for encoder, latents in self.stored.items()}
 
     def of_images(self, at: Tensor) -> dict[str, Tensor]:
-        """Latents (B, L) of whole images at positions `at`, int64 (B,) on the device."""
+        """Encoder -> latent vectors (B, L) of the whole images at positions `at`, int64 (B,) on the device."""
         return {encoder: latents[at] for encoder, latents in self.stored.items()}
 
     def of_crops(self, rows: NDArray[np.int64], at: Tensor, crops: Tensor, step: int) -> dict[str, Tensor]:
-        """Latents to train on.
+        """Latent vectors to train on.
 
         Args:
-            rows: (B,) positions in the arrays.
-            at: The same on the device.
-            crops: (B, 3, H, W), what the classifier sees of them.
-            step: Number of the gradient step since the trial began.
+            rows: int64 (B,), positions in the arrays.
+            at: The same positions on the device.
+            crops: (B, 3, H, W), the crops of these images that the classifier sees.
+            step: Number of gradient steps since the trial began.
+
+        Returns:
+            Encoder -> (B, L).
         """
         if not self._live:
             return self.of_images(at)
         if self.partners is not None:
             crops = self._batches.crops(self.partners[rows], stream(self._seed, "shuffled", "crops", step))
-        return {encoder: network(crops) for encoder, network in self._live.items()}
+        return {name: encoder(crops) for name, encoder in self._live.items()}
 
 
 def shuffled_rows(splits: NDArray[np.str_], seed: int) -> NDArray[np.int64]:
-    """For every image the one whose features stand in for its own: a permutation inside each split, blind to classes.
+    """Draw for every image the one whose features replace its own: a permutation inside each split, blind to classes.
 
     Args:
-        splits: (N,) of every image.
-        seed: Of the trial.
+        splits: str (N,), split of every image.
+        seed: The trial's seed.
 
     Returns:
-        int64 (N,).
+        int64 (N,), position of the other image.
     """
     partners = np.arange(len(splits))
     for split in np.unique(splits):
@@ -111,27 +119,27 @@ def shuffled_rows(splits: NDArray[np.str_], seed: int) -> NDArray[np.int64]:
 class PublishedNoise:
     """What the published code added to the logits in training and left out when it scored.
 
-    The features of one fixed batch, whatever images are trained on, pass for each encoder through a linear head that is
-    newly random at every gradient step; their sum is added to the classifier's logits. So nothing in it depends on the image, and
-    nothing in it learns: it is noise, with a standard deviation of about 0.6 for each encoder.
+    The features of one fixed batch, whatever images are trained on, pass through a linear head for each encoder; the heads
+    are newly drawn at every gradient step. The sum of what they give is added to the classifier's logits. Nothing in it depends
+    on the image and nothing in it learns: it is noise, with a standard deviation of about 0.6 for each encoder.
     """
 
     def __init__(self, arm: Arm, seed: int, features: StudyFeatures, train: NDArray[np.int64], batch_size: int):
         """Choose the fixed batch.
 
         Args:
-            arm: The control.
-            seed: Of the trial; batch and heads follow from it.
-            features: Of the study.
-            train: Positions of the labelled subset, whose images the batch is drawn from.
-            batch_size: Of the training.
+            arm: The control's arm.
+            seed: The trial's seed, which decides batch and heads.
+            features: What the study has.
+            train: int64 (N,), positions of the labelled subset, whose images the batch is drawn from.
+            batch_size: Number of images in a gradient step.
         """
         self._seed = seed
         batch = torch.randperm(len(train), generator=stream(seed, "published", "batch"))[:batch_size].numpy()
         self._latents = {}
-        for encoder, network in arm.encoder_folders.items():
-            latents = torch.from_numpy(np.array(features.latents[network][train]))
-            # Standardised, as everywhere: raw ones of a wide range would drown the classifier.
+        for encoder, encoder_id in arm.encoder_folders.items():
+            latents = torch.from_numpy(np.array(features.latents[encoder_id][train]))
+            # Standardised, as everywhere: raw vectors of a wide range would drown the classifier.
             standardisation = Standardisation(latents.shape[1])
             standardisation.fit(latents)
             self._latents[encoder] = standardisation(latents[batch])
@@ -140,8 +148,8 @@ class PublishedNoise:
         """What is added to the logits of a step's images.
 
         Args:
-            step: Number of the gradient step since the trial began.
-            count: Images of the step; where they are more than the fixed batch, it repeats.
+            step: Number of gradient steps since the trial began.
+            count: Number of images in the step; where they are more than the fixed batch has, it repeats.
             classes: Number of logits.
 
         Returns:

@@ -36,7 +36,7 @@ TWIN = Arm(1.0, "off", control="twin")
 CLASSICAL = Arm(1.0, "off", control="classical")
 PUBLISHED = Arm(1.0, "sum", BOTH, "published")
 NETWORK = Arm(1.0, "off", classifier="mobilenet_v3_small")  # with dropout
-GIVEN = replace(NETWORK, encoders=(NETWORK.network,))
+GIVEN = replace(NETWORK, encoders=(NETWORK.classifier,))
 EVERY_KIND = [
     OFF,
     SUM,
@@ -88,9 +88,9 @@ def start(cache):
             whole = torch.cat([images for _, images in batches.whole(np.arange(len(arrays)))])
             latents |= {name: encoder(whole).numpy() for name, encoder in encoders.items()}
         spec = TrialSpec(phase, arm, 0, seed, learning_rate, 1e-4, settings)
-        given = TorchvisionClassifier(NETWORK.network, 5, stream(9, "given")).network.state_dict()
+        given = TorchvisionClassifier(NETWORK.classifier, 5, stream(9, "given")).network.state_dict()
         given = {name: tensor for name, tensor in given.items() if not name.startswith("classifier.3.")}
-        features = StudyFeatures(latents, encoders if live else {}, tissue, {NETWORK.network: given})
+        features = StudyFeatures(latents, encoders if live else {}, tissue, {NETWORK.classifier: given})
         return TrainingRun(config, spec, batches, features, CPU)
 
     return make
