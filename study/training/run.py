@@ -2,44 +2,38 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from analysis.metrics import confusion_metrics
-from analysis.records.schema import Fusion, Phase
-from data_utils.augmentation import ColourJitter, draw_colours, recolour
+from analysis.records.schema import Phase
 from data_utils.fractions import select_fraction
 from models.checkpoints import load_state, save_state
 from models.errors import WeightsError
-from models.fusion import FusedClassifier
-from models.initialisation import stream
 from models.optimiser import Adam
-from models.segmentation import DOWNSAMPLING, SegmentationTask
-from models.torchvision_classifiers import TorchvisionClassifier
 from study.config.study import StudyConfig
 from study.design.trials import EpochReport, TrialPredictions, TrialSpec
+from study.training.batch_order import BatchOrder
 from study.training.batches import ImageBatches
-from study.training.class_balance import balanced_order, natural_order, subset_weights
-from study.training.device import Forward, to_device
-from study.training.networks import Network, build_network, use_channels_last
-from study.training.trial_features import PublishedNoise, StudyFeatures, TrialLatents
+from study.training.objective import Objective
+from study.training.schedules import open_schedule
+from study.training.trial_features import StudyFeatures
+from study.training.trial_streams import trial_streams
 
 
 class TrainingRun:
-    """A trial in training.
+    """A trial in training. Everything random is a function of its seed and the epoch, see `trial_streams`.
 
-    Everything random is a function of the trial's seed and the epoch: the subset, the initial weights, the order of the images
-    and the crops have streams of their own, so that arms with the same seed share them, and a run that continues from a
-    checkpoint draws what it would have drawn. The control ``twin`` shares the subset alone: with all of them it would be ``off``
-    itself, bit for bit, and a comparison that always finds zero could not show how far two arms without a difference differ.
+    Attributes:
+        spec: The trial.
+        batches: Blood-cell images.
+        order: Which images are trained on, and when.
+        objective: Network and loss.
+        reports: A report of every epoch so far, without predictions.
     """
 
     def __init__(
@@ -48,7 +42,7 @@ class TrainingRun:
         """Prepare the first epoch.
 
         Args:
-            config: The study's.
+            config: The study's configuration.
             spec: The trial.
             batches: Blood-cell images.
             features: What the pretrained networks give.
@@ -57,71 +51,25 @@ class TrainingRun:
         Raises:
             DataError: the fraction leaves a class without images.
         """
-        arrays = batches.arrays
         config = config.model_copy(update={"training": config.training.with_searched(spec.searched)})
-        self._config, self.spec, self._batches, self._device = config, spec, batches, device
-        self._labels = torch.from_numpy(np.asarray(arrays.labels)).to(device)
-        self._classes = len(arrays.classes)
-        self._train = select_fraction(arrays, spec.arm.fraction, spec.seed)
-        weights = subset_weights(arrays.labels[self._train], self._classes, config.training)
-        self._class_weights = None if weights is None else torch.tensor(weights, dtype=torch.float32, device=device)
-        training = config.training
-        self._colours = ColourJitter(
-            training.stain_jitter, training.brightness, training.contrast, training.saturation, training.hue
-        )
-        self._latents = TrialLatents(spec.arm, spec.seed, features, batches, device)
-        self._noise = (
-            PublishedNoise(spec.arm, spec.seed, features, self._train, config.training.batch_size)
-            if spec.arm.control == "published"
-            else None
-        )
-        self._forward = Forward(config, device)
-        model = self._build_model(features)
-        if self._latents.sizes and not isinstance(model, TorchvisionClassifier):
-            # Of whole images, also where crops are encoded: statistics of the crops would need a pass over them first.
-            model.set_statistics(self._latents.of_images(torch.from_numpy(self._train).to(device)))
-        self._segmentation = None
-        masks = spec.arm.segmentation and config.training.segmentation_weight > 0
-        if masks and isinstance(model, FusedClassifier):
-            self._segmentation = SegmentationTask(model.classifier, self._stream("segmentation"))
-            self._segmentation.head.to(device).to(memory_format=torch.channels_last)
-        self._model = use_channels_last(model.to(device))
-        parameters = [*model.parameters(), *(self._segmentation.head.parameters() if self._segmentation else ())]
+        self._config, self._device = config, device
+        self.spec, self.batches = spec, batches
+        self._streams = trial_streams(spec)
+        rows = select_fraction(batches.arrays, spec.arm.fraction, spec.seed)
+        self.order = BatchOrder(rows, batches.arrays.labels[rows], config.training, self._streams)
+        self.objective = Objective(config, spec, rows, batches, features, self._streams, device)
+        parameters = self.objective.parameters()
         self._parameters = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
         self._optimiser = Adam(parameters, spec.learning_rate, spec.weight_decay)
-        self._schedule = (
-            torch.optim.lr_scheduler.ReduceLROnPlateau(
-                self._optimiser,
-                mode="max",
-                factor=config.training.plateau_factor,
-                patience=config.training.plateau_patience,
-            )
-            if config.training.schedule == "plateau"
-            else None
-        )
+        self._schedule = open_schedule(config.training, self._optimiser, spec.learning_rate)
         self.reports: list[EpochReport] = []
-        """Of every epoch so far, without predictions."""
         self._best: tuple[float, float, int] | None = None
+        """Score, validation loss and number of the best epoch so far."""
         self._best_weights: dict[str, Tensor] = {}
-
-    def _stream(self, *names: str | int) -> torch.Generator:
-        """A random stream of the trial, the same for compared arms of one seed; the twin has its own."""
-        own = ("twin",) if self.spec.arm.control == "twin" else ()
-        return stream(self.spec.seed, *own, *names)
-
-    def _build_model(self, features: StudyFeatures) -> Network:
-        arm = self.spec.arm
-        model = build_network(self._config, arm, self._classes, self._latents.sizes, self._stream)
-        if arm.fusion == Fusion.FINETUNE and isinstance(model, FusedClassifier):
-            (network,) = arm.encoder_folders.values()
-            model.classifier.start_from(features.classifiers[network])
-        if arm.encoders and isinstance(model, TorchvisionClassifier):
-            model.start_from(features.weights[arm.classifier])
-        return model
 
     @property
     def epoch(self) -> int:
-        """Epochs done."""
+        """Number of epochs done."""
         return len(self.reports)
 
     @property
@@ -132,30 +80,29 @@ class TrainingRun:
     def train_epoch(self) -> EpochReport:
         """Train one epoch and validate."""
         began = time.perf_counter()
-        epoch = self.epoch + 1
-        # Dropout in named networks draws from the global generator; nothing else here does.
+        epoch, before = self.epoch + 1, self.reports[-1].steps if self.reports else 0
+        # Dropout in classifiers of torchvision draws from the global generator; nothing else here does.
         with torch.random.fork_rng(devices=[]):
-            torch.random.manual_seed(self._stream("dropout", epoch).initial_seed())
-            images, loss, correct, steps = self._train_steps(epoch)
+            torch.random.manual_seed(self._streams("dropout", epoch).initial_seed())
+            train_loss, train_accuracy, steps = self._train_steps(epoch, before)
         learning_rate = float(self._optimiser.param_groups[0]["lr"])
-        confusion, val_loss = self._validate()
+        confusion, val_loss = self.objective.validate(self.batches.arrays.indices("val"))
         report = EpochReport(
             epoch=epoch,
-            steps=(self.reports[-1].steps if self.reports else 0) + steps,
+            steps=before + steps,
             learning_rate=learning_rate,
-            train_loss=loss / images,
-            train_accuracy=correct / images,
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
             val_loss=val_loss,
             confusion=tuple(int(count) for count in confusion.ravel()),
-            train_images=len(self._train),
+            train_images=len(self.order.rows),
             parameters=self._parameters,
             seconds=time.perf_counter() - began,
         )
         self.reports.append(report)
         if not report.diverged:
-            self._keep_best(confusion, val_loss)
-            if self._schedule is not None:
-                self._schedule.step(float(confusion_metrics(confusion).accuracy))
+            self._keep_best(report)
+            self._schedule.after_epoch(report.score("val_accuracy"))
         return report
 
     def predictions(self) -> TrialPredictions | None:
@@ -166,30 +113,26 @@ class TrainingRun:
         """
         if self._best is None or not self._best_weights:
             return None
-        current = {name: tensor.clone() for name, tensor in self._model.state_dict().items()}
-        self._model.load_state_dict(self._best_weights)
-        rows = np.concatenate([self._batches.arrays.indices("val"), self._batches.arrays.indices("test")])
-        probabilities = np.empty((len(rows), self._classes), dtype=np.float32)
-        for split in ("val", "test"):
-            part = self._batches.arrays.indices(split)
-            offset = 0 if split == "val" else len(rows) - len(part)
-            for chunk, logits in self._score(part):
-                probabilities[offset + chunk] = logits.softmax(dim=1).cpu().numpy()
-        self._model.load_state_dict(current)
-        return TrialPredictions(epoch=self._best[2], rows=rows, probabilities=probabilities)
+        network = self.objective.network
+        current = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        network.load_state_dict(self._best_weights)
+        parts = [self.batches.arrays.indices(split) for split in ("val", "test")]
+        probabilities = np.concatenate([self.objective.probabilities(rows) for rows in parts])
+        network.load_state_dict(current)
+        return TrialPredictions(epoch=self._best[2], rows=np.concatenate(parts), probabilities=probabilities)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, atomically."""
         save_state(
             path,
             {
-                "model": self._model.state_dict(),
+                "model": self.objective.network.state_dict(),
                 "optimiser": self._optimiser.state_dict(),
-                "schedule": self._schedule.state_dict() if self._schedule is not None else {},
+                "schedule": self._schedule.state(),
                 "reports": [{**vars(report), "predictions": None} for report in self.reports],
                 "best": self._best,
                 "best_weights": self._best_weights,
-                **({"segmentation": self._segmentation.head.state_dict()} if self._segmentation else {}),
+                **self.objective.masks.state(),
             },
             {"trial_id": self.spec.trial_id},
         )
@@ -205,114 +148,51 @@ class TrainingRun:
             raise WeightsError(
                 f"{path} is the checkpoint of trial {metadata.get('trial_id')}, not of {self.spec.trial_id}"
             )
-        self._model.load_state_dict(state["model"])
-        if self._segmentation is not None:
-            self._segmentation.head.load_state_dict(state["segmentation"])
+        self.objective.network.load_state_dict(state["model"])
+        self.objective.masks.load(state)
         self._optimiser.load_state_dict(state["optimiser"])
-        if self._schedule is not None:
-            self._schedule.load_state_dict(state["schedule"])
+        self._schedule.load(state["schedule"])
         self.reports = [EpochReport(**{**row, "confusion": tuple(row["confusion"])}) for row in state["reports"]]
         self._best = tuple(state["best"]) if state["best"] is not None else None
         self._best_weights = {name: tensor.to(self._device) for name, tensor in state["best_weights"].items()}
 
     def save_weights(self, path: Path) -> None:
         """Write the weights of the epoch chosen on validation, to predict with."""
-        save_state(path, {"model": self._best_weights or self._model.state_dict()}, {"trial_id": self.spec.trial_id})
+        weights = self._best_weights or self.objective.network.state_dict()
+        save_state(path, {"model": weights}, {"trial_id": self.spec.trial_id})
 
-    def _train_steps(self, epoch: int) -> tuple[int, float, int, int]:
-        """One epoch of gradient steps; returns images, summed unweighted loss, correct answers, steps."""
-        self._model.train()
-        if self.spec.arm.fusion == Fusion.FINETUNE and isinstance(self._model, FusedClassifier):
-            self._model.classifier.freeze_trunk(epoch <= self._config.training.frozen_epochs)
-        crops, colours = self._stream("crops", epoch), self._stream("colours", epoch)
-        before = self.reports[-1].steps if self.reports else 0
+    def _train_steps(self, epoch: int, before: int) -> tuple[float, float, int]:
+        """Take the gradient steps of one epoch.
+
+        Args:
+            epoch: Number of the epoch, from 1.
+            before: Number of gradient steps in earlier epochs.
+
+        Returns:
+            Mean unweighted loss and accuracy over the images shown, and the number of steps.
+        """
+        draws, batches = self.objective.start_epoch(epoch), self.order.batches(epoch)
         loss_sum = torch.zeros((), device=self._device, dtype=torch.float64)
         correct = torch.zeros((), device=self._device, dtype=torch.int64)
-        images = steps = 0
-        batches = self._ordered_batches(epoch)
-        for rows in batches:
-            if self._config.training.schedule == "cosine":
-                done = (epoch - 1 + steps / len(batches)) / self._config.training.epochs
-                for group in self._optimiser.param_groups:
-                    group["lr"] = self.spec.learning_rate * (1 + math.cos(math.pi * done)) / 2
-            if self._segmentation is None:
-                inputs = self._batches.crops(rows, crops)
-            else:
-                inputs, masked, shares = self._batches.crops_and_masks(rows, crops, DOWNSAMPLING)
-            if self._colours.is_on:
-                inputs = recolour(inputs, draw_colours(len(rows), colours), self._colours)
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-            at = to_device(torch.from_numpy(rows), self._device)
-            target = self._labels[at]
-            logits = self._forward(self._model, inputs, self._latents.of_crops(rows, at, inputs, before + steps))
-            if self._noise is not None:
-                logits = logits + self._noise.logits(before + steps, len(rows), self._classes).to(self._device)
-            loss = unweighted = cross_entropy(logits, target)
-            if self._class_weights is not None:
-                losses = cross_entropy(logits, target, reduction="none")
-                # Not cross_entropy's own weighted mean: divided by the weights of the batch, a batch of one class would lose
-                # its weight.
-                loss = (losses * self._class_weights[target]).mean()
-            if self._segmentation is not None:
-                loss = loss + self._config.training.segmentation_weight * self._segmentation.loss(masked, shares)
+        for number, rows in enumerate(batches):
+            self._schedule.before_step(epoch - 1 + number / len(batches))
+            loss = self.objective.loss(rows, draws, before + number)
             self._optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.objective.backward()
             self._optimiser.step()
-            loss_sum += unweighted.detach().double() * len(rows)
-            correct += (logits.detach().argmax(dim=1) == target).sum()
-            images += len(rows)
-            steps += 1
-        return images, float(loss_sum), int(correct), steps
+            loss_sum += loss.unweighted.double() * len(rows)
+            correct += loss.correct
+        images = sum(map(len, batches))
+        return float(loss_sum) / images, int(correct) / images, len(batches)
 
-    def _ordered_batches(self, epoch: int) -> list[NDArray[np.int64]]:
-        """Rows of each gradient step of an epoch: consecutive pieces of an endless row of shuffled passes."""
-        size, steps = self._config.training.batch_size, self._config.training.steps_per_epoch
-        if steps is None:
-            order = self._shuffled(epoch - 1)
-            return [order[start : start + size] for start in range(0, len(order), size)]
-        first, last = (epoch - 1) * steps * size, epoch * steps * size
-        count = len(self._train)
-        passes = [self._shuffled(number) for number in range(first // count, (last - 1) // count + 1)]
-        window = np.concatenate(passes)[first % count :][: last - first]
-        return [window[start : start + size] for start in range(0, len(window), size)]
-
-    def _shuffled(self, number: int) -> NDArray[np.int64]:
-        """Rows of one pass. A pass has a stream of its own: training can continue at any of them."""
-        draw = balanced_order if self._config.training.sampling == "balanced" else natural_order
-        labels = self._batches.arrays.labels[self._train]
-        shuffled: NDArray[np.int64] = self._train[draw(labels, self._stream("order", number))]
-        return shuffled
-
-    def _validate(self) -> tuple[NDArray[np.int64], float]:
-        rows = self._batches.arrays.indices("val")
-        counts = torch.zeros(self._classes**2, dtype=torch.int64, device=self._device)
-        loss_sum = torch.zeros((), device=self._device, dtype=torch.float64)
-        for chunk, logits in self._score(rows):
-            target = self._labels[to_device(torch.from_numpy(rows[chunk]), self._device)]
-            loss_sum += cross_entropy(logits, target, reduction="sum").double()
-            counts += torch.bincount(target * self._classes + logits.argmax(dim=1), minlength=self._classes**2)
-        confusion = counts.cpu().numpy().reshape(self._classes, self._classes)
-        return confusion, float(loss_sum) / len(rows)
-
-    @torch.inference_mode()
-    def _score(self, rows: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], Tensor]]:
-        """Logits of whole images through the fusion: chunks of positions in `rows` with (B, classes)."""
-        self._model.eval()
-        scored = []
-        for chunk, inputs in self._batches.whole(rows):
-            at = to_device(torch.from_numpy(rows[chunk]), self._device)
-            ordered = inputs.contiguous(memory_format=torch.channels_last)
-            scored.append((chunk, self._forward(self._model, ordered, self._latents.of_images(at))))
-        return scored
-
-    def _keep_best(self, confusion: NDArray[np.int64], val_loss: float) -> None:
-        metric = self._config.search.metric.removeprefix("val_")
-        score = float(getattr(confusion_metrics(confusion), metric))
-        better = self._best is None or (score, -val_loss) > (self._best[0], -self._best[1])
-        if better:
-            self._best = (score, val_loss, self.epoch)
-            if self.spec.phase == Phase.CONFIRM:
-                self._best_weights = {name: tensor.clone() for name, tensor in self._model.state_dict().items()}
+    def _keep_best(self, report: EpochReport) -> None:
+        """Remember the epoch just trained where it is the best: by the score, then by the validation loss."""
+        score = report.score(self._config.search.metric)
+        if self._best is not None and (score, -report.val_loss) <= (self._best[0], -self._best[1]):
+            return
+        self._best = (score, report.val_loss, report.epoch)
+        if self.spec.phase == Phase.CONFIRM:
+            self._best_weights = {name: tensor.clone() for name, tensor in self.objective.network.state_dict().items()}
 
 
 def load_or_start(
@@ -321,14 +201,14 @@ def load_or_start(
     """Continue a run from its checkpoint where there is one.
 
     Args:
-        run: Fresh.
-        checkpoint: Its file; need not exist.
-        recorded_epochs: Epochs that the study's records hold already.
-        warn: Told when a checkpoint exists but cannot be used; the trial is then trained again from the start.
+        run: The run, before its first epoch.
+        checkpoint: The checkpoint's file; need not exist.
+        recorded_epochs: Number of epochs that the study's records hold already.
+        warn: Called with a message when a checkpoint cannot be used; the trial is then trained again from the start.
 
     Returns:
-        Reports to be sent again: epochs that were trained and saved but not recorded. When the checkpoint is behind the records
-        (or gone), the missing epochs are trained again and reported again; they must come out the same.
+        Reports to be sent again: those of epochs that were trained and saved but not recorded. When the checkpoint is behind the
+        records (or gone), the missing epochs are trained and reported again; they must come out the same.
     """
     if checkpoint.is_file():
         try:

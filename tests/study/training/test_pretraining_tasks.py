@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def start(configure):
+def open_task(configure):
     """Makes the task of an encoder on the tiny study's images, with its batches."""
 
     def make(encoder: str) -> tuple[PretrainingTask, ImageBatches]:
@@ -26,8 +26,8 @@ def start(configure):
     return make
 
 
-def test_tiles_stand_above_what_the_autoencoder_makes_of_them(start, tmp_path):
-    task, batches = start("prcc")
+def test_tiles_stand_above_what_the_autoencoder_makes_of_them(open_task, tmp_path):
+    task, batches = open_task("prcc")
     (picture,) = task.leave_pictures(tmp_path)
     assert picture == tmp_path / RECONSTRUCTIONS
     pixels = np.asarray(Image.open(picture))
@@ -41,8 +41,8 @@ def test_tiles_stand_above_what_the_autoencoder_makes_of_them(start, tmp_path):
         assert np.array_equal(pixels[row * 96 : (row + 1) * 96 : 6, ::6], expected)
 
 
-def test_an_autoencoder_has_a_squared_error_and_no_answers(start):
-    task, batches = start("prcc")
+def test_an_autoencoder_has_a_squared_error_and_no_answers(open_task):
+    task, batches = open_task("prcc")
     rows = batches.arrays.indices("train")[:3]
     images = batches.crops(rows, torch.Generator().manual_seed(0))
     score = task.score(images, rows)
@@ -50,8 +50,8 @@ def test_an_autoencoder_has_a_squared_error_and_no_answers(start):
     torch.testing.assert_close(score.loss, (task.network(images) - images).square().mean())
 
 
-def test_a_classifier_sees_normalised_patches_and_counts_correct_answers(start, tmp_path):
-    task, batches = start("cam16")
+def test_a_classifier_sees_normalised_patches_and_counts_correct_answers(open_task, tmp_path):
+    task, batches = open_task("cam16")
     rows = batches.arrays.indices("val")
     (chunk, images), *_ = batches.whole(rows)
     task.network.eval()
