@@ -13,7 +13,7 @@ from rich.text import Text
 
 from study.errors import UsageError
 from study.inference.image_files import find_images
-from study.inference.prediction import Predictions, predict
+from study.inference.prediction import FilePredictions, predict
 from study.terminal.progress import Progress
 
 if TYPE_CHECKING:
@@ -78,14 +78,14 @@ def run_predict(
     return read > 0
 
 
-def _print_classes(found: Predictions, console: Console) -> None:
+def _print_classes(found: FilePredictions, console: Console) -> None:
     read = found.table[found.table["error"] == ""]
     counts = read["class"].value_counts()
     if len(counts):
         console.print(Text(", ".join(f"{count:,} {name}" for name, count in counts.items())))
 
 
-def _print_files(found: Predictions, console: Console) -> None:
+def _print_files(found: FilePredictions, console: Console) -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("file", overflow="fold")
     table.add_column("class", no_wrap=True)

@@ -34,15 +34,17 @@ class ConfirmedModel:
     trial_id: str
     arm: Arm
     seed: int
+    """Seed of the run."""
     network: Network
+    """Network with the weights of that epoch, in evaluation mode."""
 
 
 class ConfirmedModels(nn.Module):
-    """Confirmed models that look at the same images; an encoder that several of them look through is evaluated once.
+    """Confirmed models that look at the same images; an encoder that several of them use is evaluated once.
 
     Args:
-        models: At least one.
-        encoders: Network (a folder below ``pretrain/``) -> encoder, for every network of the models' arms.
+        models: At least one model.
+        encoders: Encoder id (a folder below ``pretrain/``) -> encoder, for every encoder id of the models' arms.
         classes: Names of the classes in the order of the labels.
 
     Attributes:
@@ -59,19 +61,19 @@ class ConfirmedModels(nn.Module):
         super().__init__()
         self.models = tuple(models)
         self.classes = tuple(classes)
-        # Registered, so that they move with the module. Laid out as in training: the same kernels, the same numbers.
+        # Registered, so that they move with the module. Ordered in memory as in training: the same kernels, the same numbers.
         self._networks = nn.ModuleList(use_channels_last(model.network) for model in models)
         self._encoders = nn.ModuleDict(encoders)
         self.eval()
 
     def latents(self, images: Tensor) -> dict[str, Tensor]:
-        """Network below ``pretrain/`` -> latent vectors (B, L) of float images (B, 3, H, W) in [0, 1]."""
-        return {network: encoder(images) for network, encoder in self._encoders.items()}
+        """Encoder id -> latent vectors (B, L) of float images (B, 3, H, W) in [0, 1]."""
+        return {encoder_id: encoder(images) for encoder_id, encoder in self._encoders.items()}
 
     @staticmethod
     def latents_of(model: ConfirmedModel, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What one model takes of all `latents`, by the names of its encoders."""
-        return {encoder: latents[network] for encoder, network in model.arm.latent_folders.items()}
+        """Encoder -> the latent vectors that one model takes of all `latents`."""
+        return {encoder: latents[encoder_id] for encoder, encoder_id in model.arm.latent_folders.items()}
 
     def forward(self, images: Tensor) -> Tensor:
         """Class probabilities of every model: float (B, 3, H, W) in [0, 1] to (M, B, C)."""
@@ -83,7 +85,7 @@ class ConfirmedModels(nn.Module):
 
 
 def choose_arm(study: Study, arm: str | None) -> str:
-    """The arm that was asked for, or the compared one with the highest mean of the selection metric over its confirmed seeds.
+    """Name of the arm asked for; for None, of the compared arm with the highest mean of the selection metric.
 
     Raises:
         UsageError: the arm has no confirmed runs, or no arm has.
@@ -107,11 +109,11 @@ def choose_arm(study: Study, arm: str | None) -> str:
 def load_confirmed(
     directory: RunDirectory, config: StudyConfig, runs: pd.DataFrame, classes: Sequence[str]
 ) -> ConfirmedModels:
-    """Load confirmed runs with the encoders that they look through.
+    """Load confirmed runs with the encoders that they use.
 
     Args:
-        directory: Of the study.
-        config: Of the study.
+        directory: The study's run directory.
+        config: The study's configuration.
         runs: Rows of `Study.confirmed`.
         classes: Names of the study's classes.
 
@@ -127,7 +129,7 @@ def load_confirmed(
             f"{shuffled} is a control that looks at the features of another image of its study; it cannot be used on new images."
             " Choose another arm"
         )
-    needed = [network for _, arm, _ in chosen for network in arm.latent_folders.values()]
+    needed = [encoder_id for _, arm, _ in chosen for encoder_id in arm.latent_folders.values()]
     encoders = {name: load_encoder(directory.encoder(name), name) for name in dict.fromkeys(needed)}
     models = [
         ConfirmedModel(trial_id, arm, seed, _load_network(directory, config, trial_id, arm, encoders, len(classes)))
@@ -142,11 +144,11 @@ def load_arm(
     """Load the confirmed models of one arm.
 
     Args:
-        directory: Of the study.
-        study: Its records.
-        config: Its configuration.
-        arm: Which one; as `choose_arm` says when None.
-        seed: Of one confirmed run; all of the arm when None.
+        directory: The study's run directory.
+        study: The study's records.
+        config: The study's configuration.
+        arm: Name of the arm; when None as `choose_arm` says.
+        seed: Seed of one confirmed run; when None all runs of the arm.
 
     Raises:
         UsageError: there is no such arm or seed, or it cannot be used on new images.
@@ -178,7 +180,7 @@ def _load_network(
             f"{path} is missing: the weights of this confirmed run ({arm.name}) were removed (`wbc-study clean`?) or never copied"
             " here. Copy the checkpoints folder of the study, or run the study again under another --name"
         )
-    sizes = {encoder: encoders[network].latent_size for encoder, network in arm.latent_folders.items()}
+    sizes = {encoder: encoders[encoder_id].latent_size for encoder, encoder_id in arm.latent_folders.items()}
     network = build_network(config, arm, classes, sizes, lambda purpose: stream(0, purpose))
     state, metadata = load_state(path)
     if metadata.get("trial_id") != trial_id:

@@ -6,24 +6,25 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.records.schema import EVALUATION_COLUMNS, EVALUATION_IMAGE_COLUMNS
 from analysis.records.study import load_study
 from data_utils.sources.labelled import find_labelled
 from study.config.files import check_config
 from study.errors import UsageError
-from study.inference.confirmed import choose_arm, load_confirmed
+from study.inference.confirmed import ConfirmedModels, choose_arm, load_confirmed
 from study.inference.image_files import FileBatches
-from study.inference.prediction import find_device
 from study.inference.probabilities import score_batches
 from study.storage.durable import write_durably
 from study.storage.provenance import describe_environment
 from study.storage.records import write_table
+from study.training.device import find_device
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,16 +42,16 @@ def evaluate(
 ) -> str:
     """Score every confirmed model on a labelled folder and store what each of them says in the run directory.
 
-    Images are prepared as the study's validation images were. An image that the study itself has, in whatever split, is left out;
-    one that the folder has several times counts once, or not at all where its labels contradict each other. An evaluation of the
-    same name is replaced.
+    Images are prepared as the study's validation images were. An image that the study itself has, in any split, is left out. An
+    image that the folder has several times counts once, or not at all where its labels contradict each other. An evaluation of
+    the same name is replaced. The control ``shuffled`` is left out: it looks at other images of its study.
 
     Args:
-        directory: Of a study with confirmed runs. The control ``shuffled`` is left out: it looks at other images of its study.
+        directory: Run directory of a study with confirmed runs.
         data: Folder with ``<Class>/``, ``data/<Class>/`` or ``<split>/data/<Class>/``.
-        name: Of the evaluation; the folder's when None.
-        device: ``cpu`` or ``cuda``; the accelerator where there is one when None.
-        tell: Called with the number of files that are done and of all.
+        name: The evaluation's name; the folder's name when None.
+        device: ``cpu`` or ``cuda``; when None the accelerator, or the CPU where there is none.
+        tell: Called with the number of files that are done and the number of all files.
 
     Returns:
         The evaluation's name.
@@ -61,64 +62,87 @@ def evaluate(
     """
     study = load_study(directory.folder)
     choose_arm(study, None)
-    name = name or data.expanduser().resolve().name
+    root = data.expanduser()
+    name = name or root.resolve().name
     _check_name(name)
     config = check_config(study.config, str(directory.config_file))
-    labelled = find_labelled(data.expanduser(), study.classes)
-    runs = study.confirmed[study.confirmed["control"] != "shuffled"]
+    labelled = find_labelled(root, study.classes)
+    files, labels = [path for path, _ in labelled], [label for _, label in labelled]
     place = find_device(device)
+    runs = study.confirmed[study.confirmed["control"] != "shuffled"]
     models = load_confirmed(directory, config, runs, study.classes).to(place)
-    batches = FileBatches([path for path, _ in labelled], config.data, place, hashes=True)
-    contents = [""] * len(labelled)
-    probabilities = np.zeros((len(models.models), len(labelled), len(study.classes)), dtype=np.float32)
-    done = 0
-    for batch, scored in score_batches(models, batches, place):
-        probabilities[:, batch.positions] = scored.numpy()
-        for position, content in zip(batch.positions, batch.contents, strict=True):
-            contents[position] = content
-        done += len(batch.positions)
-        tell(done + len(batches.unreadable), len(labelled))
-    labels = [label for _, label in labelled]
+    batches = FileBatches(files, config.data, place, hashes=True)
+    contents, probabilities = _score_files(models, batches, tell)
     kept, left_out = _choose_images(contents, labels, study.images)
     if not kept:
-        raise UsageError(f"{data}: none of its {len(labelled)} images is left to evaluate: {_list_counts(left_out)}")
-    # Written last: a folder without it is no evaluation.
-    folder = directory.folder / "evaluations" / name
-    (folder / "evaluation.json").unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    relative = [path.relative_to(data.expanduser()).as_posix() for path, _ in labelled]
-    write_table(
-        folder / "images.parquet",
-        [{"image": contents[row], "path": relative[row], "label": labels[row]} for row in kept],
-        EVALUATION_IMAGE_COLUMNS,
-    )
-    write_table(
-        folder / "predictions.parquet",
-        [
-            {
-                "trial_id": model.trial_id,
-                "image": contents[row],
-                "label": labels[row],
-                "probabilities": [float(p) for p in probabilities[number, row]],
-            }
-            for number, model in enumerate(models.models)
-            for row in kept
-        ],
-        EVALUATION_COLUMNS,
-    )
+        raise UsageError(f"{data}: none of its {len(files)} images is left to evaluate: {_list_counts(left_out)}")
+    relative = [path.relative_to(root).as_posix() for path in files]
+    images = [{"image": contents[row], "path": relative[row], "label": labels[row]} for row in kept]
+    trials = [model.trial_id for model in models.models]
     about: dict[str, Any] = {
         "name": name,
-        "data": str(data.expanduser().absolute()),
+        "data": str(root.absolute()),
         "fingerprint": hashlib.sha256("".join(sorted(contents[row] for row in kept)).encode()).hexdigest(),
         "images": len(kept),
         "left_out": left_out,
         "unreadable": {relative[position]: reason for position, reason in sorted(batches.unreadable.items())},
-        "trials": [model.trial_id for model in models.models],
+        "trials": trials,
         "time": time.time(),
         **describe_environment(),
     }
-    write_durably(folder / "evaluation.json", (json.dumps(about, indent=2) + "\n").encode())
+    _write_evaluation(
+        directory.folder / "evaluations" / name, images, _prediction_rows(trials, images, probabilities[:, kept]), about
+    )
     return name
+
+
+def _score_files(
+    models: ConfirmedModels, batches: FileBatches, tell: Callable[[int, int], None]
+) -> tuple[list[str], NDArray[np.float32]]:
+    """Content hash of each of the N files, empty where it cannot be read, and probabilities of the M models, (M, N, C)."""
+    count = len(batches.paths)
+    contents = [""] * count
+    probabilities = np.zeros((len(models.models), count, len(models.classes)), dtype=np.float32)
+    done = 0
+    for batch, scored in score_batches(models, batches, batches.device):
+        probabilities[:, batch.positions] = scored.numpy()
+        for position, content in zip(batch.positions, batch.contents, strict=True):
+            contents[position] = content
+        done += len(batch.positions)
+        tell(done + len(batches.unreadable), count)
+    return contents, probabilities
+
+
+def _prediction_rows(
+    trials: Sequence[str], images: Sequence[Mapping[str, Any]], probabilities: NDArray[np.float32]
+) -> list[dict[str, Any]]:
+    """Rows of the evaluation's predictions: every trial's probabilities, (M, N, C), of every image."""
+    return [
+        {
+            "trial_id": trial_id,
+            "image": image["image"],
+            "label": image["label"],
+            "probabilities": [float(p) for p in answer],
+        }
+        for trial_id, answers in zip(trials, probabilities, strict=True)
+        for image, answer in zip(images, answers, strict=True)
+    ]
+
+
+def _write_evaluation(
+    folder: Path,
+    images: Sequence[Mapping[str, Any]],
+    predictions: Sequence[Mapping[str, Any]],
+    about: Mapping[str, Any],
+) -> None:
+    """Write an evaluation in place of what the folder has."""
+    # Written last: a folder without it is no evaluation.
+    description = folder / "evaluation.json"
+    description.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_table(folder / "images.parquet", images, EVALUATION_IMAGE_COLUMNS)
+    write_table(folder / "predictions.parquet", predictions, EVALUATION_COLUMNS)
+    write_durably(description, (json.dumps(about, indent=2) + "\n").encode())
 
 
 def _choose_images(
@@ -128,8 +152,8 @@ def _choose_images(
 
     Args:
         contents: Content hash of each file, empty where it cannot be read.
-        labels: Of each file.
-        own: The images of the study itself.
+        labels: Label of each file.
+        own: The images of the study itself, a row each.
     """
     split_of = dict(zip(own["image"], own["split"], strict=True))
     seen: dict[str, set[int]] = {}

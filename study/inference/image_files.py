@@ -1,4 +1,4 @@
-"""Image files as the networks of a study see validation images: decoded ahead in threads, in batches on one device."""
+"""Image files, prepared as a study prepares validation images: decoded ahead in threads, in batches on one device."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from study.errors import UsageError
 from study.training.batches import scored_at_once
 
 _PIXELS_WAITING = 64 * 2**20
-"""Pixels of decoded images in one batch at most, counted with their padding: 200 MB."""
+"""Largest number of pixels of decoded images in one batch, with their padding: 200 MB."""
 
 
 def find_images(places: Sequence[str]) -> list[Path]:
-    """Image files of files, folders (with all that is below them) and globs, in the order given, each once.
+    """Image files in places, in the order given, each once. A place is a file, a folder with all that is below it, or a glob.
 
-    A file that is named is taken whatever it is called; from folders and globs only what is named like an image.
+    A file that is named is taken whatever it is called. From folders and globs only files that are named like images are taken.
 
     Raises:
         UsageError: a place does not exist, or holds no image.
@@ -57,25 +57,26 @@ class FileBatch:
     """Images of one size."""
 
     positions: list[int]
-    """(B,): of the files."""
+    """Positions of the B files among all."""
     contents: list[str]
-    """(B,): content hashes of the decoded images; empty where they were not asked for."""
+    """Content hashes of the B decoded images; empty where they were not asked for."""
     images: Tensor
     """float32 (B, 3, height, width) in [0, 1] on the device."""
 
 
 @dataclass
 class FileBatches:
-    """Iterates once over the batches of some files; files that cannot be read are listed and left out."""
+    """Batches of some files, to iterate over once; files that cannot be read are listed and left out."""
 
     paths: Sequence[Path]
     config: DataConfig
-    """Of the study: stored and validation sizes are used."""
+    """The study's stored and validation sizes."""
     device: torch.device
+    """Device of the batches."""
     hashes: bool = False
-    """Whether to name the content of each image."""
+    """Whether to compute the content hash of each image."""
     unreadable: dict[int, str] = field(default_factory=dict)
-    """Position of a file -> why it cannot be read; filled on the way."""
+    """Position of a file -> why it cannot be read; filled during the iteration."""
 
     def __iter__(self) -> Iterator[FileBatch]:
         waiting: dict[tuple[int, int], list[_Decoded]] = {}

@@ -25,7 +25,7 @@ from study.config.files import check_config
 from study.errors import UsageError
 from study.inference.confirmed import load_arm
 from study.inference.onnx_export import check_onnx, export_onnx
-from study.inference.prediction import predict
+from study.inference.prediction import FilePredictions, predict
 from study.storage.durable import write_durably
 
 if TYPE_CHECKING:
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
     from study.storage.run_directory import RunDirectory
 
 _OF_EACH_CLASS = 8
-"""Validation images of the study at most, on which an exported file is compared with PyTorch."""
+"""Largest number of the study's validation images of a class on which an exported file is compared with PyTorch."""
 
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """What was written."""
+    """Files that were written, and how well they agree with PyTorch."""
 
     model: Path
     card: Path
     images: int
-    """On how many images the file was compared with PyTorch."""
+    """Number of images on which the file was compared with PyTorch."""
     difference: float
-    """The largest one of a probability."""
+    """Largest absolute difference of a probability."""
 
 
 def export_model(
@@ -59,12 +59,12 @@ def export_model(
     """Write ``model.onnx`` and ``MODEL_CARD.md``.
 
     Args:
-        directory: Of a study with confirmed runs.
-        arm: Which arm; the best on validation when None.
-        seed: Of one confirmed run; the mean of all of the arm when None.
-        out: Folder; ``exports/<arm>`` in the run directory when None.
-        images: Files to compare on, beside drawn cells of several sizes and the study's own validation images, of which some
-            are taken where they still are.
+        directory: Run directory of a study with confirmed runs.
+        arm: Name of the arm; when None the best on validation.
+        seed: Seed of one confirmed run; when None the mean of all runs of the arm.
+        out: Folder; when None ``exports/<arm>`` in the run directory.
+        images: Files to compare on, beside drawn cells of several sizes and some of the study's own validation images, where
+            they still are.
 
     Raises:
         UsageError: no such arm or seed, or the extra ``export`` is missing.
@@ -88,22 +88,17 @@ def export_model(
         export_onnx(models, config.data, temperature, unchecked, about)
         with tempfile.TemporaryDirectory() as drawn:
             files = [*_draw_cells(Path(drawn)), *own_images(study), *images]
-            table = predict(directory, files, arm=name, seed=seed, device="cpu").table
-            read = table[table["error"] == ""]
-            pixels = [decode_image(Path(file)) for file in read["file"]]
-            plain, calibrated = (
-                read[[f"{kind}_{label.lower()}" for label in models.classes]].to_numpy() for kind in ("p", "calibrated")
-            )
-            difference = check_onnx(unchecked, pixels, plain, calibrated)
+            predicted = predict(directory, files, arm=name, seed=seed, device="cpu")
+            compared, difference = _compare(unchecked, predicted, models.classes)
         unchecked.replace(target)
     finally:
         unchecked.unlink(missing_ok=True)
     write_durably(card, model_card(study, name, seeds, temperature).encode())
-    return ExportedModel(target, card, len(read), difference)
+    return ExportedModel(target, card, compared, difference)
 
 
 def own_images(study: Study) -> list[Path]:
-    """Some validation images of each class; none where they are not in a folder, or no longer in the study's."""
+    """Files of some validation images of each class, where the study's images are files in a folder and still there."""
     pictures, files = PictureFolder(study), []
     for _, paths in study.images[study.images["split"] == "val"].groupby("label")["path"]:
         there: list[Path] = []
@@ -115,11 +110,21 @@ def own_images(study: Study) -> list[Path]:
     return files
 
 
+def _compare(file: Path, predicted: FilePredictions, classes: Sequence[str]) -> tuple[int, float]:
+    """Compare an exported file with PyTorch: number of images that can be read, and largest difference of a probability."""
+    read = predicted.table[predicted.table["error"] == ""]
+    pixels = [decode_image(Path(path)) for path in read["file"]]
+    plain, calibrated = (
+        read[[f"{kind}_{name.lower()}" for name in classes]].to_numpy() for kind in ("p", "calibrated")
+    )
+    return len(read), check_onnx(file, pixels, plain, calibrated)
+
+
 def _draw_cells(folder: Path) -> list[Path]:
     """Drawn cells of three sizes, one of each class."""
     files = []
     for size in (24, 96, 300):
-        # As few as the source draws; all that matters is that they look like something.
+        # The smallest number that the source draws; all that matters is that the images are not uniform.
         source = open_source(DataConfig.model_validate({"synthetic": {"train": 10, "test": 0, "size": size}}), "wbc")
         first = {item.label: number for number, item in reversed(list(enumerate(source.items)))}
         for label, number in sorted(first.items()):

@@ -1,4 +1,4 @@
-"""Pictures of what a prediction rests on: an image beside itself with its activation map."""
+"""Pictures that show which parts of an image a prediction rests on: the image, and the same under its activation map."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from PIL import Image
 from data_utils.decoding import decode_image, reduce_image
 
 _SIDE = 384
-"""Shorter side of an image in the picture at most, px."""
+"""Largest length of the shorter side of an image in the picture, px."""
 
 _COLOUR = (0, 255, 80)
-"""A green that no stain of blood or tissue has."""
+"""Red, green and blue of the map: a green that no stain of blood or tissue has."""
 
 _OPAQUE = 0.6
-"""How much of the image the strongest place of the map hides."""
+"""Share of the image that the strongest place of the map hides."""
 
 
 def save_overlay(path: Path, activation: NDArray[np.float32], target: Path) -> None:
@@ -25,7 +25,7 @@ def save_overlay(path: Path, activation: NDArray[np.float32], target: Path) -> N
 
     Args:
         path: The image file.
-        activation: (h, w), at least 0; its highest value is shown as the strongest, a map of zeros as none.
+        activation: float32 (h, w), at least 0. The highest value is shown as the strongest place; a map of zeros is not shown.
         target: The picture, PNG.
 
     Raises:

@@ -19,10 +19,10 @@ from models.gradcam import grad_cam
 from study.config.files import check_config
 from study.errors import UsageError
 from study.inference.confirmed import ConfirmedModels, load_arm
-from study.inference.image_files import FileBatches
+from study.inference.image_files import FileBatch, FileBatches
 from study.inference.overlays import save_overlay
 from study.inference.probabilities import score_batches
-from study.training.device import choose_device
+from study.training.device import find_device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,18 +31,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """What some models of one arm say about some files."""
+class FilePredictions:
+    """Classes and probabilities of some files, from some models of one arm."""
 
     arm: str
+    """Name of the arm."""
     seeds: tuple[int, ...]
+    """Seed of each model."""
     temperature: float
-    """Fitted on the study's validation images, for the mean of these models."""
+    """Temperature of the mean probabilities of these models, fitted on the study's validation images."""
     table: pd.DataFrame
-    """One row per file in the order given: file, class (empty where it cannot be read), confidence (calibrated probability of
-    that class), p_<class> (as the models gave them, the mean over seeds), calibrated_<class>, error (why it cannot be read)."""
+    """One row per file in the order given: file; class, empty where the file cannot be read; confidence, the calibrated
+    probability of that class; p_<class>, the mean over seeds of what the models give; calibrated_<class>; error, why the file
+    cannot be read."""
     seconds: float
-    """From the first file to the last probability; loading the models is not in it."""
+    """Seconds from the first file to the last probability, without the loading of the models."""
 
     @property
     def unreadable(self) -> pd.DataFrame:
@@ -59,17 +62,17 @@ def predict(
     device: str | None = None,
     overlays: Path | None = None,
     tell: Callable[[int], None] = lambda _: None,
-) -> Predictions:
+) -> FilePredictions:
     """Classify image files of any size, prepared exactly as the study's validation images were.
 
     Args:
-        directory: Of a study with confirmed runs.
+        directory: Run directory of a study with confirmed runs.
         paths: Image files.
-        arm: Which arm; the best on validation when None.
-        seed: Of one confirmed run; all of the arm, as an ensemble, when None.
-        device: ``cpu`` or ``cuda``; the accelerator where there is one when None.
-        overlays: Folder for a picture of each image with its activation map; none when None.
-        tell: Called with the number of files that are done, again and again.
+        arm: Name of the arm; when None the best on validation.
+        seed: Seed of one confirmed run; when None all runs of the arm, as an ensemble.
+        device: ``cpu`` or ``cuda``; when None the accelerator, or the CPU where there is none.
+        overlays: Folder for a picture of each image with its activation map; no pictures when None.
+        tell: Called after each batch with the number of files that are done.
 
     Raises:
         UsageError: no such arm, seed or device.
@@ -96,20 +99,18 @@ def predict(
         mean = scored.mean(dim=0)
         probabilities[batch.positions] = mean.numpy()
         if overlays is not None:
-            maps = activation_maps(models, batch.images, mean.argmax(dim=1).to(place)).cpu().numpy()
-            for position, activation in zip(batch.positions, maps, strict=True):
-                path = paths[position]
-                save_overlay(path, activation, overlays / f"{position + 1:05}-{path.stem}.png")
+            maps = activation_maps(models, batch.images, mean.argmax(dim=1).to(place))
+            _save_overlays(paths, batch, maps, overlays)
         done += len(batch.positions)
         tell(done + len(batches.unreadable))
     seconds = time.perf_counter() - began
     table = _table(paths, probabilities, temperature, batches.unreadable, models.classes)
-    return Predictions(models.models[0].arm.name, seeds, temperature, table, seconds)
+    return FilePredictions(models.models[0].arm.name, seeds, temperature, table, seconds)
 
 
 @torch.no_grad()
 def activation_maps(models: ConfirmedModels, images: Tensor, classes: Tensor) -> Tensor:
-    """Mean of the models' activation maps for a class of each image: float32 (B, H, W), at least 0."""
+    """Mean of the models' activation maps for one class of each image: float32 (B, H, W), at least 0."""
     latents = models.latents(images)
     maps = [
         grad_cam(model.network, images, models.latents_of(model, latents), classes)
@@ -119,21 +120,11 @@ def activation_maps(models: ConfirmedModels, images: Tensor, classes: Tensor) ->
     return torch.stack(maps).mean(dim=0)
 
 
-def find_device(name: str | None) -> torch.device:
-    """The device of that name, or the best there is.
-
-    Raises:
-        UsageError: it is no device, or not there.
-    """
-    if name is None:
-        return choose_device()
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UsageError(f"--device {name}: {reason}; expected cpu, or cuda where there is a GPU") from error
-    return device
+def _save_overlays(paths: Sequence[Path], batch: FileBatch, maps: Tensor, folder: Path) -> None:
+    """Write a picture of each image of a batch with its activation map, named after its position and file."""
+    for position, activation in zip(batch.positions, maps.cpu().numpy(), strict=True):
+        path = paths[position]
+        save_overlay(path, activation, folder / f"{position + 1:05}-{path.stem}.png")
 
 
 def _table(
@@ -143,6 +134,7 @@ def _table(
     unreadable: dict[int, str],
     classes: Sequence[str],
 ) -> pd.DataFrame:
+    """The table of `FilePredictions`, from mean probabilities (N, C), which are NaN for files that cannot be read."""
     read = ~np.isnan(probabilities[:, 0])
     calibrated = np.full_like(probabilities, np.nan)
     calibrated[read] = temper(probabilities[read], temperature)

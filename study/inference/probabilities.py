@@ -22,17 +22,17 @@ def score_batches(
 ) -> Iterator[tuple[FileBatch, Tensor]]:
     """Score batches in their order.
 
-    On a CPU as many batches at once as torch has threads, each in one thread: a pass that is spread over all cores waits at
-    every layer for the core that is decoding a file. It is also how trials with one thread were scored.
+    On a CPU as many batches are scored at once as torch has threads, each in one thread: a pass that is spread over all cores
+    waits at every layer for the core that is decoding a file. Trials with one thread were scored in the same way.
 
     Args:
-        models: On the device.
-        batches: Of images on the device.
-        device: Where.
-        one_by_one: Whether nothing runs through the models while the caller has a batch, so that it may.
+        models: Models on the device.
+        batches: Batches of images on the device.
+        device: Device of the models and the batches.
+        one_by_one: Whether the models rest while the caller has a batch, so that it may use them itself.
 
     Yields:
-        Every batch with its probabilities, float32 (M, B, C) on the CPU.
+        Every batch with its probabilities of M models, float32 (M, B, C) on the CPU.
     """
     score = partial(_score, models)
     if device.type != "cpu" or one_by_one:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from study.errors import UsageError
+
 if TYPE_CHECKING:
     from study.config.study import StudyConfig
 
@@ -19,6 +21,23 @@ if TYPE_CHECKING:
 def choose_device() -> torch.device:
     """The accelerator that this process was given, else the CPU, whatever was reserved."""
     return torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
+
+
+def find_device(name: str | None) -> torch.device:
+    """The device of that name; for None as `choose_device`.
+
+    Raises:
+        UsageError: torch has no such device, or it is not there.
+    """
+    if name is None:
+        return choose_device()
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UsageError(f"--device {name}: {reason}; expected cpu, or cuda where there is a GPU") from error
+    return device
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

@@ -1,4 +1,4 @@
-"""The preparation of images inside an exported file is that of validation images."""
+"""An exported file answers as PyTorch does."""
 
 from __future__ import annotations
 
@@ -9,36 +9,20 @@ import pytest
 import torch
 from torch import nn
 
-from data_utils.augmentation import resample, whole_images
 from data_utils.config import DataConfig
-from data_utils.decoding import reduce_image
 from models import torchvision_classifiers
 from models.autoencoder import Autoencoder
 from models.encoders import Encoder
 from models.initialisation import stream
 from study.config.study import StudyConfig
 from study.design.arms import Arm
-from study.errors import StudyFailed, UsageError
+from study.errors import StudyFailed
 from study.inference.confirmed import ConfirmedModel, ConfirmedModels
-from study.inference.onnx_export import check_onnx, export_onnx, preparation_model, shown_side
+from study.inference.onnx_export import check_onnx, export_onnx
 from study.training.networks import build_network
+from tests.study.inference.noise import SIZES, noise, prepared
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra export")
-
-SIZES = ((24, 24), (61, 133), (20, 20), (363, 360), (17, 200))
-
-
-def noise(height: int, width: int) -> np.ndarray:
-    return np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def prepared(image: np.ndarray, data: DataConfig) -> torch.Tensor:
-    """As validation images are."""
-    if isinstance(data.stored_size, int):
-        image, _ = reduce_image(image, None, data.stored_size)
-    sizes = torch.tensor([image.shape[:2]])
-    side = shown_side(data)
-    return resample(torch.from_numpy(image.copy())[None], whole_images(sizes), None, side or tuple(image.shape[:2]))
 
 
 class Pooled(nn.Sequential):
@@ -60,25 +44,6 @@ def test_pooling_that_the_exporter_does_not_know_is_exported(tmp_path: Path, mon
     with torch.no_grad():
         expected = np.concatenate([models(prepared(image, config.data)).numpy()[0] for image in images])
     assert check_onnx(tmp_path / "model.onnx", images, expected) < 1e-6
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"image_size": 16},
-        {"image_size": 32, "stored_size": 48},
-        {"validation_size": 40, "stored_size": 20},
-        {"validation_size": "original", "stored_size": 24},
-        {"validation_size": "original"},
-    ],
-)
-def test_images_of_any_size_are_prepared_as_validation_images(settings: dict[str, object]) -> None:
-    data = DataConfig.model_validate(settings)
-    session = onnxruntime.InferenceSession(preparation_model(data).SerializeToString())
-    for size in SIZES:
-        (found,) = session.run(None, {"image": noise(*size)})
-        # A pixel that Pillow would have rounded otherwise differs by 4e-3.
-        torch.testing.assert_close(torch.from_numpy(found), prepared(noise(*size), data), atol=1e-5, rtol=0)
 
 
 def models_of(arm: Arm) -> ConfirmedModels:
@@ -119,9 +84,3 @@ def test_every_fusion_agrees_with_pytorch_encoders_included(tmp_path: Path, fusi
     assert session.get_modelmeta().custom_metadata_map["classes"] == '["a", "b", "c", "d", "e"]'
     with pytest.raises(StudyFailed, match=r"differs from PyTorch by up to 0\.01"):
         check_onnx(tmp_path / "model.onnx", images, expected + 0.01)
-
-
-def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
-    with pytest.raises(UsageError, match=r"wbc-study\[export\]"):
-        preparation_model(DataConfig())

@@ -16,7 +16,7 @@ from models.errors import WeightsError
 from study.errors import UsageError
 from study.inference.confirmed import choose_arm
 from study.inference.image_files import find_images
-from study.inference.prediction import find_device, predict
+from study.inference.prediction import predict
 from study.storage.run_directory import RunDirectory
 
 pytestmark = pytest.mark.slow
@@ -92,8 +92,6 @@ def test_what_does_not_exist_is_named_before_anything_is_loaded(calm: Path, calm
         predict(directory, paths, arm="WBC_7/off")
     with pytest.raises(UsageError, match=r"--seed 99.*seeds 1, 2"):
         predict(directory, paths, arm="WBC_10/off", seed=99)
-    with pytest.raises(UsageError, match="--device toaster"):
-        find_device("toaster")
 
 
 def test_a_study_whose_weights_were_removed_says_what_is_missing(calm: Path, calm_images: Path, tmp_path: Path) -> None:

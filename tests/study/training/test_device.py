@@ -9,8 +9,9 @@ from models.classifier import ResidualClassifier
 from models.fusion import FusedClassifier
 from models.initialisation import stream
 from study.config.study import StudyConfig
+from study.errors import UsageError
 from study.training import device as device_module
-from study.training.device import Forward, image_memory_budget, reduces_precision, to_device
+from study.training.device import Forward, choose_device, find_device, image_memory_budget, reduces_precision, to_device
 
 CPU = torch.device("cpu")
 
@@ -84,3 +85,9 @@ def test_the_cpu_copies_nothing_and_keeps_images_where_they_are_mapped():
     tensor = torch.zeros(3)
     assert to_device(tensor, CPU) is tensor
     assert image_memory_budget(CPU, 1.0) == 0
+
+
+def test_a_device_is_found_by_its_name_or_refused():
+    assert find_device("cpu") == CPU and find_device(None) == choose_device()
+    with pytest.raises(UsageError, match="--device toaster"):
+        find_device("toaster")
