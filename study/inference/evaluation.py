@@ -79,20 +79,17 @@ def evaluate(
     relative = [path.relative_to(root).as_posix() for path in files]
     images = [{"image": contents[row], "path": relative[row], "label": labels[row]} for row in kept]
     trials = [model.trial_id for model in models.models]
-    about: dict[str, Any] = {
+    about = {
         "name": name,
         "data": str(root.absolute()),
-        "fingerprint": hashlib.sha256("".join(sorted(contents[row] for row in kept)).encode()).hexdigest(),
-        "images": len(kept),
+        "fingerprint": _fingerprint([image["image"] for image in images]),
+        "images": len(images),
         "left_out": left_out,
         "unreadable": {relative[position]: reason for position, reason in sorted(batches.unreadable.items())},
         "trials": trials,
-        "time": time.time(),
-        **describe_environment(),
     }
-    _write_evaluation(
-        directory.folder / "evaluations" / name, images, _prediction_rows(trials, images, probabilities[:, kept]), about
-    )
+    predictions = _prediction_rows(trials, images, probabilities[:, kept])
+    _write_evaluation(directory.folder / "evaluations" / name, images, predictions, about)
     return name
 
 
@@ -135,14 +132,15 @@ def _write_evaluation(
     predictions: Sequence[Mapping[str, Any]],
     about: Mapping[str, Any],
 ) -> None:
-    """Write an evaluation in place of what the folder has."""
+    """Write an evaluation, with the time and the environment, in place of what the folder has."""
     # Written last: a folder without it is no evaluation.
     description = folder / "evaluation.json"
     description.unlink(missing_ok=True)
+    complete = {**about, "time": time.time(), **describe_environment()}
     folder.mkdir(parents=True, exist_ok=True)
     write_table(folder / "images.parquet", images, EVALUATION_IMAGE_COLUMNS)
     write_table(folder / "predictions.parquet", predictions, EVALUATION_COLUMNS)
-    write_durably(description, (json.dumps(about, indent=2) + "\n").encode())
+    write_durably(description, (json.dumps(complete, indent=2) + "\n").encode())
 
 
 def _choose_images(
@@ -173,6 +171,11 @@ def _choose_images(
         else:
             kept[content] = position
     return list(kept.values()), dict(sorted(left_out.items()))
+
+
+def _fingerprint(contents: Sequence[str]) -> str:
+    """SHA-256 over the content hashes, in whatever order the images come."""
+    return hashlib.sha256("".join(sorted(contents)).encode()).hexdigest()
 
 
 def _list_counts(left_out: dict[str, int]) -> str:
