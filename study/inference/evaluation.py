@@ -82,7 +82,7 @@ def evaluate(
     about = {
         "name": name,
         "data": str(root.absolute()),
-        "fingerprint": _fingerprint([image["image"] for image in images]),
+        "fingerprint": _fingerprint([contents[row] for row in kept]),
         "images": len(images),
         "left_out": left_out,
         "unreadable": {relative[position]: reason for position, reason in sorted(batches.unreadable.items())},

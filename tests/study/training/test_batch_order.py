@@ -45,5 +45,5 @@ def test_balanced_sampling_shows_every_class_equally_often_in_as_many_steps_to_a
     batches = off.order.batches(1)
     labels = off.batches.arrays.labels[np.concatenate(batches)]
     assert np.bincount(labels).tolist() == [12] * 5
-    assert len(batches) == len(start(training={"steps_per_epoch": None})._ordered_batches(1))
+    assert len(batches) == len(start(training={"steps_per_epoch": None}).order.batches(1))
     assert [b.tolist() for b in batches] == [b.tolist() for b in fused.order.batches(1)]
