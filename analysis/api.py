@@ -66,7 +66,7 @@ class Study(records.Study):
         """Validation metrics of every arm with 95 % intervals in which seeds and images vary.
 
         Returns:
-            The columns of `analysis.statistics.verdicts.arm_intervals`.
+            The columns of `analysis.statistics.estimates.arm_intervals`.
 
         Raises:
             StudyError: No confirmed runs, or predictions that do not pair.
@@ -75,7 +75,7 @@ class Study(records.Study):
             >>> sorted(study.validation_intervals["metric"].unique())
             ['accuracy', 'macro_f1', 'weighted_f1']
         """
-        from analysis.statistics.verdicts import validation_intervals
+        from analysis.statistics.estimates import validation_intervals
 
         return validation_intervals(self)
 

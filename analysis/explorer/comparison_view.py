@@ -24,9 +24,9 @@ from analysis.records.errors import StudyError
 from analysis.records.schema import Phase
 from analysis.records.study import Study
 from analysis.statistics.confusion import shown_split
-from analysis.statistics.verdicts import show_difference, study_verdicts
+from analysis.statistics.verdicts import study_verdicts
 from analysis.wording.captions import choice_sentence, selection_rule
-from analysis.wording.formats import MISSING, capitalised
+from analysis.wording.formats import MISSING, capitalised, show_difference
 
 _INTERVALS = (
     "In brackets: the 95 % interval of the difference to the arm without pretraining, in which seeds and images vary, and the "

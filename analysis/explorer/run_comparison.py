@@ -15,9 +15,9 @@ from analysis.metrics import SPLIT_TITLES
 from analysis.records.errors import StudyError
 from analysis.records.study import Study
 from analysis.statistics.confusion import shown_split
+from analysis.statistics.estimates import arm_intervals, validation_intervals
 from analysis.statistics.predictions import study_predictions
-from analysis.statistics.verdicts import arm_intervals, show_difference, validation_intervals
-from analysis.wording.formats import MISSING
+from analysis.wording.formats import MISSING, show_difference
 
 _CONFIDENCE = 0.95
 
@@ -26,7 +26,7 @@ def run_comparison_table(studies: Mapping[str, Study], first: str, metric: str) 
     """Every arm in every run, and its difference to the first run.
 
     The interval of a difference adds the variances of the two values, over seeds and images both (see
-    `analysis.statistics.verdicts.arm_intervals`), with the degrees of freedom of Satterthwaite (1946): seeds of different
+    `analysis.statistics.estimates.arm_intervals`), with the degrees of freedom of Satterthwaite (1946): seeds of different
     runs are not paired. Where two runs share images it is wider than it need be.
 
     Args:

@@ -21,7 +21,7 @@ from analysis.metrics import metric_title
 from analysis.records.errors import StudyError
 from analysis.records.published import PUBLISHED_NOTE, published_results
 from analysis.records.study import Study
-from analysis.statistics.verdicts import validation_intervals
+from analysis.statistics.estimates import validation_intervals
 from analysis.wording.captions import OPTIMISTIC, floor_sentence, selection_rule
 from analysis.wording.colours import GREY
 

@@ -16,10 +16,10 @@ from analysis.records.schema import Fusion, subset_name
 from analysis.report.methods import methods
 from analysis.report.prose import count_images, purpose
 from analysis.statistics.calibration import calibration_error, run_probabilities, temper
+from analysis.statistics.estimates import arm_intervals
 from analysis.statistics.evaluations import read_evaluations
 from analysis.statistics.predictions import Predictions, study_predictions
 from analysis.statistics.scores import METRICS
-from analysis.statistics.verdicts import arm_intervals
 
 if TYPE_CHECKING:
     from analysis.records.study import Study

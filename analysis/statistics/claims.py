@@ -18,16 +18,13 @@ from analysis.arms import OFF, setting_of
 from analysis.metrics import SPLIT_TITLES
 from analysis.records.published import published_results
 from analysis.records.schema import Fusion, subset_name
+from analysis.statistics.comparisons import take_seeds
 from analysis.statistics.intervals import CONFIDENCE, crossed_interval
 from analysis.statistics.predictions import ArmPredictions, Predictions
 from analysis.statistics.scores import Scores, combine_scores, score_recall, score_runs
-from analysis.statistics.verdicts import (
-    GAIN,
-    OPTIMISTIC_VERDICT,
-    compare_arms,
-    show_difference,
-    take_seeds,
-)
+from analysis.statistics.verdicts import compare_arms
+from analysis.wording.formats import show_difference
+from analysis.wording.verdicts import GAIN, OPTIMISTIC_VERDICT
 
 SUPPORTED, NOT_SUPPORTED, OPEN = "supported", "not supported", "cannot be said"
 """What the records say of a claim. Not supported: they hold what is needed and do not bear the claim out, because they

@@ -14,8 +14,8 @@ from analysis.metrics import SPLIT_TITLES
 from analysis.records.errors import StudyError
 from analysis.records.schema import EVALUATION_COLUMNS
 from analysis.records.segments import read_parquet
+from analysis.statistics.estimates import arm_intervals
 from analysis.statistics.predictions import Predictions, collect_arms, study_predictions
-from analysis.statistics.verdicts import arm_intervals
 
 if TYPE_CHECKING:
     from analysis.records.study import Study
@@ -91,7 +91,7 @@ def shift_table(study: Study) -> pd.DataFrame:
     """Every arm on its own test images and on those of each other data set.
 
     Returns:
-        The columns of `analysis.statistics.verdicts.arm_intervals` after ``place``: "test" (or "validation") for the study's own
+        The columns of `analysis.statistics.estimates.arm_intervals` after ``place``: "test" (or "validation") for the study's own
         images, else the evaluation's name. Empty without evaluations.
     """
     evaluations = read_evaluations(study)

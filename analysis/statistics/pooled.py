@@ -9,17 +9,10 @@ import pandas as pd
 
 from analysis.arms import setting_of
 from analysis.records.schema import subset_name
+from analysis.statistics.comparisons import KINDS, Comparison, common_seeds, list_comparisons, take_seeds
+from analysis.statistics.estimates import estimate_all, score_arms
 from analysis.statistics.predictions import Predictions
 from analysis.statistics.scores import METRICS, combine_scores
-from analysis.statistics.verdicts import (
-    KINDS,
-    Comparison,
-    common_seeds,
-    estimate_all,
-    list_comparisons,
-    score_arms,
-    take_seeds,
-)
 
 _KEYS = ("kind", "setting", "baseline_setting", "metric", "split", "subsets")
 COLUMNS = (*_KEYS, "difference", "low", "high", "p", "seeds", "images")
@@ -35,7 +28,7 @@ def mean_differences(predictions: Predictions) -> pd.DataFrame:
         predictions: What the confirmed runs predicted for each image.
 
     Returns:
-        One row per kind of comparison (`analysis.statistics.verdicts.KINDS`), setting, baseline and metric with two fractions
+        One row per kind of comparison (`analysis.statistics.comparisons.KINDS`), setting, baseline and metric with two fractions
         and two common seeds at least: the columns of `COLUMNS`. subsets: those fractions, "WBC_1, WBC_10"; low, high: 95 %,
         of this row alone; p: two-sided, not adjusted for anything. Differences are shares. Ordered by metric, kind, setting.
     """
@@ -43,7 +36,7 @@ def mean_differences(predictions: Predictions) -> pd.DataFrame:
     for each in list_comparisons(predictions):
         if len(common_seeds(each)) >= 2:
             groups.setdefault((each.kind, setting_of(each.arm.arm), setting_of(each.baseline.arm)), []).append(each)
-    scores = dict(zip(map(id, predictions.arms), score_arms(predictions), strict=True))
+    scores = score_arms(predictions)
     ordered = sorted(groups.items(), key=lambda group: (KINDS.index(group[0][0]), group[0][1]))
     rows, means = [], []
     for metric in METRICS:
@@ -52,7 +45,7 @@ def mean_differences(predictions: Predictions) -> pd.DataFrame:
             if len(comparisons) < 2 or len(seeds) < 2:
                 continue
             parts = [
-                (sign / len(comparisons), take_seeds(scores[id(arm)][metric], arm, seeds))
+                (sign / len(comparisons), take_seeds(scores[arm.arm][metric], arm, seeds))
                 for each in comparisons
                 for sign, arm in ((1.0, each.arm), (-1.0, each.baseline))
             ]

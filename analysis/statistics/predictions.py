@@ -63,6 +63,23 @@ class Predictions:
     groups: Integers | None = None
     """(N,): group (patient, smear) of each image, from 0; None where no image has one, and each is drawn by itself."""
 
+    @property
+    def group_count(self) -> int:
+        """Number of groups (patients, smears) that the images are of; 0 where none are known."""
+        return 0 if self.groups is None else len(np.unique(self.groups))
+
+    @property
+    def lone_group_classes(self) -> list[str]:
+        """Classes of two images or more that are all of one group; empty where no groups are known."""
+        if self.groups is None:
+            return []
+        groups = [self.groups[self.labels == position] for position in range(len(self.classes))]
+        return [
+            name
+            for name, members in zip(self.classes, groups, strict=True)
+            if len(members) > 1 and len(np.unique(members)) == 1
+        ]
+
 
 def study_predictions(study: Study) -> Predictions:
     """Predictions of a study's confirmed runs on its test images, or on validation where there are none for a test split.

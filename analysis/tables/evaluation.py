@@ -11,10 +11,11 @@ import pandas as pd
 from analysis.arms import setting_titles
 from analysis.metrics import SPLIT_TITLES, confusion_metrics
 from analysis.records.errors import StudyError
+from analysis.statistics.estimates import arm_intervals
 from analysis.statistics.evaluations import Evaluation, left_out, read_evaluations
 from analysis.statistics.predictions import study_predictions
 from analysis.statistics.scores import METRICS
-from analysis.statistics.verdicts import arm_intervals, compare_arms
+from analysis.statistics.verdicts import compare_arms
 from analysis.tables.evidence import verdicts_content
 from analysis.tables.table import Column, Content, Table
 from analysis.wording.captions import INTERVAL, TAKEN_AS_GIVEN, join_sentences

@@ -15,21 +15,17 @@ from analysis.metrics import METRIC_TITLES, SPLIT_TITLES, confusion_metrics, cou
 from analysis.records.errors import StudyError
 from analysis.records.schema import subset_name
 from analysis.statistics.claims import check_claims
+from analysis.statistics.estimates import arm_intervals
 from analysis.statistics.pooled import mean_differences
 from analysis.statistics.power import SEEDS, detectable
 from analysis.statistics.predictions import Predictions, study_predictions
 from analysis.statistics.scores import METRICS
 from analysis.statistics.tests import exact_mcnemar, wilson_interval
-from analysis.statistics.verdicts import (
-    ENOUGH_SEEDS,
-    arm_intervals,
-    describe_groups,
-    show_difference,
-    study_verdicts,
-)
+from analysis.statistics.verdicts import study_verdicts
 from analysis.tables.table import Column, Content
 from analysis.wording.captions import INTERVAL, OPTIMISTIC, TAKEN_AS_GIVEN, join_sentences, reason_in_words
-from analysis.wording.formats import capitalised, unit_of
+from analysis.wording.formats import capitalised, show_difference, unit_of
+from analysis.wording.verdicts import ENOUGH_SEEDS, describe_groups
 
 if TYPE_CHECKING:
     from analysis.records.study import Study
@@ -46,7 +42,7 @@ class Evidence:
     verdicts: pd.DataFrame
     """Rows of `analysis.statistics.verdicts.compare_arms`."""
     intervals: pd.DataFrame
-    """Rows of `analysis.statistics.verdicts.arm_intervals`."""
+    """Rows of `analysis.statistics.estimates.arm_intervals`."""
 
 
 def _read_evidence(study: Study) -> Evidence | str:
@@ -117,7 +113,7 @@ def verdicts_content(verdicts: pd.DataFrame, predictions: Predictions, metric: s
         "p: two-sided, adjusted by Holm over all fractions and arms of one kind of comparison (fusion minus off, fusion minus "
         "random, controls minus off). Pretraining is called a gain only when it beats both off and random: the same fusion of "
         "the same encoders with random weights; above only one of them is no gain. A control called a gain is above off.",
-        describe_groups(predictions),
+        _groups(predictions),
         TAKEN_AS_GIVEN,
         OPTIMISTIC if split == "val" else "",
         _few_seeds(frame),
@@ -130,6 +126,11 @@ def verdicts_content(verdicts: pd.DataFrame, predictions: Predictions, metric: s
 def _few_seeds(frame: pd.DataFrame) -> str:
     enough = len(frame) and frame["seeds"].min() >= ENOUGH_SEEDS
     return "" if enough else f"With fewer than {ENOUGH_SEEDS} seeds the intervals are somewhat too short."
+
+
+def _groups(predictions: Predictions) -> str:
+    """What the groups of the images mean for the intervals."""
+    return describe_groups(predictions.group_count, predictions.lone_group_classes)
 
 
 @_from_evidence
@@ -160,7 +161,7 @@ def mean_differences_table(evidence: Evidence) -> Content:
         "p: two-sided and not adjusted: where nothing differs, one in twenty is below 0.05. This asks whether an arm adds "
         "anything on the whole. There are more runs behind it than behind one fraction, but the same images and seeds, and the "
         "least certain fraction makes most of the interval. It is no verdict; a mean can hide that fractions differ.",
-        describe_groups(predictions),
+        _groups(predictions),
         TAKEN_AS_GIVEN,
         OPTIMISTIC if predictions.split == "val" else "",
         _few_seeds(frame),
@@ -189,7 +190,7 @@ def claims_table(evidence: Evidence) -> Content:
     caption = [
         "What the published report inferred from single runs, put to this study's records.",
         INTERVAL,
-        describe_groups(evidence.predictions),
+        _groups(evidence.predictions),
         "Not supported: the records do not bear it out, be it that they contradict it or that they are too few. Cannot be "
         "said: something that is needed is missing. The published figures are in the CSV.",
     ]
@@ -215,7 +216,7 @@ def intervals_table(evidence: Evidence, metric: str) -> Content:
         f"Mean {SPLIT_TITLES[predictions.split]} {METRIC_TITLES[metric]} over n seeds on "
         f"{len(predictions.labels):,} images. {INTERVAL}",
         "Two intervals that overlap may still belong to arms that differ: the verdicts compare paired runs.",
-        describe_groups(predictions),
+        _groups(predictions),
         TAKEN_AS_GIVEN,
         OPTIMISTIC if predictions.split == "val" else "",
     ]

@@ -75,3 +75,10 @@ def show(value: object, spread: object, form: str) -> str:
     if spread is None or np.isnan(float(spread)):  # type: ignore[arg-type]  # as above
         return shown
     return f"{shown} ± {pattern.format(scale * float(spread))}"  # type: ignore[arg-type]  # as above
+
+
+def show_difference(value: float, metric: str, unit: bool = True) -> str:
+    """A signed difference in words: "+3.20 points" of accuracy, "+0.032" of an F1."""
+    if metric == "accuracy":
+        return f"{100 * value:+.2f}{' points' if unit else ''}"
+    return f"{value:+.3f}"

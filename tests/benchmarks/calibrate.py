@@ -22,7 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.metrics import METRIC_TITLES
-from analysis.statistics.verdicts import ENOUGH_GROUPS, ENOUGH_SEEDS, GAIN, LOSS, arm_intervals, compare_arms
+from analysis.statistics.estimates import arm_intervals
+from analysis.statistics.verdicts import compare_arms
+from analysis.wording.verdicts import ENOUGH_GROUPS, ENOUGH_SEEDS, GAIN, LOSS
 from tests.benchmarks.simulated_studies import (
     COURSEWORK_VALIDATION,
     NINE_BASOPHILS,

@@ -11,7 +11,7 @@ from scipy import stats
 
 from analysis import Study, load_study
 from analysis.explorer.run_comparison import half_width, run_comparison_table
-from analysis.statistics.verdicts import arm_intervals
+from analysis.statistics.estimates import arm_intervals
 from tests.benchmarks.simulated_studies import Truth, simulate_study
 
 

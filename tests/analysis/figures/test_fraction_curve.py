@@ -6,8 +6,8 @@ import pytest
 
 from analysis import Study
 from analysis.figures.fraction_curve import fraction_curve, fraction_curve_table
+from analysis.statistics.estimates import arm_intervals
 from analysis.statistics.predictions import read_predictions
-from analysis.statistics.verdicts import arm_intervals
 
 
 def test_table_has_every_seed_and_the_published_values(finished_study: Study) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis import load_study
 from analysis.report.model_card import model_card
-from analysis.statistics.verdicts import arm_intervals
+from analysis.statistics.estimates import arm_intervals
 from tests.analysis.conftest import RIGHT
 
 Make = Callable[..., Any]

@@ -13,8 +13,10 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 
 from analysis import StudyError, load_study
+from analysis.statistics.estimates import arm_intervals
 from analysis.statistics.predictions import ArmPredictions, Predictions
-from analysis.statistics.verdicts import (
+from analysis.statistics.verdicts import compare_arms
+from analysis.wording.verdicts import (
     ABOVE_OFF,
     ABOVE_OFF_NO_CONTROL,
     ABOVE_RANDOM,
@@ -22,8 +24,6 @@ from analysis.statistics.verdicts import (
     GAIN,
     LOSS,
     NO_EVIDENCE,
-    arm_intervals,
-    compare_arms,
 )
 
 Make = Callable[..., Any]
