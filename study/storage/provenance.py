@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -44,6 +45,11 @@ def describe_environment() -> dict[str, Any]:
         },
         "command": [Path(sys.argv[0]).name, *map(mask_password, sys.argv[1:])],
     }
+
+
+def file_fingerprint(file: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _version(package: str) -> str:

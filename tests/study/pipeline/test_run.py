@@ -464,7 +464,7 @@ def test_a_study_in_an_object_store_survives_its_faults_and_the_loss_of_the_mach
 
 
 def test_a_control_whose_package_is_missing_is_refused_before_anything_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr("study.pipeline.run.find_spec", lambda name: None)
+    monkeypatch.setattr("study.pipeline.preparation.find_spec", lambda name: None)
     config = load_config(str(write_tiny(tmp_path, controls=["classical"])))
     with pytest.raises(UsageError, match="needs scikit-image"):
         run_study(config, tmp_path / "runs")
