@@ -7,16 +7,11 @@ import re
 import shutil
 import signal
 import subprocess
-import time
-from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from analysis import load_study
 from analysis.records.object_store import ObjectStore
@@ -24,11 +19,10 @@ from analysis.records.schema import TABLES
 from analysis.records.segments import read_segments
 from study.config.files import load_config
 from study.errors import UsageError
-from study.pipeline.outcome import lost_trials, shortfalls
 from study.pipeline.run import run_study
 from tests.study.object_storage import BUCKET, KEY, SECRET, files_with
-from tests.study.processes import below, trials_below
-from tests.study.record_content import content, report_tables
+from tests.study.processes import below, wait_for_epochs
+from tests.study.record_content import assert_same_records, content, report_tables, rows_of_arms
 from tests.study.tiny import command, write_tiny
 
 pytestmark = pytest.mark.slow
@@ -50,32 +44,6 @@ def test_layout_is_the_contract(calm):
     phases = manifest["phases"]
     assert list(phases) == ["audit", "pretrain", "features", "search", "confirm", "report"]
     assert {phase["state"] for phase in phases.values()} == {"complete"}
-
-
-def test_every_arm_gets_exactly_its_budget(calm):
-    study = load_study(calm)
-    search = study.trials[study.trials["phase"] == "search"]
-    assert search.groupby("arm").size().to_dict() == dict.fromkeys(
-        ["WBC_10/off", "WBC_10/sum", "WBC_100/off", "WBC_100/sum"], 2
-    )
-    points = search.groupby("arm")[["learning_rate", "weight_decay"]].apply(
-        lambda rows: sorted(rows.to_numpy().tolist())
-    )
-    assert all(found == [[0.001, 0.0001], [0.003, 0.0001]] for found in points)
-    assert set(study.trials["status"]) == {"completed"}
-    assert len(study.confirmed) == 4 * 2
-    assert set(study.confirmed["seed"]) == {1, 2}
-    assert set(search["seed"]) == {0}
-
-
-def test_every_confirmed_trial_has_predictions_of_every_image_and_keeps_its_weights(calm):
-    study = load_study(calm)
-    assert study.predictions.groupby("trial_id").size().tolist() == [40] * 8
-    kept = {path.name for path in (calm / "checkpoints").iterdir()}
-    assert kept == set(study.confirmed["trial_id"])
-    assert {path.name for folder in (calm / "checkpoints").iterdir() for path in folder.iterdir()} == {
-        "weights.safetensors"
-    }
 
 
 def test_terminal_shows_tables_and_where_the_report_lies(calm):
@@ -105,61 +73,6 @@ def test_another_configuration_under_the_same_name_is_refused_with_the_differenc
         run_study(config, calm.parent)
 
 
-def test_changed_images_are_refused(calm, tmp_path):
-    shutil.copytree(calm, tmp_path / "tiny")
-    manifest = json.loads((tmp_path / "tiny" / "manifest.json").read_text())
-    manifest["fingerprints"]["wbc"] = "0" * 64
-    manifest["phases"]["report"]["state"] = "running"
-    (tmp_path / "tiny" / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(UsageError, match="fingerprint"):
-        run_study(load_config(str(calm.parent.parent / "tiny.yaml")), tmp_path)
-
-
-def test_changed_encoders_are_refused(calm, tmp_path):
-    shutil.copytree(calm, tmp_path / "tiny")
-    manifest = json.loads((tmp_path / "tiny" / "manifest.json").read_text())
-    manifest["phases"]["report"]["state"] = "running"
-    (tmp_path / "tiny" / "manifest.json").write_text(json.dumps(manifest))
-    weights = tmp_path / "tiny" / "pretrain" / "prcc" / "weights.safetensors"
-    weights.write_bytes((tmp_path / "tiny" / "pretrain" / "cam16" / "weights.safetensors").read_bytes())
-    with pytest.raises(UsageError, match=r"prcc/weights\.safetensors are not what the study began with"):
-        run_study(load_config(str(calm.parent.parent / "tiny.yaml")), tmp_path)
-
-
-def _kill_a_worker(study: subprocess.Popen[str]) -> bool:
-    """Kill a process that trains, if there is one just now."""
-    for worker in trials_below(study.pid):
-        with suppress(psutil.NoSuchProcess):
-            worker.kill()
-            return True
-    return False
-
-
-def _wait_for_epochs(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
-    """Until the study has recorded `count` epochs. Polls the records: they are what the kill has to hit in the middle."""
-    deadline = time.monotonic() + 240
-    while process.poll() is None and time.monotonic() < deadline:
-        if len(list((folder / "records" / "epochs").glob("*.jsonl"))) >= count:
-            return
-        time.sleep(0.05)
-    output = process.communicate()[0] if process.poll() is not None else "still running"
-    pytest.fail(f"the study did not record {count} epochs: {output}")
-
-
-def _of_arms(tables: dict[str, pd.DataFrame], arms: set[str]) -> dict[str, pd.DataFrame]:
-    """The rows of some arms: no arm's results depend on which others there are."""
-    trials = tables["trials"]
-    known = set(trials[trials["arm"].isin(arms)]["trial_id"])
-    return {name: table[table["trial_id"].isin(known)].reset_index(drop=True) for name, table in tables.items()}
-
-
-def _assert_same_records(found: Path, expected: Path) -> None:
-    tables = content(found)
-    wanted = _of_arms(content(expected), set(tables["trials"]["arm"]))
-    for name, table in tables.items():
-        pd.testing.assert_frame_equal(table, wanted[name])
-
-
 @pytest.mark.parametrize(
     ("blow", "code", "fusion", "workers"),
     [(signal.SIGKILL, -9, ["off", "sum"], "auto"), (signal.SIGINT, 130, ["off"], 1)],
@@ -175,7 +88,7 @@ def test_an_interrupted_study_ends_as_the_one_that_was_left_alone(calm, tmp_path
     run = command("run", config, "--root", tmp_path / "runs")
     folder = tmp_path / "runs" / "tiny"
     first = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    _wait_for_epochs(folder, 7, first)
+    wait_for_epochs(folder, 7, first)
     children = below(first.pid)
     os.kill(first.pid, blow)
     output = first.communicate(timeout=60)[0]
@@ -191,98 +104,9 @@ def test_an_interrupted_study_ends_as_the_one_that_was_left_alone(calm, tmp_path
     assert not epochs.duplicated(["trial_id", "epoch"]).any()
     again = epochs[~epochs["sequence"].isin(epochs_before["sequence"])]
     assert not set(again["trial_id"]) & finished, "a finished trial was repeated"
-    _assert_same_records(folder, calm)
+    assert_same_records(folder, calm)
     if fusion == ["off", "sum"]:
         assert report_tables(folder) == report_tables(calm)
-
-
-def test_a_killed_worker_is_replaced_and_changes_nothing(calm, tmp_path):
-    config = write_tiny(tmp_path, data={"cache_dir": str(calm.parent.parent / "cache")}, arms={"fusion": ["off"]})
-    folder = tmp_path / "runs" / "tiny"
-    process = subprocess.Popen(
-        command("run", config, "--root", tmp_path / "runs"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    _wait_for_epochs(folder, 3, process)
-    while not _kill_a_worker(process):
-        assert process.poll() is None, process.communicate()[0]
-    output = process.communicate(timeout=300)[0]
-    assert process.returncode == 0, output
-    _assert_same_records(folder, calm)
-
-
-def test_asha_and_tpe_spend_exactly_the_budget(calm, tmp_path):
-    config = write_tiny(
-        tmp_path,
-        data={"cache_dir": str(calm.parent.parent / "cache")},
-        arms={"fractions": [0.1], "fusion": ["off"]},
-        search={"mode": "tpe", "scheduler": "asha", "trials_per_arm": 6, "tpe_startup": 2},
-        confirm={"seeds": 0},
-    )
-    study = run_study(load_config(str(config)), tmp_path / "runs")
-    trials = study.trials
-    assert len(trials) == 6
-    assert set(trials["status"]) <= {"completed", "stopped"}
-    assert (trials[trials["status"] == "completed"]["epochs"] == 3).all()
-    rungs = study.epochs[study.epochs["decision"] == "stop"]
-    assert len(rungs) == (trials["status"] == "stopped").sum()
-    assert set(rungs["rung"].dropna()) <= {1, 2}
-    # Without fusion nothing is pretrained, and no seed means no confirmation.
-    assert not (study.path / "pretrain").exists()
-    assert study.confirmed.empty
-    assert study.accuracy_table().index.tolist() == ["WBC_10"]
-
-
-def test_trials_that_cannot_be_trained_stop_the_study_and_lose_nothing(calm, tmp_path):
-    """Latents that vanish after their phase: the first trials fail, nothing is recorded as failed, mending continues."""
-    config = load_config(str(write_tiny(tmp_path, data={"cache_dir": str(calm.parent.parent / "cache")})))
-    runs = tmp_path / "runs"
-    shutil.copytree(calm, runs / "tiny")
-    shutil.rmtree(runs / "tiny" / "records")
-    manifest = json.loads((runs / "tiny" / "manifest.json").read_text())
-    for phase in ("search", "confirm", "report"):
-        del manifest["phases"][phase]
-    (runs / "tiny" / "manifest.json").write_text(json.dumps(manifest))
-    latents = runs / "tiny" / "pretrain" / "prcc" / "latents.npy"
-    latents.rename(tmp_path / "latents.npy")
-    failed = subprocess.run(
-        command("run", tmp_path / "tiny.yaml", "--root", runs), capture_output=True, text=True, check=False
-    )
-    assert failed.returncode == 1, failed.stdout + failed.stderr
-    assert "latents.npy" in failed.stderr
-    (tmp_path / "latents.npy").rename(latents)
-    study = run_study(config, runs)
-    assert set(study.trials["status"]) == {"completed"}
-    pd.testing.assert_frame_equal(content(runs / "tiny")["epochs"], content(calm)["epochs"])
-
-
-def test_a_trial_that_keeps_failing_is_given_up_with_its_traceback_and_the_others_go_on(calm, tmp_path):
-    config = write_tiny(
-        tmp_path,
-        data={"cache_dir": str(calm.parent.parent / "cache")},
-        arms={"fusion": ["off"]},
-        search={"max_failures": 1},
-        confirm={"seeds": 0},
-    )
-    known = load_study(calm).trials
-    mine = known[(known["phase"] == "search") & (known["arm"] == "WBC_100/off")]
-    broken = mine.sort_values("index")["trial_id"].iloc[0]
-    folder = tmp_path / "runs" / "tiny"
-    (folder / "checkpoints").mkdir(parents=True)
-    # It trains, and cannot save: a file stands where its folder belongs. It is among the first to be handed out.
-    (folder / "checkpoints" / broken).write_text("in the way")
-    settings = load_config(str(config)).with_absolute_paths()
-    (folder / "study.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json")))
-    done = subprocess.run(
-        command("run", config, "--root", tmp_path / "runs"), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    trials = load_study(folder).trials.set_index("trial_id")
-    assert trials.loc[broken, "status"] == "failed"
-    assert trials.loc[broken, "epochs"] == 0
-    assert "FileExistsError" in trials.loc[broken, "error"] and broken in trials.loc[broken, "error"]
-    assert set(trials.drop(broken)["status"]) == {"completed"} and len(trials) == 4
-    assert "1 of 4 trials failed:" in done.stdout
-    assert f"{broken} (WBC_100/off), after 0 epochs: " in done.stdout
 
 
 def test_a_finished_study_is_extended_by_seeds_and_points_and_keeps_what_it_has(calm, tmp_path):
@@ -331,7 +155,7 @@ def test_a_finished_study_is_extended_by_controls_and_keeps_what_it_has(calm, tm
         2,
     )
     found, expected = content(study.path), content(calm)
-    for name, table in _of_arms(found, set(expected["trials"]["arm"])).items():
+    for name, table in rows_of_arms(found, set(expected["trials"]["arm"])).items():
         pd.testing.assert_frame_equal(table, expected[name])
     assert weights.read_bytes() == before
     # What every network's weights are and where they come from is part of the record.
@@ -349,24 +173,6 @@ def test_a_finished_study_is_extended_by_controls_and_keeps_what_it_has(calm, tm
     assert not set(runs["WBC_10/off"]) & set(runs["WBC_10/off-twin"])
 
 
-def test_reserved_gpus_without_a_device_train_on_the_cpu(calm, tmp_path):
-    """On a cluster that claims GPUs, set up by the caller, which stays the caller's."""
-    import ray
-
-    changes = {"arms": {"fractions": [0.1], "fusion": ["off"]}, "confirm": {"seeds": 0}, "resources": {"gpu": 0.5}}
-    config = write_tiny(tmp_path, data={"cache_dir": str(calm.parent.parent / "cache")}, **changes)
-    ray.init("local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=10**8)
-    try:
-        study = run_study(load_config(str(config)), tmp_path / "runs")
-        assert ray.is_initialized()
-    finally:
-        ray.shutdown()
-    assert study.trials["status"].tolist() == ["completed"] * 2
-    found, expected = content(study.path)["epochs"], content(calm)["epochs"]
-    same = expected[expected["trial_id"].isin(found["trial_id"])].reset_index(drop=True)
-    pd.testing.assert_frame_equal(found, same)
-
-
 def test_resources_that_no_node_has_are_refused_and_leave_nothing(calm, tmp_path):
     config = write_tiny(tmp_path, data={"cache_dir": str(calm.parent.parent / "cache")}, resources={"cpu": 999})
     refused = subprocess.run(
@@ -376,30 +182,6 @@ def test_resources_that_no_node_has_are_refused_and_leave_nothing(calm, tmp_path
     assert "999" in refused.stderr
     assert "resources.cpu" in refused.stderr
     assert not (tmp_path / "runs" / "tiny").exists()
-
-
-def test_what_a_study_lacks_is_said(calm, tmp_path):
-    study = load_study(calm)
-    assert shortfalls(study) == lost_trials(study) == []
-    shutil.copytree(calm, tmp_path / "tiny")
-    (segment,) = (tmp_path / "tiny" / "records" / "trials").iterdir()
-    table = pq.read_table(segment)
-    rows = table.to_pylist()
-    for row in rows:
-        if row["status"] == "completed":
-            if row["arm"] == "WBC_10/sum" and row["phase"] == "search":
-                row["status"] = "diverged"
-            if row["arm"] == "WBC_100/off" and row["phase"] == "confirm" and row["seed"] == 2:
-                row["status"] = "failed"
-    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), segment)
-    poorer = load_study(tmp_path / "tiny")
-    said = lost_trials(poorer)
-    assert [line for line in said if not line.startswith(" ")] == ["2 of 16 trials diverged:", "1 of 16 trials failed:"]
-    assert len(said) == 2 + 3
-    assert sum("(WBC_10/sum), after 3 epochs: the loss was not finite" in line for line in said) == 2
-    lines = shortfalls(poorer)
-    assert [line.partition(":")[0] for line in lines] == ["WBC_10/sum", "WBC_100/off"]
-    assert "1 of 2 confirmations" in lines[1]
 
 
 @pytest.mark.cluster
@@ -461,11 +243,3 @@ def test_a_study_in_an_object_store_survives_its_faults_and_the_loss_of_the_mach
     for text in (SECRET, KEY):
         assert files_with(text, tmp_path, *sessions) == []
     assert [key for key in store.listing() if SECRET.encode() in store.read(key)] == []
-
-
-def test_a_control_whose_package_is_missing_is_refused_before_anything_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr("study.pipeline.preparation.find_spec", lambda name: None)
-    config = load_config(str(write_tiny(tmp_path, controls=["classical"])))
-    with pytest.raises(UsageError, match="needs scikit-image"):
-        run_study(config, tmp_path / "runs")
-    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").rglob("manifest.json"))
