@@ -53,7 +53,7 @@ def run(
 
     settings = load_config(config, overrides or (), name)
     if dry_run:
-        from study.pipeline.estimate import print_estimate
+        from study.pipeline.dry_run import print_estimate
 
         print_estimate(settings, root, restart=restart)
         return

@@ -1,4 +1,4 @@
-"""What a study would cost: the answer to ``--dry-run``."""
+"""What a study would cost: counted from its configuration and images, with the time of a step measured here."""
 
 from __future__ import annotations
 
@@ -9,25 +9,19 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from analysis.records.object_store import join_location
 from analysis.records.schema import Fusion
-from study.design.arms import list_arms, pretrained_encoders, trained_encoders
-from study.design.checks import check_masks
+from study.design.arms import list_arms, trained_encoders
 from study.search.plans import grace_epochs
-from study.terminal.progress import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from data_utils.cache import ImageArrays
     from study.config.study import StudyConfig
 
 _STARTUP_SECONDS = 20.0
-"""Ray's start, imports in fresh workers, report: the same for every study, roughly."""
+"""Seconds for Ray's start, imports in fresh workers and the report: roughly the same for every study."""
 
 _SCORING_SHARE = 1 / 3
 """A forward pass costs about a third of a training step on the same image."""
@@ -36,7 +30,7 @@ PROCESS_BYTES = 700 * 2**20
 """Private memory of a process that trains the residual classifier at full width and 64 px, most of it imports: measured."""
 
 _PARAMETER_BYTES = 5 * 4
-"""Of a network that is not small: weights, gradient, Adam's two moments, and the weights of the best epoch."""
+"""Bytes for each parameter of a large network: weights, gradient, Adam's two moments, and the weights of the best epoch."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +38,9 @@ class ArmEstimate:
     """What one arm will cost at most (as if no trial were stopped early)."""
 
     arm: str
+    """Name of the arm."""
     train_images: int
+    """Number of labelled images that the arm trains on."""
     steps: int
     """Gradient steps of a full-length trial."""
     first_rung: int | None
@@ -61,13 +57,32 @@ class ArmEstimate:
 
 @dataclass(frozen=True)
 class ImageCounts:
-    """What the cost of a study depends on of its blood-cell images."""
+    """The properties of the blood-cell images that the cost of a study depends on."""
 
     train: Mapping[float, int]
     """Fraction -> training images of its subset."""
     validation: int
+    """Number of validation images."""
     validation_pixels: float
-    """Pixels of a whole image as it is scored, on average."""
+    """Mean number of pixels of a whole image as it is scored."""
+
+
+@dataclass(frozen=True)
+class StudyEstimate:
+    """What a whole study will cost on this machine at most (as if no trial were stopped early)."""
+
+    image_steps: int
+    """Training images shown, pretraining included."""
+    pretraining_image_steps: int
+    """Training images shown while encoders are pretrained."""
+    seconds: float
+    """Duration in seconds."""
+    slots: int
+    """Number of trials that run at once."""
+    working_bytes: int
+    """Private memory of the workers and the driver, in bytes."""
+    image_bytes: int
+    """Memory of the images, which the processes share, in bytes."""
 
 
 def count_images(config: StudyConfig, arrays: ImageArrays) -> ImageCounts:
@@ -121,12 +136,12 @@ def estimate_seconds(
     """Seconds of a whole study with no early stopping.
 
     Args:
-        config: Of the study.
-        images: Its blood cells.
-        seconds_per_image_step: Of one training image on a crop, with the threads of one trial.
+        config: Configuration of the study.
+        images: Counts of its blood cells.
+        seconds_per_image_step: Seconds of a training step per image on a crop, with the threads of one trial.
         pretraining_image_steps: Training images shown while encoders are pretrained.
-        slots: Trials at once.
-        network_seconds: The same of each network of `arms.networks`.
+        slots: Number of trials that run at once.
+        network_seconds: Name in `arms.networks` -> seconds of a training step per image.
     """
     # A forward pass costs in proportion to the pixels that it sees; those of crops and of scored images may differ.
     share = images.validation_pixels / config.data.image_size**2
@@ -143,7 +158,7 @@ def slots_here(config: StudyConfig) -> int:
     return at_once if isinstance(at_once, int) else max(1, (os.cpu_count() or 1) // config.resources.cpu)
 
 
-def pretraining_image_steps(config: StudyConfig, arrays: dict[str, ImageArrays]) -> int:
+def pretraining_image_steps(config: StudyConfig, arrays: Mapping[str, ImageArrays]) -> int:
     """Training images shown while pretraining the encoders in `arrays`."""
     return sum(
         len(arrays[name].indices("train")) * config.pretrain.of(name).epochs
@@ -153,13 +168,13 @@ def pretraining_image_steps(config: StudyConfig, arrays: dict[str, ImageArrays])
 
 
 def seconds_per_image_step(config: StudyConfig, arrays: ImageArrays, batches: int = 6, network: str = "") -> float:
-    """Measured here: seconds of one training step per image, with the threads of one trial.
+    """Seconds of one training step per image, measured on this machine with the threads of one trial.
 
     Args:
-        config: Of the study.
-        arrays: Blood cells.
-        batches: Steps; the first does not count.
-        network: One of `arms.networks`; the residual classifier when empty.
+        config: Configuration of the study.
+        arrays: Images of blood cells.
+        batches: Number of steps that are measured; the first does not count.
+        network: Name in `arms.networks`; the residual classifier when empty.
     """
     import torch
     from torch.nn.functional import cross_entropy
@@ -191,87 +206,39 @@ def seconds_per_image_step(config: StudyConfig, arrays: ImageArrays, batches: in
     return float(np.median(seconds[1:])) / len(rows)
 
 
-def print_estimate(
-    config: StudyConfig, root: Path | str, console: Console | None = None, *, restart: bool = False
-) -> None:
-    """Print arms, trials, and estimated time and memory on this machine.
+def estimate_study(config: StudyConfig, arrays: Mapping[str, ImageArrays]) -> StudyEstimate:
+    """Cost of a whole study on this machine; the time of a training step is measured.
 
     Args:
-        config: Of the study.
-        root: Folder of run directories, or an address in an object store.
-        console: Where to print.
-        restart: Whether a study of that name would be set aside: then it may have any configuration.
-
-    Raises:
-        UsageError: the name belongs to a study with another configuration.
-        DataError: the images are not as expected.
-        WeightsError: given encoder weights cannot be used.
+        config: Configuration of the study.
+        arrays: Domain -> its images, those of the blood cells and of every encoder that is pretrained.
     """
-    from study.storage.local_images import open_images
-    from study.storage.run_directory import RunDirectory
-    from study.storage.same_study import check_same_study
-    from study.terminal.status import describe_phases
-    from study.training.encoder_weights import check_given
-
-    console = console or Console(highlight=False)
-    config = config.with_absolute_paths()
-    directory = RunDirectory.to_read(join_location(root, config.name))
-    set_aside = restart and directory.exists
-    if not set_aside:
-        check_same_study(directory, config)
-    arrays = {domain: open_images(config.data, domain) for domain in ("wbc", *trained_encoders(config))}
-    notes = check_masks(config, arrays)
-    if set_aside:
-        notes.append(f"--restart would first set aside the study that is there, {describe_phases(directory)}")
-    largest = 0
-    if config.arms.networks:
-        from models.torchvision_classifiers import count_parameters
-        from study.design.checks import check_networks
-
-        notes += check_networks(config, arrays["wbc"])
-        largest = max(count_parameters(name, len(arrays["wbc"].classes)) for name in config.arms.networks)
-    for name in pretrained_encoders(list_arms(config)):
-        check_given(config, name, list_arms(config))
-    images = count_images(config, arrays["wbc"])
-    arms = estimate_arms(config, images)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    # Names of arms are folded where the terminal is narrow; numbers are not.
-    table.add_column("arm", overflow="fold")
-    for heading in ("images", "steps", "1st rung", "search", "confirm", "image-steps"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for arm in arms:
-        table.add_row(
-            arm.arm,
-            f"{arm.train_images:,}",
-            f"{arm.steps:,}",
-            f"epoch {arm.first_rung}" if arm.first_rung else "-",
-            str(config.search.budget),
-            str(config.confirm.seeds),
-            f"{arm.image_steps:,}",
-        )
-    console.print(f"Study {config.name} in {directory.location} (nothing is run)", markup=False, soft_wrap=True)
-    console.print(table)
+    cells = arrays["wbc"]
+    images = count_images(config, cells)
     pretraining = pretraining_image_steps(config, arrays)
-    image_steps = sum(arm.image_steps for arm in arms) + pretraining
     slots = slots_here(config)
     seconds = estimate_seconds(
         config,
         images,
-        seconds_per_image_step=seconds_per_image_step(config, arrays["wbc"]),
+        seconds_per_image_step=seconds_per_image_step(config, cells),
         pretraining_image_steps=pretraining,
         slots=slots,
-        network_seconds={name: seconds_per_image_step(config, arrays["wbc"], 3, name) for name in config.arms.networks},
+        network_seconds={name: seconds_per_image_step(config, cells, 3, name) for name in config.arms.networks},
     )
-    working = (slots + 1) * PROCESS_BYTES + slots * _PARAMETER_BYTES * largest
-    stored = sum(int((a.heights * a.widths * 3).sum()) for a in arrays.values())
-    console.print(
-        f"{len(arms)} arms x ({config.search.budget} search trials by {config.search.mode}, {config.search.scheduler}"
-        f" + {config.confirm.seeds} confirmations) = {len(arms) * (config.search.budget + config.confirm.seeds)} trials\n"
-        f"Training: {image_steps:,} image-steps at most ({pretraining:,} of them pretraining)\n"
-        f"Time: about {format_duration(seconds)} on this machine with {slots} trials at once and no early stopping\n"
-        f"Memory: about {working / 2**30:.1f} GiB for {slots} workers and the driver, and"
-        f" {stored / 2**20:,.0f} MiB of images that they share",
-        markup=False,
+    return StudyEstimate(
+        image_steps=sum(arm.image_steps for arm in estimate_arms(config, images)) + pretraining,
+        pretraining_image_steps=pretraining,
+        seconds=seconds,
+        slots=slots,
+        working_bytes=(slots + 1) * PROCESS_BYTES + slots * _PARAMETER_BYTES * _largest_network(config, cells),
+        image_bytes=sum(int((each.heights * each.widths * 3).sum()) for each in arrays.values()),
     )
-    for note in notes:
-        console.print(f"Note: {note}", markup=False, soft_wrap=True)
+
+
+def _largest_network(config: StudyConfig, cells: ImageArrays) -> int:
+    """Parameters of the largest of `arms.networks`; 0 without any."""
+    if not config.arms.networks:
+        return 0
+    from models.torchvision_classifiers import count_parameters
+
+    return max(count_parameters(name, len(cells.classes)) for name in config.arms.networks)
