@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from filelock import FileLock
 
 from analysis.records.object_store import ObjectStore, local_copy
 from data_utils.cache import prepare
@@ -40,10 +40,6 @@ def _copied(url: str) -> Path:
     """Copy a data set to this machine, once for all of its processes; what is there already is not copied again."""
     folder = local_copy(url, "data")
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder.with_name(f".{folder.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with FileLock(folder.with_name(f".{folder.name}.lock"), fallback_to_soft=False):
         ObjectStore(url).download_tree(folder)
-    finally:
-        os.close(descriptor)
     return folder

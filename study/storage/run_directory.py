@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
 from analysis.records.object_store import ObjectStore, is_remote, join_location, local_copy
 from analysis.records.schema import Phase, PhaseState
 from study.config.files import dump_config
@@ -21,6 +23,8 @@ from study.storage.lease import Lease, is_held
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from filelock import BaseFileLock
+
     from study.config.study import StudyConfig
 
 
@@ -30,19 +34,11 @@ WEIGHTS = "weights.safetensors"
 _SET_ASIDE = ".set-aside-"
 """Between the name and the time in the name of a run directory that was set aside."""
 
+_LOCK = ".lock"
+"""Name of the file that the process holds which runs the study; it has the process's number."""
+
 _LOCK_SECONDS = 5.0
 """How long to wait for a process that was just killed to let go of its lock."""
-
-
-def _lock_soon(descriptor: int) -> None:
-    deadline = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
 
 
 class RunDirectory:
@@ -136,13 +132,9 @@ class RunDirectory:
         if self.store is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.folder / ".fetch", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with FileLock(self.folder / ".fetch", fallback_to_soft=False):
             wanted = self._key(folder)
             self.store.download_tree(self.folder, leave=lambda key: not key.startswith(f"{wanted}/"))
-        finally:
-            os.close(descriptor)
 
     def pull(self, *, checkpoints: bool = False) -> None:
         """Have everything, checkpoints only where asked for, and nothing that the store does not have."""
@@ -260,10 +252,9 @@ class RunDirectory:
         Raises:
             UsageError: another process runs this study.
         """
-        descriptor = self._take_lock()
+        lock = self._take_lock()
         try:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            (self.folder / _LOCK).write_text(str(os.getpid()))
             if self.store is None:
                 yield
             else:
@@ -272,36 +263,43 @@ class RunDirectory:
                     self.pull()
                     yield
         finally:
-            if self.folder.is_dir() and not self.exists and [path.name for path in self.folder.iterdir()] == [".lock"]:
+            if self.folder.is_dir() and not self.exists and [path.name for path in self.folder.iterdir()] == [_LOCK]:
                 # Refused before it began: leave nothing behind.
-                (self.folder / ".lock").unlink()
+                (self.folder / _LOCK).unlink()
                 self.folder.rmdir()
-            os.close(descriptor)
+            lock.release()
 
-    def _take_lock(self) -> int:
-        """Descriptor of the lock file, locked for this process."""
+    def _take_lock(self) -> BaseFileLock:
+        """The lock of the folder, held by this process."""
+        lock = FileLock(self.folder / _LOCK, timeout=_LOCK_SECONDS, fallback_to_soft=False)
         while True:
             self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
             try:
-                _lock_soon(descriptor)
-            except BlockingIOError as error:
-                owner = os.read(descriptor, 32).decode(errors="replace").strip()
-                os.close(descriptor)
+                lock.acquire()
+                return lock
+            except FileNotFoundError:
+                # Its last holder has just deleted the folder.
+                continue
+            except Timeout as error:
                 raise UsageError(
-                    f"{self.folder}: process {owner or 'unknown'} is running this study. Wait, stop it, or choose another --name"
+                    f"{self.folder}: process {self._lock_owner() or 'unknown'} is running this study. Wait, stop it, or choose"
+                    " another --name"
                 ) from error
-            if os.fstat(descriptor).st_nlink:
-                return descriptor
-            # Its last holder deleted it after we had opened it: the next process would lock another file.
-            os.close(descriptor)
+
+    def _lock_owner(self) -> str:
+        """Number of the process that holds the lock, as it wrote it; empty where it has written nothing or is gone."""
+        try:
+            return (self.folder / _LOCK).read_text(errors="replace").strip()
+        except FileNotFoundError:
+            return ""
 
     def is_running(self) -> bool:
         """Whether a process holds the lock."""
         if self.store is not None:
             return is_held(self.store)
+        # By hand: `filelock` would create the file, and who only looks must leave nothing behind.
         try:
-            descriptor = os.open(self.folder / ".lock", os.O_RDWR)
+            descriptor = os.open(self.folder / _LOCK, os.O_RDWR)
         except FileNotFoundError:
             return False
         try:

@@ -161,8 +161,11 @@ def test_a_lock_that_its_holder_deleted_meanwhile_is_not_taken(
         take(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", deleted_first)
-    with directory.lock(), pytest.raises(UsageError, match="is running"), directory.lock():
-        pass
+    monkeypatch.setattr(run_directory, "_LOCK_SECONDS", 60.0)
+    with directory.lock():
+        monkeypatch.setattr(run_directory, "_LOCK_SECONDS", 0.0)
+        with pytest.raises(UsageError, match="is running"), directory.lock():
+            pass
     assert deleted == [None]
 
 
