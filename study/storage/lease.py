@@ -1,10 +1,10 @@
 """One driver for each study in an object store: a claim that its holder keeps renewing, and that expires with its process.
 
-Object stores have no locks. Whoever wants a study writes an object of its own below ``.lease/`` and then lists the folder: stores
-show at once what was written, so of two that claim at the same time at least one sees the other, and nobody holds a study who
-has seen another claim. A claim says whether its owner holds the study already or only tries: a holder that renews its claim is a
-reason to give up; of several that try, the one whose key is the least insists and the others step back and try again. A claim
-that is not renewed any more is nobody's. All times are the store's, so that clocks may differ.
+An object store has no locks. A process that wants a study writes an object of its own below ``.lease/`` and then lists the
+folder. A store shows at once what was written: when two processes claim a study at the same time, at least one sees the other,
+and no process takes a study while it sees another claim. A claim says whether its owner holds the study or only tries. A process
+gives up when it sees a holder renew its claim. When several processes try, the one with the least key insists, the others
+withdraw and try again. A claim that is no longer renewed is nobody's. All times are the store's, so that clocks may differ.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from analysis.records.object_store import ObjectStore
 
 _FOLDER = ".lease"
+"""Folder of the claims in the store."""
+
 _SECONDS = 60.0
+"""Seconds after which a claim that was not renewed is nobody's."""
 
 
 class Lease:
@@ -43,8 +46,8 @@ class Lease:
         """Claim nothing yet.
 
         Args:
-            store: At the study's address.
-            seconds: After which a claim that was not renewed is nobody's. It is renewed six times as often.
+            store: Object store at the study's address.
+            seconds: Seconds after which a claim that was not renewed is nobody's. It is renewed six times as often.
         """
         self._store, self._seconds = store, seconds
         self._key = f"{_FOLDER}/{uuid4().hex}.json"
@@ -58,9 +61,9 @@ class Lease:
         Raises:
             UsageError: another process holds it and is alive.
         """
-        self._take()
+        self._acquire()
         self._ended.clear()
-        thread = threading.Thread(target=self._keep, daemon=True)
+        thread = threading.Thread(target=self._keep_renewing, daemon=True)
         thread.start()
         try:
             yield
@@ -82,8 +85,8 @@ class Lease:
                 " now. Nothing recorded is lost; run the same command again"
             )
 
-    def _take(self) -> None:
-        """Claim, and look whether anybody else has: as long as a claim in the way may be that of a process that has died."""
+    def _acquire(self) -> None:
+        """Claim the study; wait while another claim may be that of a process that has died or that withdraws."""
         last_seen: dict[str, tuple[int, float]] = {}
         while True:
             began = monotonic()
@@ -107,12 +110,12 @@ class Lease:
                         )
                     last_seen[key] = (written, began)
                 elif began - since > self._seconds:
-                    # Not renewed for all of this time.
+                    # It was not renewed for all of this time.
                     self._store.delete([key])
-            time.sleep(self._seconds / 30 * (1 + random.random()))
+            sleep(self._seconds / 30 * (1 + random.random()))
 
     def _claim(self, *, holds: bool) -> bytes:
-        """What this process writes: who it is, and whether it holds the study or only tries."""
+        """Content of this process's claim: who it is, and whether it holds the study or only tries."""
         return json.dumps(
             {
                 "holds": holds,
@@ -131,7 +134,7 @@ class Lease:
             return None
 
     def _others(self) -> dict[str, int]:
-        """Claims of processes that may be alive -> when they were written."""
+        """Claims of other processes that may be alive -> when they were written, in ns of the store's clock."""
         found = self._store.listing(_FOLDER)
         now = found[self._key].time_ns
         others = {}
@@ -146,7 +149,7 @@ class Lease:
         return others
 
     def _is_dead(self, key: str) -> bool:
-        """Whether a claim is that of a process of this machine that is gone: nobody has to wait for it to expire."""
+        """Whether the owner of a claim was a process of this machine and is gone: nobody has to wait until it expires."""
         claim = self._read(key)
         if claim is None:
             return True
@@ -157,7 +160,8 @@ class Lease:
         except psutil.NoSuchProcess:
             return True
 
-    def _keep(self) -> None:
+    def _keep_renewing(self) -> None:
+        """Renew the claim until the block ends."""
         while not self._ended.wait(self._seconds / 6):
             began = monotonic()
             try:
@@ -171,12 +175,12 @@ class Lease:
 
 
 def is_held(store: ObjectStore, seconds: float = _SECONDS) -> bool:
-    """Whether a process holds a study, as far as this machine's clock tells."""
+    """Whether a process holds or wants a study, as far as this machine's clock tells."""
     return any(time.time() - each.time_ns / 1e9 < seconds for each in store.listing(_FOLDER).values())
 
 
 def _boot() -> str:
-    """Identifies this run of this machine's kernel: process numbers mean nothing on another. Containers on one may share it."""
+    """Id of this run of this machine's kernel; empty where there is none. Containers on one machine share it."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def open_images(config: DataConfig, domain: str, progress: Progress | None = None) -> ImageArrays:
-    """As `data_utils.cache.prepare`, on every node from the disk of its own.
+    """Prepare images as `data_utils.cache.prepare` does, on every node from its own disk.
 
     Raises:
         DataError: as `prepare`.

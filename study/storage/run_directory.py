@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 
 WEIGHTS = "weights.safetensors"
-"""What an encoder's folder and a confirmed trial's hold of their network."""
+"""Name of the file with the weights of a network, in an encoder's folder and in that of a confirmed trial."""
 
 _SET_ASIDE = ".set-aside-"
-"""Between the name and the time in the name of a run directory that was set aside."""
+"""Text between name and time in the name of a run directory that was set aside."""
 
 _LOCK = ".lock"
-"""Name of the file that the process holds which runs the study; it has the process's number."""
+"""Name of the file that is locked by the process that runs the study. It holds the number of that process."""
 
 _LOCK_SECONDS = 5.0
-"""How long to wait for a process that was just killed to let go of its lock."""
+"""Seconds to wait for a process that was just killed to let go of its lock."""
 
 
 class RunDirectory:
@@ -54,7 +54,7 @@ class RunDirectory:
 
         Args:
             location: A folder, or an address in an object store.
-            folder: Of the working copy of an address; each node has one of its own.
+            folder: Folder of the working copy of an address; each node has one of its own.
         """
         self.store = ObjectStore(str(location)) if is_remote(location) else None
         self.location = location if self.store is None else self.store.url
@@ -86,7 +86,7 @@ class RunDirectory:
 
     @classmethod
     def to_read(cls, location: Path | str) -> RunDirectory:
-        """A run directory to look into, with its configuration and manifest: in a copy that no driver or worker uses."""
+        """A run directory to read, with its configuration and manifest: a copy that no driver or worker uses."""
         if not is_remote(location):
             return cls(location)
         directory = cls(location, local_copy(str(location), "read"))
@@ -98,7 +98,7 @@ class RunDirectory:
         """Make a file that was written here durable in the store.
 
         Args:
-            path: Below `folder`.
+            path: File below `folder`.
             keep: Whether the working copy keeps it.
 
         Raises:
@@ -119,7 +119,7 @@ class RunDirectory:
             self.store.publish(self.folder, self._key(folder))
 
     def fetch(self, path: Path) -> bool:
-        """Have the newest state of a file that another node may have written; returns whether there is one."""
+        """Fetch the newest state of a file that another node may have written; returns whether there is one."""
         if self.store is not None:
             try:
                 self.store.download(self._key(path), path)
@@ -128,7 +128,7 @@ class RunDirectory:
         return path.is_file()
 
     def fetch_below(self, folder: Path) -> None:
-        """Have the newest state of a folder that other nodes write; one process of a node at a time, the others find it there."""
+        """Fetch the newest state of a folder that other nodes write. One process of a node fetches, the others find it there."""
         if self.store is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -137,7 +137,7 @@ class RunDirectory:
             self.store.download_tree(self.folder, leave=lambda key: not key.startswith(f"{wanted}/"))
 
     def pull(self, *, checkpoints: bool = False) -> None:
-        """Have everything, checkpoints only where asked for, and nothing that the store does not have."""
+        """Fetch everything, checkpoints only where asked for, and keep nothing that the store does not have."""
         if self.store is not None:
             left = (".",) if checkpoints else (".", "checkpoints/")
             self.store.download_tree(self.folder, leave=lambda key: key.startswith(left))
@@ -156,7 +156,7 @@ class RunDirectory:
             self.store.delete_folder(self._key(folder))
 
     def sizes(self, folder: Path) -> dict[str, int]:
-        """Files below a folder -> bytes; names relative to the run directory."""
+        """Files below a folder -> their size in bytes; names are relative to the run directory."""
         if self.store is not None:
             return {key: found.size for key, found in self.store.listing(self._key(folder)).items()}
         return {self._key(path): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
@@ -181,7 +181,7 @@ class RunDirectory:
             return target.url
 
     def set_aside_runs(self) -> frozenset[str]:
-        """Ids of the runs that had this name before and were set aside; those whose folder is still there."""
+        """Ids of the runs that had this name before and were set aside, as far as their folders are still there."""
         root = self.folder.parent if self.store is None else self.store.url.rpartition("/")[0]
         found = set()
         for directory in find_runs(root, f"{self.folder.name}{_SET_ASIDE}"):
@@ -225,7 +225,7 @@ class RunDirectory:
         return bool(self.read_manifest().get("phases", {}).get(phase, {}).get("state") == PhaseState.COMPLETE)
 
     def reopen(self, phases: Collection[Phase]) -> None:
-        """Forget that phases were completed: they have more to do."""
+        """Forget that phases were completed, because they have more to do."""
         manifest = self.read_manifest()
         manifest["phases"] = {name: phase for name, phase in manifest.get("phases", {}).items() if name not in phases}
         self.write_manifest(manifest)
@@ -246,8 +246,8 @@ class RunDirectory:
     def lock(self) -> Iterator[None]:
         """Hold the run directory for this process.
 
-        The operating system lets go of a folder when the process ends in any way; the hold on an address expires with it. What
-        the store of an address has is here when the block begins.
+        The operating system lets go of a folder when the process ends in any way; the hold on an address expires. At an address,
+        everything that the store has is fetched before the block begins.
 
         Raises:
             UsageError: another process runs this study.
@@ -297,7 +297,7 @@ class RunDirectory:
         """Whether a process holds the lock."""
         if self.store is not None:
             return is_held(self.store)
-        # By hand: `filelock` would create the file, and who only looks must leave nothing behind.
+        # By hand: `filelock` would create the file, and a look must leave nothing behind.
         try:
             descriptor = os.open(self.folder / _LOCK, os.O_RDWR)
         except FileNotFoundError:
@@ -312,7 +312,7 @@ class RunDirectory:
 
 
 def find_runs(root: Path | str, prefix: str = "") -> list[RunDirectory]:
-    """The studies below a root whose names begin with a prefix, by name, each to be looked into."""
+    """The studies below a root whose names begin with a prefix, in the order of their names, to be read."""
     if isinstance(root, str) and is_remote(root):
         names = [name for name in ObjectStore(root).folders() if name.startswith(prefix)]
         found = (RunDirectory.to_read(join_location(root, name)) for name in names)

@@ -13,7 +13,7 @@ def check_same_study(directory: RunDirectory, config: StudyConfig) -> list[str]:
     """Refuse to mix two studies in one run directory.
 
     Returns:
-        By what the configuration extends the study that is there, one line each.
+        What the configuration adds to the study that is there, one line each.
 
     Raises:
         UsageError: the directory holds a study with another configuration; the message lists the differences.

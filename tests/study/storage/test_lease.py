@@ -79,15 +79,49 @@ def test_who_only_tries_is_waited_for_and_does_not_refuse(store):
         assert len(claims(store)) == 1
 
 
-def test_the_claim_of_a_killed_process_of_this_machine_is_in_nobodys_way(store):
+@pytest.fixture
+def waited(store, monkeypatch):
+    """The claims that were there each time that somebody waited for one."""
+    seen = []
+
+    def look_and_sleep(seconds: float) -> None:
+        seen.append(claims(store))
+        time.sleep(seconds)
+
+    monkeypatch.setattr("study.storage.lease.sleep", look_and_sleep)
+    return seen
+
+
+def test_the_claim_of_a_killed_process_of_this_machine_is_in_nobodys_way(store, waited):
     code = (
         "import os, sys; from study.storage.lease import Lease; from analysis.records.object_store import ObjectStore;"
     )
-    code += "Lease(ObjectStore(sys.argv[1]))._take(); os._exit(9)"
+    code += "Lease(ObjectStore(sys.argv[1]))._acquire(); os._exit(9)"
     assert subprocess.run([sys.executable, "-c", code, store.url], check=False).returncode == 9
     assert len(claims(store)) == 1
     with Lease(store).held():
         assert len(claims(store)) == 1
+    assert waited == []
+
+
+def test_the_claim_of_an_earlier_process_with_the_same_number_is_in_nobodys_way(store, waited):
+    earlier = Lease(store)
+    claim = json.loads(earlier._claim(holds=True))
+    store.write(earlier._key, json.dumps({**claim, "started": claim["started"] - 60}).encode())
+    with Lease(store).held():
+        assert earlier._key not in claims(store)
+    assert waited == []
+
+
+@pytest.mark.parametrize("elsewhere", [{"host": "a container"}, {"boot": "another"}])
+def test_a_claim_from_elsewhere_is_waited_for_whatever_the_process_numbers_are_here(store, waited, elsewhere):
+    """Containers of one machine share its kernel, and clones of a machine its name; neither knows the other's processes."""
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    claim = json.loads(Lease(store)._claim(holds=True)) | {"process": int(gone.stdout), "started": 0}
+    store.write(".lease/elsewhere.json", json.dumps(claim | elsewhere).encode())
+    with Lease(store, seconds=2).held():
+        assert ".lease/elsewhere.json" not in claims(store), "it was not renewed"
+    assert ".lease/elsewhere.json" in waited[0]
 
 
 def test_the_claim_of_a_lost_machine_expires(store):
