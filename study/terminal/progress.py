@@ -36,7 +36,7 @@ def format_duration(seconds: float) -> str:
 def time_left(arms: Sequence[ArmProgress], slots: int) -> float | None:
     """Estimated seconds until all trials have ended, None before any epoch was reported.
 
-    An arm without an epoch yet is taken to be as slow as the slowest arm so far, and no further trial to be stopped early.
+    An arm without an epoch counts as slow as the slowest arm so far. No further trial is expected to be stopped early.
     """
     known = [arm.seconds_per_epoch for arm in arms if arm.seconds_per_epoch is not None]
     if not known:
@@ -68,13 +68,13 @@ def arm_table(arms: Sequence[ArmProgress], metric: str, slots: int = 1) -> Table
 
 
 class ImageProgress:
-    """How many images of each domain are decoded."""
+    """Counts the images of each domain that are decoded."""
 
     def __init__(self) -> None:
         self._done: dict[str, str] = {}
 
     def of(self, domain: str) -> Callable[[int, int], None]:
-        """What the decoding of a domain is to call with (images decoded, images in all)."""
+        """Callback for the decoding of a domain, which passes the images decoded so far and their total."""
         return lambda ready, total: self._done.update({domain: f"{ready:,}/{total:,} {domain}"})
 
     def describe(self) -> str:
@@ -89,7 +89,7 @@ class Progress:
         self.console = console or Console(highlight=False)
 
     def say(self, text: str) -> None:
-        """One line."""
+        """Print one line."""
         self.console.print(text, markup=False, soft_wrap=True)
 
     @contextmanager
@@ -97,8 +97,8 @@ class Progress:
         """Show a phase while it lasts, then print what it says of itself and how long it took.
 
         Args:
-            name: Of the phase.
-            describe: How far it is, asked now and then.
+            name: Name of the phase.
+            describe: Says how far the phase is; it is asked now and then.
         """
         began = monotonic()
         details: list[str] = []
@@ -135,7 +135,14 @@ class Progress:
     def watch(
         self, name: str, arms: Callable[[], Sequence[ArmProgress]], slots: Callable[[], int], metric: str
     ) -> Iterator[None]:
-        """Show the arms while their trials run: a table that is redrawn on a terminal, now and then a line elsewhere."""
+        """Show the arms while their trials run: on a terminal a table that is redrawn, elsewhere a line now and then.
+
+        Args:
+            name: Name of the phase.
+            arms: Says how far each arm is.
+            slots: Number of trials that can run at once, at this moment.
+            metric: ``val_accuracy`` or ``val_macro_f1``; what a score is.
+        """
         began = monotonic()
 
         def headline(current: Sequence[ArmProgress]) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def describe_phases(directory: RunDirectory) -> str:
-    """One line: finished, running in a phase, or interrupted in a phase."""
+    """State of a study in one line: finished, running in a phase, or interrupted in a phase."""
     phases = directory.read_manifest().get("phases", {})
     if phases.get(Phase.REPORT, {}).get("state") == PhaseState.COMPLETE:
         return "finished"
@@ -26,7 +26,7 @@ def describe_phases(directory: RunDirectory) -> str:
 
 
 def arm_progress(study: Study, phase: str) -> list[ArmProgress]:
-    """The arms of one phase; empty when the phase has no trial yet."""
+    """How far each arm is in one phase; empty when the phase has no trial yet."""
     config = check_config(study.config, str(study.path / "study.yaml"))
     trials = study.confirmations() if phase == Phase.CONFIRM else study.trials[study.trials["phase"] == phase]
     if trials.empty:
