@@ -131,7 +131,7 @@ def estimate_seconds(
     seconds_per_image_step: float,
     pretraining_image_steps: int,
     slots: int,
-    network_seconds: Mapping[str, float] = MappingProxyType({}),
+    classifier_seconds: Mapping[str, float] = MappingProxyType({}),
 ) -> float:
     """Seconds of a whole study with no early stopping.
 
@@ -141,14 +141,14 @@ def estimate_seconds(
         seconds_per_image_step: Seconds of a training step per image on a crop, with the threads of one trial.
         pretraining_image_steps: Training images shown while encoders are pretrained.
         slots: Number of trials that run at once.
-        network_seconds: Name in `arms.networks` -> seconds of a training step per image.
+        classifier_seconds: Name in `arms.networks` -> seconds of a training step per image.
     """
     # A forward pass costs in proportion to the pixels that it sees; those of crops and of scored images may differ.
     share = images.validation_pixels / config.data.image_size**2
     work = pretraining_image_steps * seconds_per_image_step
     for arm in estimate_arms(config, images):
         forward = _SCORING_SHARE * (arm.scored_images * share + arm.encoded_crops)
-        work += (arm.image_steps + forward) * network_seconds.get(arm.classifier, seconds_per_image_step)
+        work += (arm.image_steps + forward) * classifier_seconds.get(arm.classifier, seconds_per_image_step)
     return _STARTUP_SECONDS + work / slots
 
 
@@ -167,14 +167,14 @@ def pretraining_image_steps(config: StudyConfig, arrays: Mapping[str, ImageArray
     )
 
 
-def seconds_per_image_step(config: StudyConfig, arrays: ImageArrays, batches: int = 6, network: str = "") -> float:
+def seconds_per_image_step(config: StudyConfig, arrays: ImageArrays, batches: int = 6, classifier: str = "") -> float:
     """Seconds of one training step per image, measured on this machine with the threads of one trial.
 
     Args:
         config: Configuration of the study.
         arrays: Images of blood cells.
         batches: Number of steps that are measured; the first does not count.
-        network: Name in `arms.networks`; the residual classifier when empty.
+        classifier: Name in `arms.networks`; the residual classifier when empty.
     """
     import torch
     from torch.nn.functional import cross_entropy
@@ -188,7 +188,7 @@ def seconds_per_image_step(config: StudyConfig, arrays: ImageArrays, batches: in
     torch.set_num_threads(config.resources.cpu)
     device = choose_device()
     images = ImageBatches(arrays, config.data, device)
-    arm = Arm(1.0, Fusion.OFF, classifier=network)
+    arm = Arm(1.0, Fusion.OFF, classifier=classifier)
     model = build_network(config, arm, len(arrays.classes), {}, lambda purpose: stream(0, purpose)).to(device)
     optimiser = torch.optim.Adam(model.parameters())
     generator = torch.Generator().manual_seed(0)
@@ -223,20 +223,20 @@ def estimate_study(config: StudyConfig, arrays: Mapping[str, ImageArrays]) -> St
         seconds_per_image_step=seconds_per_image_step(config, cells),
         pretraining_image_steps=pretraining,
         slots=slots,
-        network_seconds={name: seconds_per_image_step(config, cells, 3, name) for name in config.arms.networks},
+        classifier_seconds={name: seconds_per_image_step(config, cells, 3, name) for name in config.arms.networks},
     )
     return StudyEstimate(
         image_steps=sum(arm.image_steps for arm in estimate_arms(config, images)) + pretraining,
         pretraining_image_steps=pretraining,
         seconds=seconds,
         slots=slots,
-        working_bytes=(slots + 1) * PROCESS_BYTES + slots * _PARAMETER_BYTES * _largest_network(config, cells),
+        working_bytes=(slots + 1) * PROCESS_BYTES + slots * _PARAMETER_BYTES * _largest_classifier(config, cells),
         image_bytes=sum(int((each.heights * each.widths * 3).sum()) for each in arrays.values()),
     )
 
 
-def _largest_network(config: StudyConfig, cells: ImageArrays) -> int:
-    """Parameters of the largest of `arms.networks`; 0 without any."""
+def _largest_classifier(config: StudyConfig, cells: ImageArrays) -> int:
+    """Parameters of the largest classifier of `arms.networks`; 0 without any."""
     if not config.arms.networks:
         return 0
     from models.torchvision_classifiers import count_parameters

@@ -81,7 +81,7 @@ def test_a_network_costs_what_its_own_steps_cost(small_arrays: ImageArrays) -> N
             seconds_per_image_step=1.0,
             pretraining_image_steps=0,
             slots=1,
-            network_seconds={"resnet18": seconds},
+            classifier_seconds={"resnet18": seconds},
         )
         for seconds in (1.0, 3.0)
     )
