@@ -55,7 +55,7 @@ KUBERAY: dict[str, dict[str, Any]] = {
 }
 PLAIN = {"str": str, "int": int, "bool": bool, "object": object}
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,45}[a-z0-9])?")
-"""Of a RayJob, as the operator wants it: a label of DNS (RFC 1035) with no more than 47 characters."""
+"""Name of a RayJob as the operator wants it: a label of DNS (RFC 1035) with no more than 47 characters."""
 IMAGE = "images.example.org/mine:2"
 
 
