@@ -12,7 +12,7 @@ from study.design.arms import Arm, list_arms
 from study.design.points import Point
 from study.search.plans import confirm_plans, grace_epochs, search_plans, steps_in_epoch
 from study.search.searchers import make_searcher
-from study.search.sequences import grid_points
+from study.search.sequences import grid_points, random_points
 
 
 def configured(**groups: object) -> StudyConfig:
@@ -79,6 +79,13 @@ def test_all_arms_but_the_twin_are_searched_from_the_seed_of_the_study(small_arr
         "WBC_10/sum",
         "WBC_10/sum-random",
     }
+
+
+def test_the_points_of_a_twin_are_those_of_version_one(small_arrays: ImageArrays) -> None:
+    # A literal: a study that was begun with any version must find its twin's points again.
+    config = configured(arms={"fractions": [0.1]}, search={"mode": "random"}, controls=["twin"], seed=5)
+    (twin,) = search_plans(config, [arm for arm in list_arms(config) if arm.control == "twin"], small_arrays)
+    assert twin.searcher.suggest(0) == random_points(config.search, 3360003056, 1)[0]
 
 
 def test_the_twin_of_a_grid_visits_the_same_grid(small_arrays: ImageArrays) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from hypothesis.stateful import (
 from study.design.trials import TrialPredictions
 from study.errors import StudyFailed
 from study.search.plans import ArmPlan
-from study.search.queue import TrialQueue
+from study.search.queue import HOPELESS_ARMS, TrialQueue
 from study.search.rungs import Rungs
 from study.storage.records import RecordWriter
 from tests.study.search.queue_machine import QueueMachine
@@ -292,6 +293,36 @@ def test_an_arm_that_cannot_be_trained_does_not_keep_the_others_from_trying(
     assert trials["error"].iloc[-1] == "out of memory"
     # Now that something was trained, the costliest come first again.
     assert take(queue).arm.fraction == 1.0
+
+
+def test_a_study_of_many_arms_ends_with_the_fourth_that_cannot_be_trained(one_arm: OneArm, tmp_path: Path) -> None:
+    queue = start([one_arm(2, cost=cost, fraction=cost / 10) for cost in range(1, 7)], tmp_path)
+    for arms in range(1, 5):
+        trial_id = take(queue).trial_id
+        if arms < HOPELESS_ARMS:
+            queue.fail(trial_id, "no CUDA device")
+    assert HOPELESS_ARMS == 4
+    with pytest.raises(StudyFailed, match="no CUDA device"):
+        queue.fail(trial_id, "no CUDA device")
+
+
+def test_a_row_names_the_node_that_reported_last_and_this_one_before_any_has(
+    one_arm: OneArm, make_report: MakeReport, tmp_path: Path
+) -> None:
+    queue = start([one_arm(1, epochs=2)], tmp_path)
+    spec = take(queue)
+    queue.report(spec.trial_id, make_report(1), "one")
+    queue.report(spec.trial_id, make_report(2), "another")
+    assert list(read(tmp_path, "trials")["host"]) == [gethostname(), "one", "another"]
+
+
+def test_trials_that_will_not_go_on_are_listed(one_arm: OneArm, make_report: MakeReport, tmp_path: Path) -> None:
+    queue = start([one_arm(3, epochs=1)], tmp_path)
+    completed, failed, _ = (take(queue) for _ in range(3))
+    queue.report(completed.trial_id, make_report(1))
+    assert queue.ended() == [completed]
+    queue.fail(failed.trial_id, "broken")
+    assert queue.ended() == [completed, failed]
 
 
 def test_what_cannot_be_recorded_is_told_to_nobody(one_arm: OneArm, make_report: MakeReport, tmp_path: Path) -> None:

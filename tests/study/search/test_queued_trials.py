@@ -43,6 +43,7 @@ def test_only_a_running_trial_has_epochs_left(one_arm: OneArm) -> None:
     # Three of the one that runs, and all of two that were not handed out.
     assert progress.epochs_left == 3 + 2 * 5
     assert (progress.running, progress.completed, progress.stopped, progress.failed) == (1, 1, 1, 2)
+    assert progress.ended == 4
     assert [trial.is_running for trial in trials] == [True] + [False] * 4
 
 

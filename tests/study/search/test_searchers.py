@@ -9,6 +9,7 @@ import pytest
 from study.config.search import SearchConfig
 from study.design.points import Point, read_settings, write_settings
 from study.search.searchers import FixedSearcher, make_searcher
+from study.search.sequences import quasi_random_points, random_points
 from tests.study.search.spaces import ALSO, searching, suggest_all
 
 
@@ -85,3 +86,12 @@ def test_a_warm_start_brings_further_settings_into_the_space() -> None:
     }
     plain = make_searcher(SearchConfig(mode="random"), 0, "WBC_1/off", [Point(1e-3, 1e-3, write_settings(known))])
     assert plain.suggest(0) == Point(1e-3, 1e-3)
+
+
+def test_each_mode_has_its_own_points() -> None:
+    drawn = {
+        mode: [make_searcher(searching(mode), 4, "WBC_1/off").suggest(index) for index in range(6)]
+        for mode in ("random", "qmc")
+    }
+    assert drawn["random"] == random_points(searching("random"), 4, 6)
+    assert drawn["qmc"] == quasi_random_points(searching("qmc"), 4, 6)

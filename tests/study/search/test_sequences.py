@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.config.search import SearchConfig
-from study.design.points import Point, read_settings
-from study.search.sequences import grid_points, quasi_random_points, random_points
+from study.design.points import Point, read_settings, write_settings
+from study.search.sequences import clip_point, grid_points, quasi_random_points, random_points
 from tests.study.search.spaces import ALSO, CONFIG, searching
 
 BOUNDS = st.tuples(st.floats(1e-8, 10), st.floats(1e-8, 10)).map(lambda pair: (min(pair), max(pair)))
@@ -86,3 +86,59 @@ def test_choices_of_the_quasi_random_points_are_taken_equally_often() -> None:
     config = searching("qmc", {"training.sampling": ["natural", "balanced"]})
     drawn = [read_settings(point.settings)["training.sampling"] for point in quasi_random_points(config, 2, 16)]
     assert drawn.count("natural") == 8
+
+
+FURTHER = {"training.sampling": ["natural", "balanced"], "training.effective_beta": {"low": 0.5, "high": 0.9}}
+
+
+def test_points_with_further_settings_are_those_of_version_one() -> None:
+    config = searching("random", FURTHER)
+    assert random_points(config, 3, 2)[1].settings == (
+        '{"training.effective_beta": 0.7476846057271799, "training.sampling": "natural"}'
+    )
+    assert quasi_random_points(config, 3, 2)[1].settings == (
+        '{"training.effective_beta": 0.5209644798189401, "training.sampling": "balanced"}'
+    )
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_a_range_is_covered_evenly_on_its_own_scale(log: bool) -> None:
+    config = searching("qmc", {"training.effective_beta": {"low": 0.01, "high": 0.81, "log": log}})
+    drawn = [read_settings(point.settings)["training.effective_beta"] for point in quasi_random_points(config, 2, 16)]
+    # The middle of the range: 0.41 on a linear scale, 0.09 on a logarithmic one.
+    assert sum(value < (0.09 if log else 0.41) for value in drawn) == 8
+
+
+@pytest.mark.parametrize(
+    ("point", "inside"),
+    [
+        ((1e-9, 1.0), (1e-4, 1e-2)),
+        ((1.0, 1e-9), (1e-2, 1e-6)),
+        ((2e-3, 3e-5), (2e-3, 3e-5)),
+    ],
+)
+def test_a_point_moves_to_the_nearest_end_of_a_range_that_it_misses(
+    point: tuple[float, float], inside: tuple[float, float]
+) -> None:
+    assert clip_point(SearchConfig(mode="random"), point) == Point(*inside)
+
+
+@pytest.mark.parametrize(
+    ("known", "inside"),
+    [
+        ({}, {"training.effective_beta": 0.5, "training.sampling": "natural"}),
+        (
+            {"training.effective_beta": 0.99, "training.sampling": "balanced"},
+            {"training.effective_beta": 0.9, "training.sampling": "balanced"},
+        ),
+        (
+            {"training.effective_beta": 0.1, "training.sampling": "no such choice", "training.hue": 0.1},
+            {"training.effective_beta": 0.5, "training.sampling": "natural"},
+        ),
+    ],
+)
+def test_further_settings_move_into_the_space_and_others_are_left_out(
+    known: dict[str, object], inside: dict[str, object]
+) -> None:
+    clipped = clip_point(searching("random", FURTHER), Point(1e-3, 1e-4, write_settings(known)))
+    assert read_settings(clipped.settings) == inside
