@@ -13,7 +13,6 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 
 from analysis import StudyError, load_study
-from analysis.statistics.estimates import arm_intervals
 from analysis.statistics.predictions import ArmPredictions, Predictions
 from analysis.statistics.verdicts import compare_arms
 from analysis.wording.verdicts import (
@@ -233,20 +232,6 @@ def test_verdicts_without_a_test_split_are_those_of_validation(run_directory: Ma
     frame = study.verdicts()
     assert set(frame["split"]) == {"val"}
     assert frame["sentence"].str.contains("Optimistic").all()
-
-
-def test_intervals_of_arms_agree_with_the_confirmed_runs(finished: Path) -> None:
-    from analysis.statistics.predictions import read_predictions
-
-    study = load_study(finished)
-    frame = arm_intervals(read_predictions(study))
-    for metric in ("accuracy", "macro_f1", "weighted_f1"):
-        rows = frame[frame["metric"] == metric].set_index("arm")
-        means = study.confirmed.groupby("arm")[f"test_{metric}"].mean()
-        np.testing.assert_allclose(rows["value"], means.reindex(rows.index), rtol=1e-12)
-        assert ((rows["low"] < rows["value"]) & (rows["value"] < rows["high"])).all()
-        assert rows["low"].min() >= 0
-        assert rows["high"].max() <= 1
 
 
 def test_a_study_without_repetition_has_no_statistics(run_directory: Make, fill_directory: Make) -> None:
