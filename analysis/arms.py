@@ -1,4 +1,4 @@
-"""Settings that a study compares, and their values side by side."""
+"""Arms of a study: their settings, titles and order, and means of metrics side by side."""
 
 from __future__ import annotations
 
@@ -21,8 +21,14 @@ OFF = Fusion.OFF.value
 
 
 def setting_of(arm: str) -> str:
-    """What an arm does at its fraction: ``WBC_10/sum`` -> ``sum``, ``WBC_10/sum-random`` -> ``sum-random``."""
+    """Setting of an arm, without its fraction: ``WBC_10/sum`` -> ``sum``, ``WBC_10/sum-random`` -> ``sum-random``."""
     return arm.partition("/")[2] or arm
+
+
+def settings_of(arms: pd.Series[str]) -> pd.Series[str]:
+    """Settings of a column of arms, as `setting_of` gives them."""
+    settings = {arm: setting_of(arm) for arm in arms.unique()}
+    return arms.map(settings).astype("str")
 
 
 def setting_title(setting: str) -> str:
@@ -47,14 +53,14 @@ def setting_titles(rows: pd.DataFrame) -> list[str]:
 
 
 def compared_settings(study: Study) -> list[str]:
-    """Settings of all arms that are no controls: ``off`` first, the others by name."""
+    """Settings of all arms that are no controls: ``off`` first, then by name."""
     trials = study.trials
     found = {setting_of(arm) for arm in trials.loc[trials["control"] == "", "arm"].unique()}
     return ([OFF] if OFF in found else []) + sorted(found - {OFF})
 
 
 def control_settings(study: Study) -> list[str]:
-    """Settings of the control arms by name."""
+    """Settings of the control arms, ordered by name."""
     trials = study.trials
     return sorted({setting_of(arm) for arm in trials.loc[trials["control"] != "", "arm"].unique()})
 
@@ -76,10 +82,15 @@ def fractions(study: Study) -> pd.Series[float]:
 
 
 def summarise(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Mean, standard deviation over seeds (ddof 1, missing for one run) and number of runs per subset and setting.
+    """Mean, standard deviation and number of runs per subset and setting.
+
+    Args:
+        runs: Rows of `Study.selected`.
+        metric: A value column of them, e.g. ``val_accuracy``.
 
     Returns:
-        Indexed by (subset, setting), columns mean, sd, n; runs without a value of the metric do not count.
+        Indexed by (subset, setting), columns mean, sd (over seeds, ddof 1, missing for one run), n. Runs without a value of the
+        metric do not count.
     """
     values = runs.assign(setting=[setting_of(arm) for arm in runs["arm"]])
     grouped = values.groupby(["subset", "setting"])[metric]
@@ -133,8 +144,8 @@ def run_points(study: Study, metrics: Sequence[str]) -> pd.DataFrame:
     """The compared runs in long form: one row per selected run and metric, with its group's mean and SD.
 
     Returns:
-        fraction, subset, setting, arm, seed, trial_id, the hyperparameters, best_epoch, rule, metric, value, mean, sd,
-        n; ordered by metric (as given), fraction, setting, seed. Runs without a value are left out.
+        The columns fraction, subset, setting, arm, seed, trial_id, the hyperparameters, best_epoch, rule, metric, value, mean,
+        sd, n; ordered by metric (as given), fraction, setting, seed. Runs without a value are left out.
     """
     runs = study.selected()
     runs = runs[runs["control"] == ""]
@@ -151,10 +162,11 @@ def run_points(study: Study, metrics: Sequence[str]) -> pd.DataFrame:
 
 
 def majority_floor(study: Study, split: str = "val") -> dict[str, float | str]:
-    """What always answering the most frequent class scores on a split of this study.
+    """Scores of a classifier that always predicts the most frequent class of a split.
 
     Returns:
-        ``class``, ``accuracy``, ``macro_f1``, ``weighted_f1``, ``images``; empty when the images are not known yet.
+        The keys ``class`` (its name), ``accuracy``, ``macro_f1``, ``weighted_f1`` (shares in [0, 1]) and ``images`` (number);
+        empty when the images are not known yet.
     """
     labels = study.images.loc[study.images["split"] == split, "label"].to_numpy()
     counts = np.bincount(labels[labels >= 0], minlength=len(study.classes))
@@ -172,14 +184,12 @@ def majority_floor(study: Study, split: str = "val") -> dict[str, float | str]:
     }
 
 
-def settings_of(arms: pd.Series[str]) -> pd.Series[str]:
-    """`setting_of` for a column of arms; each arm is read once."""
-    settings = {arm: setting_of(arm) for arm in arms.unique()}
-    return arms.map(settings).astype("str")
-
-
 def scored_trials(study: Study) -> pd.DataFrame:
-    """Trials of the search with a value of the selection metric: rows of `Study.trials`, setting, and score (that value)."""
+    """Trials of the search that have a value of the selection metric.
+
+    Returns:
+        Rows of `Study.trials` with the further columns setting and score (that value).
+    """
     trials = study.trials
     trials = trials[(trials["phase"] == Phase.SEARCH) & trials[study.metric].notna()].copy()
     trials["setting"] = settings_of(trials["arm"])

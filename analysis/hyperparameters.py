@@ -1,4 +1,4 @@
-"""The searched hyperparameters of a study's trials: which there are and what they are called."""
+"""Hyperparameters that a study searches: their columns, titles and scales."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _PREFIX = "training."
 
 
 def hyperparameter_columns(trials: pd.DataFrame) -> list[str]:
-    """Columns of a table of trials that hold searched values: learning rate, weight decay, then the others by name."""
+    """Columns of a table of trials with searched values: learning rate, weight decay, then the others by name."""
     return [*_LOGARITHMIC, *sorted(str(name) for name in trials if str(name).startswith(_PREFIX))]
 
 
 def hyperparameter_title(name: str) -> str:
-    """``training.loss_weights`` -> "loss weights"."""
+    """Words for a hyperparameter: ``training.loss_weights`` -> "loss weights"."""
     return name.removeprefix(_PREFIX).replace("_", " ")
 
 

@@ -1,4 +1,4 @@
-"""Accuracy, F1, recall and precision, all from the confusion matrix by one function."""
+"""Accuracy, F1, recall and precision from confusion matrices, and words for metrics and splits."""
 
 from __future__ import annotations
 

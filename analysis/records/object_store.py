@@ -1,7 +1,7 @@
-"""Studies in an object store: ``s3://bucket/prefix``, read and written through pyarrow, with patience for its bad days.
+"""Studies in an object store (``s3://bucket/prefix``), read and written through pyarrow; requests that fail are tried again.
 
-Credentials come from the environment variables (or the machine's role) that every S3 client reads; no address, file or message of
-ours holds them. ``AWS_ENDPOINT_URL`` names a server that is not Amazon's.
+Credentials come from the environment variables (or the machine's role) that every S3 client reads. No address, file or message of
+this program holds them. ``AWS_ENDPOINT_URL`` names a server that is not Amazon's.
 """
 
 from __future__ import annotations
@@ -27,19 +27,23 @@ SCHEME = "s3://"
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 20.0
+"""Seconds that one request may take to connect, and to be answered."""
 _PATIENCE_SECONDS = 120.0
-"""How long a request that fails is tried again before the study gives up; the client's own retries are within."""
+"""Seconds for which a request that fails is tried again, the client's own retries included."""
 _LONGEST_PAUSE_SECONDS = 10.0
+"""Longest pause between two tries; pauses double from 0.2 s."""
 _PERMANENT_ERRORS = re.compile(
     r"ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|INVALID_CLIENT_TOKEN|"
     r"InvalidBucketName|EXPIRED_TOKEN|ExpiredToken|HTTP status 403|HTTP status 301"
 )
-"""What no patience mends, in the words of pyarrow's messages."""
+"""Words in pyarrow's messages that stand for errors which trying again cannot mend."""
 _SETTLED_SECONDS = 60.0
-"""Times of objects have whole seconds: one that is younger than this may be replaced without a difference in size and time."""
+"""Age from which size and time identify an object's content. Times have whole seconds: a younger object may be replaced by one of
+the same size and time."""
 _TRANSFERS = 8
+"""Number of objects that are copied at a time."""
 _LISTINGS = 5
-"""A running study may replace segments by a compacted one between our listing and our reading."""
+"""Number of times that a tree is listed. A running study may replace segments by a compacted one between listing and reading."""
 
 Result = TypeVar("Result")
 
@@ -50,12 +54,12 @@ class StoreUnreachable(OSError):
 
 @dataclass(frozen=True)
 class StoredObject:
-    """What a listing says about an object."""
+    """Size and time of an object, from a listing."""
 
     size: int
-    """Bytes."""
+    """Size in bytes."""
     time_ns: int
-    """Nanoseconds since 1970 when it was written, by the store's clock; most stores count whole seconds."""
+    """Time of writing in nanoseconds since 1970, by the store's clock; most stores count whole seconds."""
 
 
 def is_remote(location: str | Path) -> bool:
@@ -64,7 +68,7 @@ def is_remote(location: str | Path) -> bool:
 
 
 def join_location(root: str | Path, name: str) -> str | Path:
-    """The location of what has a name below a root, which is a folder or an address of an object store."""
+    """Location of a name below a root, which is a folder or an address of an object store."""
     if isinstance(root, str) and is_remote(root):
         return f"{root.rstrip('/')}/{name}"
     return Path(root) / name
@@ -74,8 +78,8 @@ def local_copy(url: str, purpose: str) -> Path:
     """Folder on this machine's disk for files of an address; below ``$WBC_STUDY_CACHE`` or ``~/.cache/wbc-study``.
 
     Args:
-        url: Of a run directory or of a data set.
-        purpose: What for: two purposes never share a folder.
+        url: Address of a run directory or of a data set.
+        purpose: Name of the purpose of the copy; two purposes never share a folder.
     """
     cache = Path(os.environ.get("WBC_STUDY_CACHE") or "~/.cache/wbc-study").expanduser().absolute()
     key = hashlib.sha256(f"{os.environ.get('AWS_ENDPOINT_URL', '')} {url.rstrip('/')}".encode()).hexdigest()[:16]
@@ -83,10 +87,10 @@ def local_copy(url: str, purpose: str) -> Path:
 
 
 class ObjectStore:
-    """The objects below one address. Keys are relative to it. Connects when it is first used; pickling passes the address only.
+    """The objects below one address; keys are relative to it.
 
-    Every operation is tried again for two minutes where the store fails, answers too late or cuts the connection; an object is
-    there completely or not at all.
+    It connects when it is first used, and pickling passes the address only. Every operation is tried again for two minutes where
+    the store fails, answers too late or cuts the connection. An object is there completely or not at all.
     """
 
     def __init__(self, url: str, patience: float = _PATIENCE_SECONDS):
@@ -97,12 +101,12 @@ class ObjectStore:
             patience: Seconds for which an operation is tried again.
 
         Raises:
-            StudyError: the address is not of that form.
+            StudyError: The address has another form.
         """
         bucket, _, prefix = url.removeprefix(SCHEME).partition("/")
         parts = prefix.strip("/").split("/") if prefix.strip("/") else []
         if not url.startswith(SCHEME) or not _BUCKET.fullmatch(bucket) or {"", ".", ".."} & set(parts) or "?" in url:
-            # Not shown where it may hold a key.
+            # An address that may hold a key is not shown.
             shown = "an address with @ or ?" if set("@?") & set(url) else repr(url)
             raise StudyError(
                 f"found {shown}, expected s3://bucket/prefix. Credentials and the endpoint of another server than Amazon's belong"
@@ -128,7 +132,7 @@ class ObjectStore:
             endpoint_override=endpoint,
             connect_timeout=_CONNECT_SECONDS,
             request_timeout=_ANSWER_SECONDS,
-            # One request an object, which is then there completely or not at all.
+            # One request writes one object, which is then there completely or not at all.
             allow_delayed_open=True,
             background_writes=False,
         )
@@ -161,7 +165,7 @@ class ObjectStore:
         """Content of an object.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: There is no such object.
         """
 
         def get() -> bytes:
@@ -187,12 +191,12 @@ class ObjectStore:
         """Write an object's content to a file, which is there completely or not at all.
 
         Args:
-            key: Of the object.
-            file: Replaced where it exists; missing parent folders are made.
-            found: What a listing said of the object; the file gets its time once that identifies the content.
+            key: Key of the object.
+            file: The file, which is replaced where it exists; missing parent folders are made.
+            found: The object's entry in a listing. The file gets its time when size and time identify the content.
 
         Raises:
-            FileNotFoundError: there is no such object.
+            FileNotFoundError: There is no such object.
         """
         content = self.read(key)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -215,7 +219,7 @@ class ObjectStore:
         """Objects whose keys lie below ``prefix/``, in the order of their keys; all when it is empty.
 
         Raises:
-            StudyError: a key would lead out of a folder.
+            StudyError: A key would lead out of a folder.
         """
         from pyarrow import fs
 
@@ -229,7 +233,7 @@ class ObjectStore:
         }
         strange = [key for key in listed if {"", ".", ".."} & set(key.split("/"))]
         if strange:
-            # As a path it would lead out of the folder that it is copied to.
+            # As a path this key would lead out of the folder that it is copied to.
             raise StudyError(f"{self.url}: an object is named {strange[0]!r}, expected names without . and .. in them")
         return listed
 
@@ -256,7 +260,7 @@ class ObjectStore:
             self._patiently(lambda: self._files.delete_dir(self._path(prefix)), f"deleting {prefix or 'all'}")
 
     def move_to(self, other: ObjectStore) -> None:
-        """Move every object to another address of the same server, whole before anything is deleted."""
+        """Move every object to another address of the same server; all are copied before anything is deleted."""
 
         def copy(key: str) -> None:
             self._patiently(lambda: self._files.copy_file(self._path(key), other._path(key)), f"copying {key}")
@@ -265,14 +269,14 @@ class ObjectStore:
         self.delete_folder()
 
     def download_tree(self, folder: Path, leave: Callable[[str], bool] = lambda _: False) -> None:
-        """Make a folder hold what the store holds: missing and changed files are downloaded, others deleted.
+        """Make a folder equal to the store: missing and changed files are downloaded, others are deleted.
 
         Args:
-            folder: Made where it does not exist.
-            leave: Says which keys are neither downloaded nor deleted.
+            folder: The folder, which is made where it does not exist.
+            leave: Whether a key is neither downloaded nor deleted.
 
         Raises:
-            StudyError: objects vanished while they were read, several times in a row.
+            StudyError: Objects vanished while they were read, several times in a row.
         """
         for _ in range(_LISTINGS):
             found = {key: each for key, each in self.listing().items() if not leave(key)}
@@ -295,6 +299,8 @@ class ObjectStore:
         )
 
     def _fetch_changed(self, folder: Path, found: Mapping[str, StoredObject], there: Mapping[str, Path]) -> None:
+        """Download objects whose file is missing or has another size or time; segments of records never change."""
+
         def current(key: str) -> bool:
             if key not in there:
                 return False
@@ -307,13 +313,14 @@ class ObjectStore:
         )
 
     def publish(self, folder: Path, prefix: str) -> None:
-        """Make the store hold what a folder holds below ``prefix/``: files are uploaded, other objects deleted there."""
+        """Make the store equal to a folder below ``prefix/``: files are uploaded, other objects are deleted there."""
         below = folder / prefix
         files = {path.relative_to(folder).as_posix(): path for path in sorted(below.rglob("*")) if path.is_file()}
         self._at_once(lambda key: self.upload(key, files[key]), files)
         self.delete([key for key in self.listing(prefix) if key not in files])
 
     def _at_once(self, action: Callable[[str], None], keys: Collection[str]) -> None:
+        """Do something with each key, several at a time."""
         if keys:
             with ThreadPoolExecutor(min(_TRANSFERS, len(keys))) as pool:
                 list(pool.map(action, keys))
@@ -324,16 +331,16 @@ NEEDED_FOR_TRAINING = ("latents.npy", "latents.json", "weights.safetensors", "ch
 
 
 def pull_study(url: str) -> Path:
-    """Copy what tables, figures and report of a study are made from to this machine's disk.
+    """Copy the files that tables, figures and report of a study are made from to this machine's disk.
 
-    Only what changed since the last time is copied: segments of records never change.
+    Only files that changed since the last time are copied.
 
     Returns:
         The folder of the copy, for `analysis.load_study`.
 
     Raises:
-        StudyError: the address is wrong, or access is refused.
-        StoreUnreachable: the store does not answer.
+        StudyError: The address is wrong, or access is refused.
+        StoreUnreachable: The store does not answer.
     """
     folder = local_copy(url, "read")
     store = ObjectStore(url)

@@ -1,4 +1,4 @@
-"""The figures of the published study, for putting them beside our own.
+"""Results of the published study, which tables and figures show beside those of a study.
 
 Source: the coursework's public repository; ``published/results.csv`` holds one row per published run. Each is a single
 run of 25 epochs without a seed and without a test split. F1 is the reported weighted F1; macro F1 was not published.
@@ -18,7 +18,7 @@ PUBLISHED_NOTE = (
     "Published: one run each, other images, no test split, values at the end of 25 epochs; with pretraining its code "
     "adds features that do not depend on the image, so its differences are no evidence of transfer."
 )
-"""What a reader must know about the published figures; goes beneath every table and figure that shows them."""
+"""Warning about the published results; stands beneath every table and figure that shows them."""
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 """Classes of the published study, in the order of its labels."""
@@ -26,6 +26,7 @@ CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 
 @cache
 def _read() -> pd.DataFrame:
+    """The file of results as shares in [0, 1]; read once."""
     raw = pd.read_csv(Path(__file__).parent / "published" / "results.csv")
     results = pd.DataFrame(
         {

@@ -1,4 +1,4 @@
-"""The record schema: what a study writes and what the analysis reads. The only module the two share.
+"""The record schema: tables, columns and words that a study writes and the analysis reads.
 
 A run directory holds three tables under ``records/``, each a folder of numbered immutable segments
 (``<first>-<last>.jsonl`` or ``.parquet``, named after the sequence numbers they hold). Every row has a ``sequence``; a
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 SCHEMA_VERSION = 1
-"""Raised whenever a column changes its meaning; `analysis` refuses records of a newer version."""
+"""Version of the schema, raised whenever a column changes its meaning; `analysis` refuses records of a newer version."""
 
 
 class _Word(StrEnum):
@@ -86,7 +86,7 @@ NO_SETTINGS = "{}"
 
 TRIAL_COLUMNS = {
     "sequence": "int64",
-    "trial_id": "string",  # ours: a hash of arm, phase, index, configuration and seed
+    "trial_id": "string",  # a hash of arm, phase, index, configuration and seed
     "phase": "string",  # a `Phase`: search or confirm
     "arm": "string",  # e.g. "WBC_10/sum"
     "fraction": "float64",  # of the labelled training images, in (0, 1]
@@ -190,11 +190,11 @@ def arm_name(
     """Name of an arm, e.g. ``WBC_10/sum``; ``WBC_10/sum-random`` is a control, ``WBC_10/sum+masks`` learns from masks too.
 
     Args:
-        fraction: Of the labelled training images.
-        fusion: Its mode, or the network's name.
-        control: Empty for a compared arm.
-        encoders: Named only where a study compares several sets of them: ``WBC_10/sum(prcc)``.
-        segmentation: Whether it learns from masks.
+        fraction: Share of the labelled training images, in (0, 1].
+        fusion: The fusion, or the name of another classifier.
+        control: Name of the control; empty for a compared arm.
+        encoders: Names of the encoders, only where a study compares several sets of them: ``WBC_10/sum(prcc)``.
+        segmentation: Whether the arm learns from masks too.
     """
     chosen = f"({'+'.join(encoders)})" if encoders else ""
     masks = MASKS_SUFFIX if segmentation else ""

@@ -16,7 +16,7 @@ import pyarrow.parquet
 from analysis.records.errors import StudyError
 
 SEGMENT_NAME = re.compile(r"\d+-\d+\.(jsonl|parquet)")
-"""Names of segments; anything else in the folder (a half-written temporary file) is none of our business."""
+"""Names of segments; other files in the folder, such as half-written temporary ones, are left alone."""
 
 _ARROW_TYPES = {
     "int64": pa.int64(),
@@ -28,16 +28,16 @@ _ARROW_TYPES = {
 }
 _PANDAS_TYPES = {"int64": "int64", "Int64": "Int64", "float64": "float64", "string": "str"}
 _ATTEMPTS = 5
-"""A running study may replace segments by a compacted one between our listing and our reading."""
+"""Number of tries to read a table. A running study may replace segments by a compacted one between listing and reading."""
 
 
 def read_segments(folder: Path, columns: Mapping[str, str], only: Collection[Path] | None = None) -> pd.DataFrame:
     """Read the segments of a table.
 
     Args:
-        folder: ``records/<table>``; need not exist.
+        folder: The folder ``records/<table>``, which need not exist.
         columns: Name -> type of the wanted columns, as in `analysis.records.schema`; one of them is ``sequence``.
-        only: Segments to read; all when None.
+        only: Segments to read; all in the folder when None.
 
     Returns:
         One row per sequence number, ascending, with exactly these columns; empty when there are no segments.
@@ -93,6 +93,7 @@ def _complete_lines(content: bytes) -> bytes:
 
 
 def _jsonl_table(lines: Mapping[Path, bytes], columns: Mapping[str, str]) -> pa.Table:
+    """Table of the lines of all .jsonl segments together."""
     content = b"".join(lines.values())
     options = pyarrow.json.ParseOptions(explicit_schema=arrow_schema(columns), unexpected_field_behavior="ignore")
     # One block must hold the longest line: a failed trial's traceback can be long.
@@ -105,6 +106,7 @@ def _jsonl_table(lines: Mapping[Path, bytes], columns: Mapping[str, str]) -> pa.
 
 
 def _slow_jsonl_table(path: Path, content: bytes, columns: Mapping[str, str]) -> pa.Table:
+    """Table of the lines of one segment, read one by one; an error names the line."""
     rows = []
     for number, line in enumerate(content.splitlines(), start=1):
         try:

@@ -37,7 +37,7 @@ _Made = TypeVar("_Made")
 
 ARM_COLUMNS = ["arm", "fraction", "subset", "fusion", "encoders", "control", "segmentation", "network"]
 SELECTION_METRICS = ("val_accuracy", "val_macro_f1")
-"""Values of ``search.metric``; the first one holds where the configuration says nothing."""
+"""Values of ``search.metric``; the first is the default."""
 
 
 def load_study(path: str | Path) -> Study:
@@ -93,13 +93,13 @@ class Study:
         self._making = threading.RLock()
 
     def remember(self, compute: Callable[[Study], _Made]) -> _Made:
-        """What a function makes of this study; it is called once, later calls get the same object.
+        """Call a function with this study once; later calls with the same function return the same object.
 
         Args:
-            compute: A module's function: it is also the key. It may call `remember` with other functions.
+            compute: A function of a module, which is also the key. It may call `remember` with other functions.
 
         Raises:
-            StudyError: What the function raises. Errors are not remembered.
+            StudyError: The function raised it. Errors are not remembered.
 
         Example:
             >>> def count_trials(study):

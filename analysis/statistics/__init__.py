@@ -1,4 +1,4 @@
-"""Scores, intervals, tests and verdicts over a study's answers, and what follows from them: power, tuning curves, claims.
+"""Scores, intervals, tests and verdicts over a study's predictions, and what follows from them: power, tuning curves, claims.
 
-Functions of a `Study` or of frames, without words for people. May use `records`, `arms`, `metrics`.
+Functions of a `Study` or of frames; what is dear, a study remembers. May use `wording`, `arms`, `records`, `metrics`.
 """

@@ -1,8 +1,8 @@
-"""Do probabilities keep their word? Temperature scaling, expected calibration error and reliability.
+"""Calibration of probabilities: temperature scaling, expected calibration error and reliability.
 
-A network that names the right class may still be too sure of it. One number mends much of that: the temperature T that the
-logits are divided by, fitted on the validation predictions (Guo et al. 2017, "On Calibration of Modern Neural Networks",
-section 4.2). It changes no answer, only how sure it is. Several seeds are pooled first and calibrated afterwards: the mean of
+A network can predict the right class and still be too confident. The logits are divided by a temperature that is fitted on the
+validation predictions (Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2). The predicted classes stay the
+same, only the confidence changes. Probabilities of several seeds are averaged first and calibrated afterwards: the mean of
 calibrated probabilities would not be calibrated (Rahaman and Thiery 2021, "Uncertainty Quantification and Deep Ensembles").
 """
 
@@ -27,24 +27,24 @@ BINS = 15
 """Bins of equal width of the expected calibration error, as in Guo et al. 2017."""
 
 DRAWN_BINS = 10
-"""Bins of the reliability diagram: with a few hundred images more of them would be noise."""
+"""Bins of the reliability diagram: with a few hundred images, more bins would show noise."""
 
 COLDEST, HOTTEST = 0.05, 20.0
-"""Range that a temperature is looked for in; at either end nearly all answers are certain or none is."""
+"""Range of the fitted temperature; at the low end nearly all predictions are certain, at the high end none is."""
 
 _TINY = float(np.finfo(np.float32).tiny)
-"""Probabilities are stored as float32; one that was rounded to zero counts as the smallest of them."""
+"""Smallest positive float32. Probabilities are stored as float32, and one that was rounded to zero counts as this."""
 
 ENSEMBLE, SINGLE = "ensemble", "single run"
 """What is calibrated: the mean of an arm's confirmed seeds, or each of them by itself."""
 
 
 def temper(probabilities: ArrayLike, temperature: float) -> Floats:
-    """Probabilities whose logits are divided by a temperature.
+    """Divide the logits of probabilities by a temperature.
 
     Args:
         probabilities: (N, C), rows sum to 1.
-        temperature: Above 1 makes them less sure, below 1 surer; 1 leaves them as they are.
+        temperature: Above 1 lowers the confidence, below 1 raises it; 1 changes nothing.
 
     Returns:
         float64 (N, C), rows sum to 1.
@@ -56,18 +56,18 @@ def temper(probabilities: ArrayLike, temperature: float) -> Floats:
 
 
 def fit_temperature(labels: ArrayLike, probabilities: ArrayLike) -> float:
-    """The temperature with the lowest cross-entropy.
+    """Fit the temperature with the lowest cross-entropy.
 
-    The target of an image is its class but for a share of 1 / (N + 2) that is spread over all classes, as in Platt (1999,
-    "Probabilistic Outputs for Support Vector Machines", section 2.2): where every answer is right, as a few dozen may well be,
-    the best temperature would be zero otherwise, and every later answer certain.
+    A share of 1 / (N + 2) of each target is spread over all classes, as in Platt (1999, "Probabilistic Outputs for Support
+    Vector Machines", section 2.2). Without it the best temperature would be zero wherever all predictions are right, as a few
+    dozen may be, and every later prediction would be certain.
 
     Args:
         labels: True classes, int (N,), at least one.
         probabilities: (N, C).
 
     Returns:
-        Between `COLDEST` and `HOTTEST`.
+        A temperature between `COLDEST` and `HOTTEST`.
 
     Raises:
         ValueError: There is no image to fit on.
@@ -93,16 +93,16 @@ def fit_temperature(labels: ArrayLike, probabilities: ArrayLike) -> float:
 
 
 def reliability(labels: ArrayLike, probabilities: ArrayLike, bins: int = BINS) -> pd.DataFrame:
-    """How often the answers of each degree of confidence are right.
+    """Share of right predictions in each bin of confidence.
 
     Args:
         labels: True classes, int (N,).
-        probabilities: (N, C); the highest of a row is the answer's confidence.
+        probabilities: (N, C); the highest value of a row is the confidence of its prediction.
         bins: Number of bins of equal width over (0, 1]; a confidence on a border belongs to the lower bin.
 
     Returns:
-        One row per bin: low, high (its borders), answers (number), confidence (mean) and accuracy (share of right answers),
-        the last two missing for an empty bin.
+        One row per bin: low, high (its borders), answers (number of predictions), confidence (their mean) and accuracy (share
+        of right ones); the last two are missing for an empty bin.
     """
     shares = np.asarray(probabilities, dtype=np.float64)
     confidence = shares.max(axis=1)
@@ -123,7 +123,7 @@ def reliability(labels: ArrayLike, probabilities: ArrayLike, bins: int = BINS) -
 
 
 def calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins: int = BINS) -> float:
-    """Expected calibration error: the mean gap between confidence and accuracy over bins, weighted by their answers.
+    """Expected calibration error: the mean gap between confidence and accuracy over bins, weighted by their predictions.
 
     Guo et al. 2017, equation 3. With few images it is above zero even for perfect probabilities.
     """
@@ -145,11 +145,11 @@ def run_probabilities(study: Study, split: str) -> dict[str, tuple[NDArray[np.in
 
 
 def ensemble_temperature(study: Study, trial_ids: Sequence[str]) -> float:
-    """The temperature of the mean probabilities of some confirmed runs, fitted on the validation images.
+    """Fit the temperature of the mean probabilities of some confirmed runs, on the validation images.
 
     Args:
-        study: With predictions of these runs.
-        trial_ids: Of one arm; a single one is calibrated by itself.
+        study: A study with predictions of these runs.
+        trial_ids: Runs of one arm; a single run is calibrated by itself.
 
     Raises:
         ValueError: A run has no validation predictions.
@@ -166,13 +166,13 @@ _MEASURES = ["ece", "ece_tempered", "loss", "loss_tempered"]
 
 
 def calibration(study: Study) -> pd.DataFrame:
-    """How well the probabilities of every arm keep their word, as they are and with a fitted temperature.
+    """Calibration of every arm's probabilities, as trained and with a fitted temperature.
 
-    Temperatures are fitted on validation images and judged on test images; without a test split on validation images, which is
-    optimistic.
+    Temperatures are fitted on validation images and measured on test images. Without a test split they are measured on
+    validation images, which is optimistic.
 
     Returns:
-        Two rows per arm, `SINGLE` (means over its confirmed runs) and `ENSEMBLE` (of the mean of their probabilities): arm,
+        Two rows per arm, `SINGLE` (means over its confirmed runs) and `ENSEMBLE` (the mean of their probabilities): arm,
         fraction, subset, setting, control, split, kind, runs, images, temperature, ece, ece_tempered, loss, loss_tempered
         (cross-entropy, natural logarithm). Ordered as arms are listed. Empty without confirmed runs.
     """
@@ -188,7 +188,7 @@ def calibration(study: Study) -> pd.DataFrame:
 
 
 def reliability_table(study: Study) -> pd.DataFrame:
-    """What the reliability diagram shows: confidence against accuracy, answers of all confirmed runs of an arm together.
+    """Rows of the reliability diagram: confidence against accuracy, predictions of all confirmed runs of an arm together.
 
     Returns:
         One row per arm, ``scale`` ("as trained" or "calibrated": each run with its own temperature) and bin that is not
@@ -211,7 +211,7 @@ _Labelled = tuple[NDArray[np.int64], Floats]
 
 
 def _arms_with_probabilities(study: Study) -> list[tuple[dict[str, Any], dict[str, tuple[_Labelled, _Labelled]]]]:
-    """Every arm with its runs: (labels, probabilities) to fit a temperature on, and to judge it with."""
+    """Every arm with its runs: labels and probabilities to fit a temperature on, and those to measure it on."""
     confirmed = study.confirmed
     split = shown_split(study)
     fitting = run_probabilities(study, "val")

@@ -1,8 +1,9 @@
-"""What the published report inferred from single runs, checked against this study's records.
+"""Claims of the published report, which it made from single runs, checked against this study's records.
 
-The report (eight runs, one each, no test images, a fusion whose features did not depend on the image) says that fusion helps
-at every amount of labelled data, helps more the less data there is, makes monocytes worse, helps lymphocytes least, and
-that basophils are easy. Each of the five is put to the records of repeated runs, with an interval over seeds and images.
+The report has eight runs, one for each fraction with and without fusion, no test images, and a fusion whose features did not
+depend on the image. It claims that fusion helps at every amount of labelled data, that it helps more with less data, that it
+makes monocytes worse and helps lymphocytes least, and that basophils are easy. Each claim is checked with repeated runs and an
+interval over seeds and images.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from analysis.wording.formats import show_difference
 from analysis.wording.verdicts import GAIN, OPTIMISTIC_VERDICT
 
 SUPPORTED, NOT_SUPPORTED, OPEN = "supported", "not supported", "cannot be said"
-"""What the records say of a claim. Not supported: they hold what is needed and do not bear the claim out, because they
-contradict it or because they are too few; the sentence says which. Cannot be said: something that is needed is missing."""
+"""Support of a claim. Not supported: the records hold what is needed, but they contradict the claim or are too few; the sentence
+says which. Cannot be said: something that is needed is missing."""
 
 COLUMNS = [
     "claim",
@@ -50,15 +51,22 @@ _Term = tuple[float, ArmPredictions, str]
 
 @dataclass(frozen=True)
 class _Finding:
-    """What the records say of one claim; numbers are missing where they say nothing."""
+    """Result of checking one claim; numbers are missing where the records say nothing."""
 
     support: str
+    """`SUPPORTED`, `NOT_SUPPORTED` or `OPEN`."""
     sentence: str
+    """The finding in words."""
     quantity: str = ""
+    """Words for ``value``."""
     value: float = np.nan
+    """A difference of shares, in [-1, 1]."""
     low: float = np.nan
+    """Lower bound of its 95 % interval."""
     high: float = np.nan
+    """Upper bound of its 95 % interval."""
     seeds: int = 0
+    """Number of seeds that the compared arms share."""
 
 
 def check_claims(predictions: Predictions) -> pd.DataFrame:
@@ -181,7 +189,7 @@ def _helps_least(
     unknown = [finding for finding in findings.values() if finding.support == OPEN]
     if unknown or not findings:
         return unknown[0] if unknown else _Finding(OPEN, "The records need images of another class.")
-    # The claim stands only if it stands against every other class: the one that it is least certain against decides.
+    # The claim must hold against every other class: the class with the least certain difference decides.
     decisive = max(findings.values(), key=lambda finding: finding.high)
     below = [other.lower() for other, finding in findings.items() if finding.support == SUPPORTED]
     count = f"Less than {len(below)} of the {len(findings)} other classes with certainty"
@@ -209,7 +217,7 @@ def _is_easy(predictions: Predictions, name: str) -> _Finding:
 
 
 def _contrast(predictions: Predictions, terms: Sequence[_Term], quantity: str, *, above: bool) -> _Finding:
-    """A weighted sum with its interval. The claim is that it lies above 0, or below."""
+    """Check the claim that a weighted sum of terms lies above 0, or below."""
     names = {name for _, _, name in terms if name != "accuracy"}
     empty = sorted(name for name in names if not _has_images(predictions, name))
     if empty:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def shown_split(study: Study) -> str:
-    """The split on which classes are looked at: "test" where the selected runs have test images, else "val"."""
+    """Split whose images tables and figures show: "test" where the selected runs have test predictions, else "val"."""
     return "test" if study.selected()["test_accuracy"].notna().any() else "val"
 
 

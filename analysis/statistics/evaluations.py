@@ -26,17 +26,18 @@ OUTSIDE = "outside"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One other data set."""
+    """The confirmed runs of a study on one other data set."""
 
     name: str
+    """Name of the evaluation: its folder below ``evaluations``."""
     about: dict[str, Any]
     """Content of ``evaluation.json``: data, images, left_out (reason -> count), unreadable (path -> reason), trials, ..."""
     predictions: Predictions
-    """Of the runs that are confirmed now; those of an earlier winner do not count."""
+    """Predictions of the runs that are confirmed now; runs of an earlier winner do not count."""
 
     @property
     def images_by_class(self) -> dict[str, int]:
-        """How many images the data set has of each class, 0 included."""
+        """Number of images of each class, 0 included."""
         counts = np.bincount(self.predictions.labels, minlength=len(self.predictions.classes))
         return dict(zip(self.predictions.classes, counts.tolist(), strict=True))
 
@@ -45,7 +46,7 @@ def read_evaluations(study: Study) -> list[Evaluation]:
     """All evaluations of a study that are complete and hold predictions of its confirmed runs, by name.
 
     Raises:
-        StudyError: A file of an evaluation cannot be read, or its runs scored different images.
+        StudyError: A file of an evaluation cannot be read, or its runs hold predictions of different images.
     """
     return [
         evaluation

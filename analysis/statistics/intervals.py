@@ -2,20 +2,20 @@
 
 Every run of an arm (a seed) scores the same test images. The mean over runs therefore varies for two reasons at once:
 other seeds would have drawn other subsets, initial weights and orders, and other images would have been harder or easier.
-An interval over seeds alone treats the images as all there are; one over images alone treats the seeds so. Here both
-count, as in a two-way random effects analysis of variance: with d[s, i] the contribution of image i under seed s,
+An interval over seeds alone treats the images as all there are. An interval over images alone treats the seeds so. Here both
+count, as in a two-way random effects analysis of variance. With d[s, i] the contribution of image i under seed s,
 
     var(mean) = seeds / S + images / N + interaction / (S N),
 
 estimated from mean squares, with Satterthwaite's degrees of freedom (Satterthwaite 1946; Searle, Casella and McCulloch
-1992, chapter 4). Images are drawn within their classes: a split is stratified, its class sizes are given. What is
-described is the expected metric on such images over the seeds that could have been.
+1992, chapter 4). Images are drawn within their classes, because a split is stratified and its class sizes are given. The
+interval is one of the expected metric on such images, over all seeds.
 
-Where the images of a group (patient, smear) are known to belong together, groups take the place of images: other patients
-would have been harder or easier.
+Where it is known which images are of one group (patient, smear), groups take the place of images: other patients would have
+been harder or easier.
 
 F1 is no mean over images. Its contributions are its influence function at the counts that were seen (the infinitesimal
-jackknife, Efron 1982), which for accuracy is the plain indicator of a correct answer.
+jackknife, Efron 1982). For accuracy this function is the plain indicator of a correct prediction.
 """
 
 from __future__ import annotations
@@ -34,17 +34,16 @@ CONFIDENCE = 0.95
 PSEUDO_IMAGE = 0.15
 """Weight of the two pseudo images that each class gets when its variance is estimated.
 
-Nine basophils that all runs get right look as if they had no variance, as nine successes out of nine do. As in the
-intervals of Agresti and Coull (1998) and Agresti and Min (2005), a class is given an image that is answered better and one
-that is answered worse than its mean, each by this share of what a right answer is worth. With a hundred images of a class
-this is not felt; with nine it keeps the coverage (`make calibrate`).
+Nine basophils that all runs get right look as if they had no variance. As in the intervals of Agresti and Coull (1998) and
+Agresti and Min (2005), each class gets one image above its mean and one below it, each by this share of the unit gain. With a
+hundred images of a class this changes nearly nothing; with nine images it keeps the coverage (`make calibrate`).
 """
 
 SEED_VARIANCE_FLOOR = 0.5
-"""The variance between seeds counts at least this share of what the interaction alone makes it.
+"""Least variance between seeds, as a share of the variance that the interaction alone makes.
 
-Four degrees of freedom can give next to nothing by chance, while the interaction is known from hundreds of images. At 1 the
-intervals of runs that differ by chance alone cover 98 %, at 0 they may collapse (`make calibrate`).
+With five seeds the variance between seeds can be near zero by chance, while the interaction is known from hundreds of images.
+At 1 the intervals of runs that differ by chance alone cover 98 %, at 0 they may collapse (`make calibrate`).
 """
 
 
@@ -55,12 +54,13 @@ class Estimate:
     value: Floats
     """Mean over seeds."""
     standard_error: Floats
-    """Of that mean, over other seeds and other images."""
+    """Standard error of that mean, over other seeds and other images."""
     degrees_of_freedom: Floats
-    """Of Student's t, by Satterthwaite's approximation; infinite when nothing varies."""
+    """Degrees of freedom of Student's t, by Satterthwaite's approximation; infinite when nothing varies."""
     low: Floats
+    """Lower bound of the two-sided interval."""
     high: Floats
-    """Two-sided interval."""
+    """Upper bound of the two-sided interval."""
     p: Floats
     """Two-sided p-value of the hypothesis that the true mean is 0."""
     seed_sd: Floats
@@ -85,13 +85,16 @@ def crossed_interval(
     """Mean over seeds, with an interval in which seeds and images vary.
 
     Args:
-        scores: Of one arm, or the difference of two that share seeds and images.
+        scores: Scores of one arm, or the difference of two arms that share seeds and images.
         labels: True classes, int (N,).
-        scale: ``difference`` makes a symmetric interval. ``share`` makes the interval of the log odds and turns it back: it
-            stays inside (0, 1) and is longer on the side where there is room, as shares near 1 vary.
-        confidence: Nominal coverage.
-        groups: Group of each image (patient, smear), int (N,), at least 0: images of one group are then drawn together. When
-            None every image is drawn by itself.
+        scale: ``difference`` makes a symmetric interval. ``share`` makes an interval of the log odds and transforms it back: it
+            stays inside (0, 1) and is longer on the side where there is room.
+        confidence: Nominal coverage, in (0, 1).
+        groups: Group of each image (patient, smear), int (N,), at least 0: images of one group are drawn together. When None
+            every image is drawn by itself.
+
+    Returns:
+        Arrays with the leading axes of the scores.
 
     Raises:
         ValueError: Fewer than two seeds.
@@ -143,11 +146,11 @@ class _Squares:
     """Mean squares as parts of the variance of the mean, with what each adds to the divisor of Satterthwaite's formula."""
 
     images: Floats
-    """Of the images' means over seeds: images and interaction."""
+    """Mean square of the images' means over seeds; holds the images' part and the interaction."""
     images_spread: Floats
-    """Its square over its degrees of freedom."""
+    """Square of ``images`` over its degrees of freedom."""
     interaction: Floats
-    """Of what neither the image nor the seed explains."""
+    """Mean square of what neither the image nor the seed explains."""
     interaction_spread: Floats
 
 

@@ -1,4 +1,4 @@
-"""What an arm adds on average over the fractions: one question in the place of four, with more runs behind the answer."""
+"""Mean differences between arms and their baselines over the fractions."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ COLUMNS = (*_KEYS, "difference", "low", "high", "p", "seeds", "images")
 def mean_differences(predictions: Predictions) -> pd.DataFrame:
     """Mean differences over the fractions at which a setting and its baseline both are; see `verdicts.compare_arms`.
 
-    Every fraction counts alike. Images and seeds are the same at all fractions, and count once. Runs are paired by the seeds
-    that all of these arms share; a fraction at which arm and baseline share fewer than two is left out.
+    Every fraction has the same weight. Images and seeds are the same at all fractions and count once. Runs are paired by the
+    seeds that all of these arms share; a fraction at which arm and baseline share fewer than two seeds is left out.
 
     Args:
         predictions: What the confirmed runs predicted for each image.

@@ -1,7 +1,7 @@
-"""What a design can find: the smallest difference that it would have detected, and the power of more seeds.
+"""Power of a design: the smallest difference that it would have detected, and the power of more seeds.
 
-Power is computed for a difference that somebody cares about (5 points by default), never for the one that was observed: that
-would only repeat the p-value.
+Power is computed for a given difference (5 points by default), never for the difference that was observed: that would only
+repeat the p-value.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def detection_power(
 
     Args:
         difference: True difference.
-        standard_error: Of the estimated difference.
-        degrees_of_freedom: Of its t statistic.
-        tests: Size of the family that Holm's adjustment runs over. The first step's level (5 % / tests) is used: the least
-            that is certain, whatever the other differences are.
+        standard_error: Standard error of the estimated difference.
+        degrees_of_freedom: Degrees of freedom of its t statistic.
+        tests: Number of tests that Holm's adjustment runs over. The level of its first step (5 % / tests) is used: the power is
+            at least that, whatever the other differences are.
 
     Returns:
-        float64 in [0, 1], by the noncentral t distribution; 1 where an estimate without error is of a difference.
+        float64 in [0, 1], by the noncentral t distribution; 1 where the error is 0 and the difference is not.
     """
     from scipy.special import nctdtr
 
@@ -57,10 +57,10 @@ def detectable_difference(
     """The smallest true difference that is found with the given power.
 
     Args:
-        standard_error: Of the estimated difference, above 0.
-        degrees_of_freedom: Of its t statistic.
-        tests: As in `detection_power`.
-        power: In (0, 1).
+        standard_error: Standard error of the estimated difference, above 0.
+        degrees_of_freedom: Degrees of freedom of its t statistic.
+        tests: Number of tests, as in `detection_power`.
+        power: Probability to find the difference, in (0, 1).
     """
     from scipy.special import nctdtrinc
 
@@ -89,15 +89,16 @@ def planned_error(
     """Standard error and degrees of freedom that another number of seeds would have, on the same number of images.
 
     Args:
-        seed_part: Variance components as `analysis.statistics.intervals.Estimate` gives them, of the design with `seeds` seeds.
-        image_part: See above; stays whatever the number of seeds.
-        interaction_part: See above.
-        seeds: Number that the components were estimated with.
-        planned: Number that is asked for.
+        seed_part: Variance between seeds, as `analysis.statistics.intervals.Estimate` gives it for `seeds` seeds.
+        image_part: Variance between images, likewise; does not depend on the number of seeds.
+        interaction_part: Variance of the interaction, likewise.
+        seeds: Number of seeds that the parts were estimated with.
+        planned: Number of seeds that is asked for.
         image_freedom: Degrees of freedom of the images' part; few where images are of few patients.
 
     Returns:
-        Both by Satterthwaite's approximation. Without any variance the error is 0 and the degrees of freedom are infinite.
+        Standard error and degrees of freedom by Satterthwaite's approximation. Without any variance the error is 0 and the
+        degrees of freedom are infinite.
     """
     seed, image, interaction, now, then, freedom_of_images = (
         np.asarray(value, dtype=np.float64)
@@ -112,7 +113,7 @@ def planned_error(
 
 
 def detectable(verdicts: pd.DataFrame, difference: float = DIFFERENCE, seeds: Sequence[int] = SEEDS) -> pd.DataFrame:
-    """What the comparisons of a study could have shown, and what more seeds would show.
+    """The smallest difference that each comparison could have found, and the power of more seeds.
 
     Args:
         verdicts: From `analysis.statistics.verdicts.compare_arms`.

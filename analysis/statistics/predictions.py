@@ -24,17 +24,17 @@ class ArmPredictions:
     """What the confirmed runs of one arm predicted."""
 
     arm: str
-    """Name, e.g. ``WBC_10/sum``."""
+    """Name of the arm, e.g. ``WBC_10/sum``."""
     fraction: float
-    """Of the labelled training images, in (0, 1]."""
+    """Share of the labelled training images, in (0, 1]."""
     fusion: str
-    """``off`` or how features join."""
+    """``off``, or how pretrained features join the classifier."""
     encoders: str
-    """Names joined by "+", empty without fusion."""
+    """Names of the encoders joined by "+"; empty without fusion."""
     control: str
-    """Empty for the compared arms, else the name of the control."""
+    """Name of the control; empty for the compared arms."""
     seeds: Integers
-    """(S,), ascending."""
+    """(S,): seeds of the runs, ascending."""
     predicted: Integers
     """(S, N): the most probable class of each image."""
     segmentation: str = ""
@@ -59,7 +59,7 @@ class Predictions:
     labels: Integers
     """(N,): true classes, in the order of the columns of `ArmPredictions.predicted`."""
     arms: tuple[ArmPredictions, ...]
-    """By fraction, then name."""
+    """The arms, ordered by fraction, then name."""
     groups: Integers | None = None
     """(N,): group (patient, smear) of each image, from 0; None where no image has one, and each is drawn by itself."""
 

@@ -36,7 +36,7 @@ def exact_mcnemar(first_only: int, second_only: int) -> float:
 def adjust_holm(p: ArrayLike) -> Floats:
     """Holm's step-down adjustment (Holm 1979) over one family; missing p-values are no tests and stay missing.
 
-    As `statsmodels.stats.multitest.multipletests` gives it, which collects garbage at every call: a second for a study.
+    Gives the values of `statsmodels.stats.multitest.multipletests`, which collects garbage at every call: a second for a study.
 
     Args:
         p: p-values, (M,).

@@ -1,4 +1,4 @@
-"""How far tuning has come: the best validation score against the number of trials, and winners at the edge of the range."""
+"""Progress of the search: the best validation score against the number of trials, and winners at the edge of the range."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.arms import setting_of
-from analysis.hyperparameters import hyperparameter_title
+from analysis.hyperparameters import LEARNING_RATE, WEIGHT_DECAY, hyperparameter_title
 from analysis.records.errors import StudyError
 from analysis.records.schema import Phase, TrialStatus
 from analysis.statistics.intervals import CONFIDENCE
@@ -20,18 +20,16 @@ if TYPE_CHECKING:
     from analysis.records.study import Study
 
 EDGE = 0.05
-"""A winner within this share of a range's length (logarithmic where it is searched so) from its end lies at the edge."""
-
-HYPERPARAMETERS = ("learning_rate", "weight_decay")
+"""Width of the edges of a range, as a share of its length (logarithmic where it is searched so)."""
 
 
 def tuning_curves(study: Study) -> pd.DataFrame:
     """Best validation score against the number of trials tried, with simultaneous 95 % bands for each arm.
 
-    The curve at k is the median of the best of k trials; that it lies inside the band at all k at once has at least 95 %
-    probability, whatever the distribution of the scores (Lourie, Cho and He 2023, "Show Your Work with Confidence"; the
-    library opda; exactly 95 % where no two scores can be equal). Scores are those of the selection metric at a trial's best
-    epoch: like all that is chosen on validation, optimistic.
+    The curve at k is the median of the best of k trials. It lies inside the band at all k at once with a probability of at least
+    95 %, whatever the distribution of the scores (exactly 95 % where no two scores can be equal; Lourie, Cho and He 2023, "Show
+    Your Work with Confidence"; the library opda). A trial's score is the selection metric at its best epoch. It is optimistic,
+    like all that is chosen on validation.
 
     Returns:
         One row per arm and number of trials: fraction, subset, arm, setting, control, metric, trials, value, low, high, n
@@ -41,8 +39,6 @@ def tuning_curves(study: Study) -> pd.DataFrame:
         StudyError: The trials are no independent draws: another search mode than ``random``, early stopping, or a warm
             start; or some failed, and which ones may depend on their settings.
     """
-    from opda.nonparametric import EmpiricalDistribution
-
     reason = why_no_tuning_curves(study)
     if reason:
         raise StudyError(f"{study.path / 'study.yaml'}: no tuning curves. {reason}")
@@ -51,37 +47,39 @@ def tuning_curves(study: Study) -> pd.DataFrame:
         (trials["phase"] == Phase.SEARCH) & trials["status"].isin([TrialStatus.COMPLETED, TrialStatus.DIVERGED])
     ]
     columns = ["fraction", "subset", "arm", "setting", "control", "metric", "trials", "value", "low", "high", "n"]
-    parts = []
-    for name, rows in trials.sort_values(["fraction", "arm"], kind="stable").groupby("arm", sort=False):
-        # A trial that diverged before its first epoch ended has scored nothing.
-        scores = rows[study.metric].fillna(0.0).to_numpy(dtype=np.float64)
-        if len(scores) < 2:
-            continue
-        # The band of the distribution's lower side is the curve's upper one, and the other way round. Equal-tailed bands are
-        # as exact as highest-density ones and take a fraction of the time.
-        lower, middle, upper = EmpiricalDistribution.confidence_bands(
-            scores, CONFIDENCE, a=0.0, b=1.0, method="ld_equal_tailed", generator=np.random.default_rng(0), n_jobs=1
-        )
-        counts = np.arange(1, len(scores) + 1)
-        first = rows.iloc[0]
-        parts.append(
-            pd.DataFrame(
-                {
-                    "fraction": float(first["fraction"]),
-                    "subset": str(first["subset"]),
-                    "arm": str(name),
-                    "setting": setting_of(str(name)),
-                    "control": str(first["control"]),
-                    "metric": study.metric,
-                    "trials": counts,
-                    "value": middle.quantile_tuning_curve(counts),
-                    "low": upper.quantile_tuning_curve(counts),
-                    "high": lower.quantile_tuning_curve(counts),
-                    "n": len(scores),
-                }
-            )
-        )
+    arms = trials.sort_values(["fraction", "arm"], kind="stable").groupby("arm", sort=False)
+    parts = [_tuning_curve(rows, study.metric) for _, rows in arms if len(rows) >= 2]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def _tuning_curve(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The curve of one arm, from two or more ended trials."""
+    from opda.nonparametric import EmpiricalDistribution
+
+    # A trial that diverged before its first epoch ended has scored nothing.
+    scores = trials[metric].fillna(0.0).to_numpy(dtype=np.float64)
+    # The lower band of the distribution is the upper band of the curve, and the other way round. Equal-tailed bands are as exact
+    # as highest-density ones and take a fraction of the time.
+    lower, middle, upper = EmpiricalDistribution.confidence_bands(
+        scores, CONFIDENCE, a=0.0, b=1.0, method="ld_equal_tailed", generator=np.random.default_rng(0), n_jobs=1
+    )
+    counts = np.arange(1, len(scores) + 1)
+    first = trials.iloc[0]
+    return pd.DataFrame(
+        {
+            "fraction": float(first["fraction"]),
+            "subset": str(first["subset"]),
+            "arm": str(first["arm"]),
+            "setting": setting_of(str(first["arm"])),
+            "control": str(first["control"]),
+            "metric": metric,
+            "trials": counts,
+            "value": middle.quantile_tuning_curve(counts),
+            "low": upper.quantile_tuning_curve(counts),
+            "high": lower.quantile_tuning_curve(counts),
+            "n": len(scores),
+        }
+    )
 
 
 def why_no_tuning_curves(study: Study) -> str:
@@ -110,16 +108,16 @@ def why_no_tuning_curves(study: Study) -> str:
 
 
 def winners_at_edges(study: Study) -> pd.DataFrame:
-    """Winners of which a searched value lies at the end of what was searched: better ones may lie beyond.
+    """Winners with a searched value at the edge of what was searched: a better value may lie beyond.
 
-    In a grid, and among choices that are numbers, the edge is the lowest and highest value, of at least two; in a range, the
-    outer 5 % of its length (logarithmic where it is searched so). 0 is no edge: nothing lies below. Settings that make
+    In a grid, and among choices that are numbers, the lowest and the highest of at least two values are the edges. In a range
+    the outer 5 % of its length are (logarithmic where it is searched so). 0 is no edge: nothing lies below. Settings that make
     no difference to an arm (the weight of masks without masks) are left out.
 
     Returns:
         One row per arm and hyperparameter at an edge: fraction, subset, arm, hyperparameter (``learning_rate``,
-        ``weight_decay``, or as in ``search.also``), value, low, high (of what was searched), side ("lower", "upper"), sentence.
-        Ordered by fraction, arm.
+        ``weight_decay``, or as in ``search.also``), value, low, high (ends of what was searched), side ("lower", "upper"),
+        sentence. Ordered by fraction, arm.
     """
     axes = _searched_axes(_search(study))
     rows = []
@@ -131,23 +129,14 @@ def winners_at_edges(study: Study) -> pd.DataFrame:
                 continue
             value = float(found)
             side = axis.side(value)
-            if side:
-                rows.append(
-                    {
-                        "fraction": winner["fraction"],
-                        "subset": winner["subset"],
-                        "arm": winner["arm"],
-                        "hyperparameter": name,
-                        "value": value,
-                        "low": axis.low,
-                        "high": axis.high,
-                        "side": side,
-                        "sentence": (
-                            f"{winner['arm']}: the winner's {hyperparameter_title(name)} {value:.3g} lies at the {side} edge "
-                            f"of what was searched ({axis.low:.3g} to {axis.high:.3g}); a better one may lie beyond."
-                        ),
-                    }
-                )
+            if not side:
+                continue
+            sentence = (
+                f"{winner['arm']}: the winner's {hyperparameter_title(name)} {value:.3g} lies at the {side} edge "
+                f"of what was searched ({axis.low:.3g} to {axis.high:.3g}); a better one may lie beyond."
+            )
+            place = (winner["fraction"], winner["subset"], winner["arm"])
+            rows.append((*place, name, value, axis.low, axis.high, side, sentence))
     columns = ["fraction", "subset", "arm", "hyperparameter", "value", "low", "high", "side", "sentence"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -165,13 +154,16 @@ def _has_setting(study: Study, winner: Mapping[Any, Any], name: str) -> bool:
 
 @dataclass(frozen=True)
 class _Axis:
-    """What was searched of one hyperparameter; `low` < `high`."""
+    """Values of one hyperparameter that were searched."""
 
     low: float
+    """The lowest value."""
     high: float
+    """The highest value; above `low`."""
     listed: bool
-    """Whether values were listed, not a range."""
+    """Whether single values were listed; else all between `low` and `high` were searched."""
     logarithmic: bool = False
+    """Whether a range was searched on a logarithmic scale."""
 
     def side(self, value: float) -> str:
         """At which edge the value lies: "lower", "upper" or "" for neither."""
@@ -189,7 +181,7 @@ class _Axis:
 def _searched_axes(search: Mapping[str, Any]) -> dict[str, _Axis]:
     """Hyperparameter -> what was searched; without those of a single value or of words."""
     axes: dict[str, _Axis | None] = {}
-    for name in HYPERPARAMETERS:
+    for name in (LEARNING_RATE, WEIGHT_DECAY):
         if search.get("mode") == "grid":
             axes[name] = _list_axis(search.get(f"grid_{name}"))
         elif search.get(name):

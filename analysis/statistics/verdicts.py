@@ -1,8 +1,8 @@
-"""Is there a gain? Every arm against its baselines, over seeds and images, with one verdict and one sentence each.
+"""Verdicts on gains: every arm against its baselines, over seeds and images, with one verdict and one sentence each.
 
-Differences are paired: compared arms share the subset, order, crops and initial weights of a seed, and the images. The
-settings of an arm are those that won its search: how another search would have ended is not in the intervals. The control
-``twin`` shows how much that is.
+Differences are paired: compared arms share the images, and for each seed the subset, order, crops and initial weights. The
+settings of an arm are those that won its search. The intervals do not hold that another search would have ended otherwise; the
+control ``twin`` shows how much that is.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ _COLUMNS = [*_KEYS, "difference", "low", "high", "p", "p_holm", "family", "verdi
 
 
 def _describe(metric: str, comparison: Comparison, predictions: Predictions) -> dict[str, Any]:
-    """What is compared: `_KEYS` of one row."""
+    """One row with the columns of `_KEYS`: what is compared."""
     arm, baseline = comparison.arm, comparison.baseline
     return {
         "fraction": arm.fraction,

@@ -1,4 +1,4 @@
-"""Writes a study for one of the trackers."""
+"""Export of a study to one of the trackers."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"
 
 
 def check_trackers(trackers: Iterable[str]) -> None:
-    """Make sure that the packages of some trackers are installed, before a study begins that will need them.
+    """Check that the packages of some trackers are installed, before a study begins that needs them.
 
     Raises:
-        StudyError: One is not; the message says what to install.
+        StudyError: A package is not installed; the message says what to install.
     """
     for tracker in trackers:
         if find_spec(_PACKAGES[tracker]) is None:
@@ -41,7 +41,7 @@ def export_tracking(study: Study, tracker: str, folder: Path | None = None) -> P
     Args:
         study: Any study, also a running one.
         tracker: One of `TRACKERS`.
-        folder: Where to write; ``<study>/tracking/<tracker>`` when None. A folder of one's own must not exist.
+        folder: Folder that is written; ``<study>/tracking/<tracker>`` when None. A folder that is named must not exist yet.
 
     Returns:
         The folder.

@@ -22,23 +22,25 @@ SERIES = (
     "val_weighted_f1",
     "learning_rate",
 )
-"""Numbers of every epoch."""
+"""Numbers that every epoch has."""
 
 _TESTED = ("test_accuracy", "test_macro_f1", "test_weighted_f1")
 
 
 @dataclass(frozen=True)
 class TrackedTrial:
-    """One trial."""
+    """One trial with what trackers show of it."""
 
     trial_id: str
+    """Id of the trial, as in the records."""
     arm: str
+    """Name of its arm, e.g. ``WBC_10/sum``."""
     settings: dict[str, str | float | int]
     """Hyperparameters, fraction and seed."""
     tags: dict[str, str]
     """Study, arm, phase, status, fusion, encoders, control and network."""
     epochs: pd.DataFrame
-    """epoch, time (seconds since 1970) and `SERIES`; in the order of the epochs."""
+    """Columns epoch, time (seconds since 1970) and `SERIES`, one row per epoch, ascending."""
     results: dict[str, float]
     """Values at the best epoch: val_accuracy, val_macro_f1, val_weighted_f1, val_loss and, for a confirmed run, those on test."""
 
