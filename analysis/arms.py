@@ -1,4 +1,4 @@
-"""Arms of a study: their settings, titles and order, and means of metrics side by side."""
+"""Arms of a study: their settings and order, and means of metrics side by side."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pandas as pd
 from analysis.hyperparameters import hyperparameter_columns
 from analysis.metrics import confusion_metrics
 from analysis.records.published import published_values
-from analysis.records.schema import MASKS_SUFFIX, Fusion, Phase
+from analysis.records.schema import Fusion, Phase
 
 if TYPE_CHECKING:
     from analysis.records.study import Study
+
 
 OFF = Fusion.OFF.value
 """The setting without pretraining."""
@@ -29,27 +30,6 @@ def settings_of(arms: pd.Series[str]) -> pd.Series[str]:
     """Settings of a column of arms, as `setting_of` gives them."""
     settings = {arm: setting_of(arm) for arm in arms.unique()}
     return arms.map(settings).astype("str")
-
-
-def setting_title(setting: str) -> str:
-    """Words for a setting: "without", "with (sum)" or, where encoders are named, "with (sum, prcc)"; "+ masks" after it.
-
-    A setting with another classifier is "network resnet18".
-    """
-    pretraining = setting.removesuffix(MASKS_SUFFIX)
-    fusion, _, encoders = pretraining.rstrip(")").partition("(")
-    if fusion not in list(Fusion):
-        return f"network {setting}"
-    title = "without" if pretraining == OFF else f"with ({fusion}{', ' if encoders else ''}{encoders})"
-    return title + (" + masks" if pretraining != setting else "")
-
-
-def setting_titles(rows: pd.DataFrame) -> list[str]:
-    """`setting_title` of every row of a table with the columns setting and control; a control keeps its name."""
-    return [
-        setting if control else setting_title(setting)
-        for setting, control in zip(rows["setting"], rows["control"], strict=True)
-    ]
 
 
 def compared_settings(study: Study) -> list[str]:

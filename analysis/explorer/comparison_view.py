@@ -7,15 +7,7 @@ from typing import Any
 import pandas as pd
 from dash import html
 
-from analysis.arms import (
-    arm_order,
-    compared_settings,
-    control_settings,
-    fractions,
-    setting_of,
-    setting_title,
-    summarise,
-)
+from analysis.arms import arm_order, compared_settings, control_settings, fractions, setting_of, summarise
 from analysis.explorer.aria import aria
 from analysis.explorer.view_state import ViewState
 from analysis.figures.style import setting_colours
@@ -27,6 +19,7 @@ from analysis.statistics.confusion import shown_split
 from analysis.statistics.verdicts import study_verdicts
 from analysis.wording.captions import choice_sentence, selection_rule
 from analysis.wording.formats import MISSING, capitalised, show_difference
+from analysis.wording.settings import setting_title
 
 _INTERVALS = (
     "In brackets: the 95 % interval of the difference to the arm without pretraining, in which seeds and images vary, and the "

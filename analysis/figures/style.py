@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 from plotly.subplots import make_subplots
 
-from analysis.arms import OFF, compared_settings, control_settings, setting_title
+from analysis.arms import OFF, compared_settings, control_settings
 from analysis.records.schema import Fusion
 from analysis.records.study import Study
 from analysis.wording.colours import (
@@ -30,6 +30,7 @@ from analysis.wording.colours import (
     WINE,
 )
 from analysis.wording.controls import CONTROLS
+from analysis.wording.settings import setting_title
 
 _KNOWN: dict[str, str] = {
     Fusion.OFF: BLUE,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from analysis.arms import compared_settings, control_settings, majority_floor, setting_title
+from analysis.arms import compared_settings, control_settings, majority_floor
 from analysis.records.errors import StudyError
 from analysis.records.schema import Phase, TrialStatus
 from analysis.statistics.verdicts import study_verdicts
 from analysis.wording.captions import reason_in_words
 from analysis.wording.controls import describe_controls
 from analysis.wording.formats import MISSING, counted
+from analysis.wording.settings import setting_title
 
 if TYPE_CHECKING:
     from analysis.records.study import Study

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analysis.arms import setting_titles
 from analysis.metrics import SPLIT_TITLES, confusion_metrics
 from analysis.records.errors import StudyError
 from analysis.statistics.estimates import arm_intervals
@@ -20,6 +19,7 @@ from analysis.tables.evidence import verdicts_content
 from analysis.tables.table import Column, Content, Table
 from analysis.wording.captions import INTERVAL, TAKEN_AS_GIVEN, join_sentences
 from analysis.wording.contents import Level, Section
+from analysis.wording.settings import setting_titles
 
 if TYPE_CHECKING:
     from analysis.records.study import Study

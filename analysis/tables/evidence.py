@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec
 import numpy as np
 import pandas as pd
 
-from analysis.arms import setting_of, setting_titles
+from analysis.arms import setting_of
 from analysis.metrics import METRIC_TITLES, SPLIT_TITLES, confusion_metrics, count_confusion, metric_title
 from analysis.records.errors import StudyError
 from analysis.records.schema import subset_name
@@ -25,6 +25,7 @@ from analysis.statistics.verdicts import study_verdicts
 from analysis.tables.table import Column, Content
 from analysis.wording.captions import INTERVAL, OPTIMISTIC, TAKEN_AS_GIVEN, join_sentences, reason_in_words
 from analysis.wording.formats import capitalised, show_difference, unit_of
+from analysis.wording.settings import setting_titles
 from analysis.wording.verdicts import ENOUGH_SEEDS, describe_groups
 
 if TYPE_CHECKING:

@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from analysis.arms import (
-    OFF,
-    compare_means,
-    compared_settings,
-    comparison_columns,
-    setting_of,
-    setting_title,
-    setting_titles,
-    summarise,
-)
+from analysis.arms import OFF, compare_means, compared_settings, comparison_columns, setting_of, summarise
 from analysis.metrics import METRIC_TITLES, SPLIT_TITLES, metric_title
 from analysis.records.published import PUBLISHED_NOTE, published_results
 from analysis.statistics.calibration import BINS, calibration
@@ -31,6 +22,7 @@ from analysis.wording.captions import (
 )
 from analysis.wording.controls import describe_controls
 from analysis.wording.formats import capitalised, show_range, unit_of
+from analysis.wording.settings import setting_title, setting_titles
 
 if TYPE_CHECKING:
     from analysis.records.study import Study

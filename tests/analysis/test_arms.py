@@ -8,26 +8,7 @@ from typing import Any
 import pytest
 
 from analysis import Study, load_study
-from analysis.arms import (
-    compare_means,
-    compared_settings,
-    control_settings,
-    majority_floor,
-    run_points,
-    setting_of,
-    setting_title,
-)
-
-
-def test_titles_say_what_an_arm_learns_from() -> None:
-    titles = {setting: setting_title(setting) for setting in ("off", "sum", "off+masks", "sum+masks", "resnet18")}
-    assert titles == {
-        "off": "without",
-        "sum": "with (sum)",
-        "off+masks": "without + masks",
-        "sum+masks": "with (sum) + masks",
-        "resnet18": "network resnet18",
-    }
+from analysis.arms import compare_means, compared_settings, control_settings, majority_floor, run_points, setting_of
 
 
 def test_settings_come_from_the_arms(run_directory: Callable[..., Any]) -> None:
