@@ -34,7 +34,7 @@ class StudyFeatures:
     classifiers: Mapping[str, ResidualClassifier] = field(default_factory=dict)
     """Encoder id -> the classifier that arms with ``finetune`` start from."""
     weights: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
-    """Classifier of torchvision -> name -> given weights that its arms start from, without those of the head."""
+    """Classifier of torchvision -> name of a tensor -> given weights that its arms start from, without those of the head."""
 
 
 class TrialLatents:
