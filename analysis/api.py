@@ -1,6 +1,6 @@
 """The notebook's door: a study that hands out its verdicts, tables and figures by name.
 
-What stands behind a name is imported when it is first asked for, so that opening a study stays cheap.
+The modules behind a name are imported when it is first used, so that opening a study stays cheap.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Study(records.Study):
 
     @property
     def answers(self) -> Predictions:
-        """What the confirmed runs answered on the shown split, in the form that the statistics take.
+        """Predictions of the confirmed runs on the shown split, in the form that the statistics take.
 
         Raises:
             StudyError: No confirmed runs, or predictions that do not pair.
@@ -96,7 +96,7 @@ class Study(records.Study):
         return compare_means(self, "val_accuracy")
 
     def verdicts(self) -> pd.DataFrame:
-        """Is there a gain? Every arm against its baselines over seeds and images, one verdict and one sentence each.
+        """Verdicts on gains: every arm against its baselines over seeds and images, one verdict and one sentence each.
 
         Returns:
             One row per comparison and metric; the columns are those of `analysis.statistics.verdicts.compare_arms`.

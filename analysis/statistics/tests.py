@@ -13,9 +13,9 @@ def wilson_interval(correct: ArrayLike, images: ArrayLike, confidence: float = C
     """Wilson's score interval of a share, e.g. the recall of one class of one run; NaN where there are no images.
 
     Args:
-        correct: Right answers, any shape.
-        images: Images, of the same shape.
-        confidence: Nominal coverage.
+        correct: Numbers of right predictions, any shape.
+        images: Numbers of images, of the same shape.
+        confidence: Nominal coverage, in (0, 1).
     """
     from statsmodels.stats.proportion import proportion_confint
 
