@@ -80,7 +80,7 @@ def _search_words(study: Study) -> dict[str, Any]:
     trials = study.trials
     counts = trials[trials["phase"] == Phase.SEARCH].groupby("arm")["trial_id"].count().tolist()
     grid = search["mode"] == "grid"
-    values = [search.get(f"grid_{name}" if grid else name) for name in ("learning_rate", "weight_decay")]
+    values: list[Any] = [search.get(f"grid_{name}" if grid else name) for name in ("learning_rate", "weight_decay")]
     known = all(isinstance(each, Sequence) for each in values)
     return {
         "search": search,

@@ -56,7 +56,7 @@ def print_tables(tables: Iterable[Table], console: Console | None = None) -> Non
         console.print()
 
 
-# Rich shares out what room there is in proportion: it breaks numbers and cuts names anywhere before it gives up its spacing.
+# Rich keeps its spacing and drops whole columns of a narrow terminal: at 60 characters the verdict is gone from the verdicts.
 def _column_widths(
     titles: Sequence[str], cells: Sequence[Sequence[str]], numeric: Sequence[bool], width: int
 ) -> tuple[list[int], int]:

@@ -61,7 +61,7 @@ def _from_evidence(
     """A table of the evidence as a function of the study; None where there is no evidence or nothing to show of it."""
 
     @wraps(make)
-    def table(study: Study, *arguments: _Arguments.args, **more: _Arguments.kwargs) -> Content | None:
+    def table(study: Study, /, *arguments: _Arguments.args, **more: _Arguments.kwargs) -> Content | None:
         evidence = study.remember(_read_evidence)
         if isinstance(evidence, str):
             return None
