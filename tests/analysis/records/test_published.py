@@ -9,7 +9,7 @@ import pytest
 
 from analysis.records.published import published_results, published_values
 
-SHARED = Path(__file__).parents[3] / "shared" / "data" / "published" / "results.csv"
+SHARED = Path(__file__).parents[4] / "shared" / "data" / "published" / "results.csv"
 
 
 def test_accuracies_and_f1_as_published() -> None:
@@ -31,5 +31,5 @@ def test_accuracy_that_the_recalls_imply() -> None:
 
 @pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/data/published/results.csv")
 def test_equal_to_the_shared_copy() -> None:
-    packaged = Path(__file__).parents[2] / "analysis" / "published" / "results.csv"
+    packaged = Path(__file__).parents[3] / "analysis" / "records" / "published" / "results.csv"
     pd.testing.assert_frame_equal(pd.read_csv(packaged), pd.read_csv(SHARED))
