@@ -84,6 +84,12 @@ def test_seeds_draw_different_images_and_one_seed_the_same() -> None:
     assert len(draws[0] & draws[2]) < 30
 
 
+def test_what_a_seed_draws_stays_what_it_is() -> None:
+    # Studies are continued and replayed by later versions: another draw would be another study.
+    labels = np.repeat([0, 1], [10, 20])
+    assert draw_fraction(labels, ungrouped(labels), ("a", "b"), fraction=0.2, seed=3).tolist() == [1, 4, 12, 19, 26, 29]
+
+
 @pytest.mark.parametrize("fraction", [0, -0.1, 1.01, 10, float("nan")])
 def test_a_fraction_outside_its_range_is_refused(fraction: float) -> None:
     with pytest.raises(DataError, match="fraction is"):

@@ -233,6 +233,10 @@ def test_latents_that_do_not_fit_are_refused() -> None:
         fused.set_statistics({name: torch.zeros(0, size) for name, size in SIZES.items()})
 
 
+def test_an_encoder_may_give_a_single_number() -> None:
+    assert FusedClassifier(classifier(), {"prcc": 1}).mode == "sum"
+
+
 def test_names_and_modes_that_cannot_be_used_are_refused() -> None:
     with pytest.raises(ValueError, match=r"'product'.*off, sum"):
         FusedClassifier(classifier(), SIZES, mode="product")  # type: ignore[arg-type]  # the point of the test

@@ -6,11 +6,13 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.records import segments
 from analysis.records.errors import StudyError
 from analysis.records.schema import EPOCH_COLUMNS, TRIAL_COLUMNS
 from analysis.records.segments import read_segments
@@ -74,6 +76,27 @@ def test_missing_and_nan_values_are_missing(tmp_path: Path) -> None:
 def test_a_long_traceback_is_read(tmp_path: Path) -> None:
     (tmp_path / "0-0.jsonl").write_text(line(0, name="x" * 9_000_000) + "\n")
     assert len(read_segments(tmp_path, COLUMNS)["name"][0]) == 9_000_000
+
+
+@pytest.mark.parametrize(("times", "is_read"), [(4, True), (5, False)])
+def test_segments_that_are_replaced_while_they_are_read_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int, is_read: bool
+) -> None:
+    (tmp_path / "0000000001-0000000001.jsonl").write_text(line(1) + "\n")
+    reads = segments._read_once
+    vanished = [FileNotFoundError(2, "No such file", "an old segment")] * times
+
+    def read_once(*arguments: Any) -> pd.DataFrame:
+        if vanished:
+            raise vanished.pop()
+        return reads(*arguments)
+
+    monkeypatch.setattr(segments, "_read_once", read_once)
+    if is_read:
+        assert read_segments(tmp_path, COLUMNS)["name"].tolist() == ["n1"]
+    else:
+        with pytest.raises(StudyError, match="an old segment: vanished while it was read, 5 times in a row"):
+            read_segments(tmp_path, COLUMNS)
 
 
 def test_damage_inside_a_segment_is_named(tmp_path: Path) -> None:

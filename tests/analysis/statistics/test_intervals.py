@@ -171,8 +171,9 @@ def test_holm_equals_statsmodels_and_leaves_missing_tests_out() -> None:
     assert np.isnan(adjust_holm([np.nan])).all()
 
 
-def test_images_that_are_each_a_group_are_images() -> None:
-    labels, predicted = answers(SMALL, 5)
+@pytest.mark.parametrize("counts", [SMALL, [1, *SMALL[1:]]])
+def test_images_that_are_each_a_group_are_images(counts: list[int]) -> None:
+    labels, predicted = answers(counts, 5)
     for score in score_runs(labels, predicted, 5).values():
         plain = crossed_interval(score, labels)
         # Numbers of groups carry no order and may have gaps.
