@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from data_utils.arrays import ImageArrays
 from data_utils.errors import DataError
 from data_utils.fractions import select_fraction
-
-SPLITS = ("train", "val", "test")
+from data_utils.sources.source import SPLITS
 
 
 def audit(

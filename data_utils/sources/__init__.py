@@ -1,4 +1,5 @@
-"""Where images come from: the protocol of a source, one module for each, and the door that opens them.
+"""Where images come from: one module for each kind of source, and the protocol that all of them follow (`source`).
 
-A source lists and decodes; splits, cache and fractions are made of it elsewhere. `opening` imports all of them.
+A source lists and decodes images; splits, cache and fractions are made elsewhere. `opening` imports every source, and only the
+cache and the commands import `opening`. Modules here may use `data_utils.config`, `decoding`, `errors` and `drawing`.
 """

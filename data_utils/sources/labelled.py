@@ -1,4 +1,7 @@
-"""Labelled image files in a folder of another data set: whatever classes it has, without splits."""
+"""Labelled image files of another data set, whatever classes it has and in whichever split they are.
+
+This is no `Source`: finished models are scored on these files, which are neither split nor cached.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,21 @@ from pathlib import Path
 
 from data_utils.decoding import SUFFIXES, is_image
 from data_utils.errors import DataError
-from data_utils.sources.folder import SPLITS, match_class
+from data_utils.sources.layout import list_folders, match_class
+from data_utils.sources.source import SPLITS
 
 
 def find_labelled(folder: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
-    """Images below folders that are named after classes.
+    """Find the images below folders that are named after classes.
 
     They may lie in ``<Class>/``, ``data/<Class>/`` or ``<split>/data/<Class>/`` (all splits together). Classes may be missing.
 
     Args:
-        folder: Of the data set.
-        classes: Names in the order of the labels; case and a plural s do not matter.
+        folder: the data set's folder.
+        classes: class names in the order of the labels; case and a plural s do not matter.
 
     Returns:
-        (file, label), sorted by path.
+        (file, label) of each image, sorted by path.
 
     Raises:
         DataError: there is no such folder or no image of any class in it, or a folder beside those of the classes has images
@@ -35,7 +39,7 @@ def find_labelled(folder: Path, classes: Sequence[str]) -> list[tuple[Path, int]
     found: list[tuple[Path, int]] = []
     try:
         for home in homes:
-            for inside in sorted(path for path in home.iterdir() if path.is_dir() and not path.name.startswith(".")):
+            for inside in list_folders(home):
                 label = match_class(inside.name, tuple(classes))
                 images = sorted(path for path in inside.rglob("*") if is_image(path) and path.is_file())
                 if label is None and images:

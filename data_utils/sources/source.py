@@ -1,22 +1,25 @@
-"""What every source of images follows: the protocol, its items, splits and class names."""
+"""What every source of images follows: the protocol, its items, the splits and the class names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 Split = Literal["train", "val", "test"]
 
+SPLITS: tuple[Split, ...] = get_args(Split)
+"""All splits, from the one that is trained on to the one that is judged on last."""
+
 CLASSES: Mapping[str, tuple[str, ...]] = {
     "wbc": ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil"),
     "cam16": ("normal", "tumor"),
     "prcc": (),
 }
-"""Class names of every domain; a label is an index into them. The unlabelled prcc images carry label -1."""
+"""Class names of each domain; a label is an index into them. The unlabelled prcc images have the label -1."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,9 @@ class Item:
 
     Attributes:
         path: posix path relative to the domain's folder, unique; `#row-column` is added for a tile of a larger image.
-        split: the split that the source gives; `prepare` may set images of train aside for val or test.
+        split: the split that the source gives; a cache may set images of train aside for val or test.
         label: index into the source's classes, -1 when unlabelled.
-        group: images of one group (patient, smear, region) are never split; empty when unknown.
+        group: name of the patient, smear or region, empty when unknown; images of one group stay in one split.
     """
 
     path: str
@@ -41,9 +44,9 @@ class Source(Protocol):
 
     Attributes:
         domain: `wbc`, `cam16` or `prcc`.
-        classes: class names in label order.
+        classes: class names in the order of the labels, empty when unlabelled.
         items: what can be read, in a fixed order.
-        identity: changes when the images may have changed; computed without decoding any.
+        identity: text that changes when the images may have changed; computed without decoding any.
         subsets: ready-made training fractions, fraction -> paths of items; empty when there are none.
     """
 
