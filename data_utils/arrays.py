@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from data_utils.errors import DataError
 
 VERSION = 2
-"""Of the files in a cache folder; a cache of another version is built anew."""
+"""Version of the files in a cache folder; a cache of another version is built anew."""
 
 
 class ImageArrays:

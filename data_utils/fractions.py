@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from data_utils.errors import DataError
 
 if TYPE_CHECKING:
-    from data_utils.cache import ImageArrays
+    from data_utils.arrays import ImageArrays
 
 
 def select_fraction(arrays: ImageArrays, fraction: float, seed: int) -> NDArray[np.int64]:

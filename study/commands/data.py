@@ -10,7 +10,7 @@ import typer
 from study.commands.options import ConfigArgument, SetOption
 
 if TYPE_CHECKING:
-    from data_utils.cache import ImageArrays
+    from data_utils.arrays import ImageArrays
     from study.config.study import StudyConfig
 
 data_app = typer.Typer(help="Look at the images of a study before running it.", no_args_is_help=True)

@@ -12,7 +12,7 @@ from study.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from data_utils.cache import ImageArrays
+    from data_utils.arrays import ImageArrays
     from study.config.study import StudyConfig
 
 

@@ -20,7 +20,7 @@ from study.terminal.status import describe_phases
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from data_utils.cache import ImageArrays
+    from data_utils.arrays import ImageArrays
     from study.config.study import StudyConfig
 
 

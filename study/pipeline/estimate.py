@@ -17,7 +17,7 @@ from study.search.plans import grace_epochs
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from data_utils.cache import ImageArrays
+    from data_utils.arrays import ImageArrays
     from study.config.study import StudyConfig
 
 _STARTUP_SECONDS = 20.0

@@ -22,7 +22,7 @@ from study.terminal.progress import ImageProgress
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from data_utils.cache import ImageArrays
+    from data_utils.arrays import ImageArrays
     from study.design.points import Point
     from study.pipeline.context import StudyContext
 

@@ -20,7 +20,7 @@ from study.search.queue import TrialQueue
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from data_utils.cache import ImageArrays
+    from data_utils.arrays import ImageArrays
     from study.design.points import Point
     from study.design.trials import TrialPredictions
     from study.pipeline.context import StudyContext

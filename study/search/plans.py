@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from data_utils.cache import ImageArrays
+    from data_utils.arrays import ImageArrays
     from study.config.study import StudyConfig
     from study.design.arms import Arm
     from study.design.points import Point

@@ -13,11 +13,11 @@ from data_utils.cache import prepare
 
 if TYPE_CHECKING:
     from data_utils.arrays import ImageArrays
-    from data_utils.cache import Progress
     from data_utils.config import DataConfig
+    from data_utils.storing import ProgressCallback
 
 
-def open_images(config: DataConfig, domain: str, progress: Progress | None = None) -> ImageArrays:
+def open_images(config: DataConfig, domain: str, progress: ProgressCallback | None = None) -> ImageArrays:
     """Prepare images as `data_utils.cache.prepare` does, on every node from its own disk.
 
     Raises:

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from data_utils.arrays import ImageArrays
 from data_utils.augmentation import draw_crops, draw_flips, resample, whole_images
-from data_utils.cache import ImageArrays
 from data_utils.config import DataConfig
 from study.training.device import to_device
 

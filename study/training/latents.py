@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_utils.cache import ImageArrays
+from data_utils.arrays import ImageArrays
 from study.config.study import StudyConfig
 from study.errors import StudyFailed
 from study.storage.durable import write_durably

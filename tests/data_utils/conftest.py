@@ -8,9 +8,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_utils.arrays import ImageArrays
 from data_utils.config import DataConfig
 
 WBC = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
+
+
+def counts(arrays: ImageArrays, split: str) -> list[int]:
+    """Count the images of a split by label."""
+    return np.bincount(arrays.labels[arrays.indices(split)], minlength=5).tolist()
+
+
+def with_settings(config: DataConfig, **settings: object) -> DataConfig:
+    """Return the configuration with some settings changed."""
+    return DataConfig.model_validate({**config.model_dump(), **settings})
 
 
 def write_image(path: Path, seed: int, size: tuple[int, int] = (20, 24)) -> Path:

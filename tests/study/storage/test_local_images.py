@@ -47,8 +47,8 @@ def test_of_the_processes_of_a_node_one_builds_the_cache(cells, s3, tmp_path):
     ObjectStore(url).publish(cells, "wbc")
     code = (
         "import sys; from data_utils.config import DataConfig; from study.storage.local_images import open_images;"
-        "import data_utils.cache as cache; built = []; build = cache._build;"
-        "cache._build = lambda *a: (built.append(1), build(*a));"
+        "import data_utils.cache as cache; built = []; build = cache.build;"
+        "cache.build = lambda *a: (built.append(1), build(*a));"
         "c = DataConfig(source='folder', root=sys.argv[1], test='none', cache_dir=sys.argv[2]);"
         "open_images(c, 'wbc'); print(len(built))"
     )
