@@ -110,26 +110,27 @@ def join_units(groups: NDArray[np.str_], hashes: NDArray[np.str_]) -> NDArray[np
 
     Args:
         groups: str (N,), empty when unknown.
-        hashes: str (N,), content hashes.
+        hashes: str (N,), content hashes; empty where an image is joined to no other.
 
     Returns:
         int64 (N,), the index of the first image of the unit that an image belongs to.
     """
-    parent = list(range(len(groups)))
+    # Only a build needs it; trials open what was built.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def find(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    first: dict[tuple[str, str], int] = {}
-    for i, (group, content) in enumerate(zip(groups.tolist(), hashes.tolist(), strict=True)):
-        for key in (("group", group), ("content", content)):
-            if key[1]:
-                a, b = find(first.setdefault(key, i)), find(i)
-                parent[max(a, b)] = min(a, b)
-    return np.array([find(i) for i in range(len(parent))], dtype=np.int64)
+    images = np.arange(len(groups))
+    edges = []
+    for keys in (groups, hashes):
+        # Each image with the first one of the same key.
+        _, first, key = np.unique(keys, return_index=True, return_inverse=True)
+        known = keys != ""
+        edges.append(np.stack([images[known], first[key][known]]))
+    ends = np.concatenate(edges, axis=1)
+    graph = coo_array((np.ones(ends.shape[1], dtype=np.bool_), ends), shape=(len(groups), len(groups)))
+    _, component = connected_components(graph, directed=False)
+    _, first = np.unique(component, return_index=True)
+    return first[component].astype(np.int64)
 
 
 def set_aside(
