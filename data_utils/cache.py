@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock
 
 from data_utils.arrays import VERSION, ImageArrays, open_arrays
 from data_utils.building import build
@@ -73,20 +73,19 @@ def _unwritable(root: Path, error: OSError) -> DataError:
 
 
 @contextmanager
-def _one_at_a_time(lock: Path) -> Iterator[None]:
+def _one_at_a_time(path: Path) -> Iterator[None]:
     """Let one process of this machine build: the others would only decode the same images beside it."""
-    descriptor = None
+    lock = FileLock(path, fallback_to_soft=False)
     # Without locks (some shared folders have none) the first to finish wins.
     with suppress(OSError):
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock.acquire()
     try:
         yield
     finally:
-        if descriptor is not None:
-            # Whoever waits for the deleted file finds the finished cache; should it have failed, the first to finish wins.
-            lock.unlink(missing_ok=True)
-            os.close(descriptor)
+        # A process that waits for the deleted file locks a new one and finds the finished cache.
+        with suppress(PermissionError):  # the file of another user
+            path.unlink(missing_ok=True)
+        lock.release()
 
 
 def _build_and_publish(

@@ -174,7 +174,7 @@ def test_where_there_are_no_locks_the_first_to_finish_wins(config: DataConfig, m
     def refuse(descriptor: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("data_utils.cache.fcntl.flock", refuse)
+    monkeypatch.setattr("fcntl.flock", refuse)
     first: list[ImageArrays] = []
 
     def build_meanwhile(done: int, total: int) -> None:
