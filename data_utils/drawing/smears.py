@@ -1,7 +1,7 @@
 """Synthetic blood smears: red cells, platelets and one leukocyte of a named class.
 
-Labels are never flipped: what is difficult is difficult in the morphology (band neutrophils, large lymphocytes, cells
-poor in granules).
+Labels are never flipped: some cells are difficult because of their morphology (band neutrophils, large lymphocytes, cells poor in
+granules).
 """
 
 from dataclasses import dataclass
@@ -33,35 +33,80 @@ from data_utils.drawing.canvas import (
 SMEAR_STAINS = np.array([[0.80, 0.50, 0.08], [0.08, 0.60, 0.35], [0.05, 0.45, 0.70]], np.float32)
 """Absorbance (red, green, blue) of one unit of blue, eosin and orange, fitted by eye to May-Gruenwald-Giemsa smears.
 
-The sum of blue and eosin is the purple of nuclei, orange is what haemoglobin and eosinophil granules add.
+The sum of blue and eosin is the purple of nuclei; haemoglobin and eosinophil granules add orange.
 """
+
+
+def draw_smear(rng: np.random.Generator, size: int, name: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Draw a smear around one leukocyte of the named class.
+
+    Returns:
+        (size, size, 3) RGB and (size, size) mask: nucleus 255, cytoplasm 128, background 0.
+    """
+    cell = _LEUKOCYTES[name](rng)
+    scale = float(np.exp(rng.normal(0.0, 0.07)))
+    radius = cell.radius * scale
+    position = np.clip(rng.normal(0.0, 2.2, 2), -5, 5)
+    bend = smooth_noise(rng, size, 5, 2)
+    folds = smooth_noise(rng, size, 9, 2)
+    texture = smooth_noise(rng, size, 14, 3)
+    stains = _background(rng, size, scale, bend, centre=position, keep_out=0.85 * radius)
+
+    points = pixel_centres(size) - as_floats(position)[:, None]
+    warped = points + np.float32(cell.roughness) * bend + np.float32(0.3) * folds
+    outline = _outline(rng, warped, radius)
+    nodes = as_floats(cell.nodes @ random_rotation(rng) * radius + rng.normal(0.0, 0.04 * radius, 2))
+    core = chain_distance(
+        warped + np.float32(0.45) * folds, nodes, cell.radii * np.float32(radius), cell.bridges * np.float32(radius)
+    )
+    core = np.maximum(core, outline + np.float32(0.5))
+    content = _cell_content(rng, cell, points, radius, size, texture=texture, nucleus=coverage(core, size))
+    stains += coverage(outline, size) * (content - stains)
+
+    # Most slides are well made; one in six is stained, lit and focused badly.
+    poor = rng.random() < 1 / 6
+    picture = expose(
+        rng,
+        np.maximum(stains, 0.0),
+        slide_absorbance(rng, SMEAR_STAINS, 0.30 if poor else 0.08, 0.12 if poor else 0.03),
+        size,
+        light=_smear_light(rng),
+        blur=(0.5, 1.3) if poor else (0.3, 0.75),
+    )
+    mask = np.where(core < 0, NUCLEUS, np.where(outline < 0, CYTOPLASM, 0)).astype(np.uint8)
+    return picture, mask.reshape(size, size)
 
 
 @dataclass(frozen=True)
 class _Leukocyte:
-    """What distinguishes one white cell from another; lengths of the nucleus are relative to the cell's radius."""
+    """Features of one white cell; lengths of the nucleus are relative to the cell's radius."""
 
     radius: float
+    """Mean radius of the cell, drawing units."""
     nodes: Floats
     """Centres (k, 2) of the discs that make up the nucleus."""
     radii: Floats
+    """Radii (k,) of these discs."""
     bridges: Floats
+    """Half widths (k - 1,) of the bridges between neighbouring discs."""
     nucleus: float
-    """Stain of the nucleus, 1 is dense."""
+    """Amount of stain in the nucleus, 1 is dense."""
     clumps: float
     """Contrast of the chromatin."""
     cytoplasm: tuple[float, float, float]
+    """Amounts of blue, eosin and orange in the cytoplasm."""
     granules: tuple[float, float, float]
-    """Stain that full granules add."""
+    """Amounts of blue, eosin and orange that full granules add."""
     grains: int
-    """Granules along the side of the picture: more are finer."""
+    """Number of granules along the side of the picture: more are finer."""
     density: float
     """Threshold of the granules in standard deviations of noise: lower is denser."""
     cover: float = 0.0
-    """How much the granules hide the nucleus, 0 to 1."""
+    """Share of the nucleus that the granules hide, 0 to 1."""
     roughness: float = 0.6
     """Deformation of the outlines, drawing units."""
     vacuoles: int = 0
+    """Number of vacuoles."""
 
 
 def _arc(rng: np.random.Generator, count: int, span: float, radius: float, jitter: float) -> Floats:
@@ -249,25 +294,20 @@ def _smear_light(rng: np.random.Generator) -> Floats:
     return as_floats(colour * rng.uniform(0.94, 1.05) * rng.uniform(0.98, 1.02, 3))
 
 
-def draw_smear(rng: np.random.Generator, size: int, name: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Draw a smear around one leukocyte of the named class.
-
-    Returns:
-        (size, size, 3) RGB and (size, size) mask: nucleus 255, cytoplasm 128, background 0.
-    """
-    cell = _LEUKOCYTES[name](rng)
-    scale = float(np.exp(rng.normal(0.0, 0.07)))
-    radius = cell.radius * scale
-    position = np.clip(rng.normal(0.0, 2.2, 2), -5, 5)
-    bend = smooth_noise(rng, size, 5, 2)
-    folds = smooth_noise(rng, size, 9, 2)
-    texture = smooth_noise(rng, size, 14, 3)
+def _background(
+    rng: np.random.Generator,
+    size: int,
+    scale: float,
+    bend: Floats,
+    *,
+    centre: NDArray[np.float64],
+    keep_out: float,
+) -> Floats:
+    """Stains (3, pixels) of plasma, red cells and a few platelets; red cells give way to the leukocyte at the centre."""
     slide = pixel_centres(size)
-
-    # The slide: plasma, red cells, a few platelets. Red cells give way to the leukocyte.
     stains = np.zeros((3, size * size), np.float32)
     stains += as_floats([[0.02], [0.03], [0.01]])
-    red = _red_cells(rng, slide + 0.4 * bend, size, scale, centre=position, keep_out=0.85 * radius)
+    red = _red_cells(rng, slide + 0.4 * bend, size, scale, centre=centre, keep_out=keep_out)
     stains += as_floats(rng.uniform([0.14, 0.17, 0.19], [0.20, 0.23, 0.26]))[:, None] * red
     platelets = int(rng.poisson(1.2))
     if platelets:
@@ -277,21 +317,28 @@ def draw_smear(rng: np.random.Generator, size: int, name: str) -> tuple[NDArray[
         stains += as_floats([[0.7], [0.7], [0.0]]) * merge_windows(
             np.maximum, pixels, disc_coverage(relative, axes, size), size
         )
+    return stains
 
-    # The cell: an oval, bent; then its nucleus, kept inside.
-    points = slide - as_floats(position)[:, None]
-    warped = points + np.float32(cell.roughness) * bend + np.float32(0.3) * folds
+
+def _outline(rng: np.random.Generator, points: Floats, radius: float) -> Floats:
+    """Distance (pixels,) to the outline of a cell around the origin, an oval; negative inside."""
     axes, angles = random_ovals(rng, np.array([radius]), 0.07)
     cos, sin = np.cos(angles), np.sin(angles)
-    u, v = (cos * warped[0] + sin * warped[1]) / axes[:, 0], (cos * warped[1] - sin * warped[0]) / axes[:, 1]
-    outline = (np.sqrt(u * u + v * v) - 1.0) * np.float32(radius)
-    nodes = as_floats(cell.nodes @ random_rotation(rng) * radius + rng.normal(0.0, 0.04 * radius, 2))
-    core = chain_distance(
-        warped + np.float32(0.45) * folds, nodes, cell.radii * np.float32(radius), cell.bridges * np.float32(radius)
-    )
-    core = np.maximum(core, outline + np.float32(0.5))
+    u, v = (cos * points[0] + sin * points[1]) / axes[:, 0], (cos * points[1] - sin * points[0]) / axes[:, 1]
+    return (np.sqrt(u * u + v * v) - 1.0) * np.float32(radius)
 
-    body, nucleus = coverage(outline, size), coverage(core, size)
+
+def _cell_content(
+    rng: np.random.Generator,
+    cell: _Leukocyte,
+    points: Floats,
+    radius: float,
+    size: int,
+    *,
+    texture: Floats,
+    nucleus: Floats,
+) -> Floats:
+    """Stains (3, pixels) of cytoplasm, granules, vacuoles and chromatin, as if the cell filled the picture."""
     granular = ramp(0.5 + 0.8 * (smooth_noise(rng, size, cell.grains, 1)[0] - np.float32(cell.density)))
     pale = 1.0 + 0.15 * texture[0]
     content = as_floats(cell.cytoplasm)[:, None] * pale + as_floats(cell.granules)[:, None] * granular
@@ -306,17 +353,4 @@ def draw_smear(rng: np.random.Generator, size: int, name: str) -> tuple[NDArray[
         np.float32(cell.cover) * granular
     )
     content += nucleus * (chromatin - content)
-    stains += body * (content - stains)
-
-    # Most slides are well made; one in six is stained, lit and focused badly.
-    poor = rng.random() < 1 / 6
-    picture = expose(
-        rng,
-        np.maximum(stains, 0.0),
-        slide_absorbance(rng, SMEAR_STAINS, 0.30 if poor else 0.08, 0.12 if poor else 0.03),
-        size,
-        light=_smear_light(rng),
-        blur=(0.5, 1.3) if poor else (0.3, 0.75),
-    )
-    mask = np.where(core < 0, NUCLEUS, np.where(outline < 0, CYTOPLASM, 0)).astype(np.uint8)
-    return picture, mask.reshape(size, size)
+    return content
