@@ -1,5 +1,6 @@
-"""Images to arrays: sources, splits, cache, augmentation, audit. Knows no model and no Ray.
+"""Images to arrays: sources, splits, caches, augmentation, audit. Knows no model and no Ray.
 
-Import from the modules: `config` (DataConfig), `sources.opening` (open_source), `cache` (prepare, open_arrays), `fractions`
-(select_fraction), `augmentation` (torch), `audit` and `preview`. Importing the package itself loads nothing.
+The doors are `config` (DataConfig), `cache` (prepare), `arrays` (ImageArrays, open_arrays), `fractions` (select_fraction),
+`augmentation`, `audit` and `preview`. `cache` uses `building`, which uses `storing`, `splits` and `leaks`; `sources` and
+`drawing` are rooms below. Only `augmentation` imports torch. Importing the package itself loads nothing.
 """

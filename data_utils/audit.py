@@ -42,7 +42,7 @@ def audit(
             report[domain]["fractions"] = {
                 f"{fraction:g}": _describe_fraction(arrays, fraction, seed) for fraction in fractions
             }
-            # What a folder is named after need not be what it holds: images may be missing, or set aside.
+            # A folder may hold less than its name says: images may be missing, or set aside.
             report[domain]["ready_made"] = {
                 f"{fraction:g}": _count_part(arrays, members) for fraction, members in sorted(arrays.subsets.items())
             }
@@ -85,7 +85,7 @@ def _describe_fraction(arrays: ImageArrays, fraction: float, seed: int) -> dict[
 
 
 def _count_part(arrays: ImageArrays, part: NDArray[np.int64]) -> dict[str, Any]:
-    """Count a part of train, and say what share of train it really is."""
+    """Count the images of a part of train, and compute its true share of train."""
     return {
         "classes": _count(arrays, part),
         "total": len(part),
@@ -100,7 +100,7 @@ def _count(arrays: ImageArrays, indices: NDArray[np.int64]) -> dict[str, int]:
 
 
 def _groups_across_splits(arrays: ImageArrays) -> list[str]:
-    """Name the groups that the given splits divide: not leaks of an image, but of a patient or smear."""
+    """Name the groups that lie in several of the given splits: leaks of a patient or smear, not of an image."""
     splits: dict[str, set[str]] = {}
     for group, split in zip(arrays.groups.tolist(), arrays.splits.tolist(), strict=True):
         if group:

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 ATTEMPTS = 10
-"""Draws before the central crop, as in torchvision.transforms.RandomResizedCrop.get_params."""
+"""Number of draws before the central crop, as in torchvision.transforms.RandomResizedCrop.get_params."""
 
 LARGE = 96 * 96
-"""Pixels of a frame from which the CPU cuts and resizes image by image: half the products would be outside the crops.
+"""Number of pixels of a frame from which the CPU cuts and resizes image by image: half the products would lie outside the crops.
 
 Measured on one core, ms an image, together / one by one: 48 to 32 px .10 / .12, 128 to 64 px .43 / .24, 360 to 64 px 3 / .7,
 575 to 224 px 20 / 2. An accelerator always multiplies the whole batch."""
@@ -109,7 +109,7 @@ def resample(images: Tensor, boxes: Tensor, flips: Tensor | None, size: int | tu
 
 
 def _resample_one_by_one(images: Tensor, boxes: Tensor, flips: Tensor | None, size: tuple[int, int]) -> Tensor:
-    """The same by torch's own antialiased filter, which passes over a crop once but knows no batch of boxes."""
+    """Resample by torch's own antialiased filter, which passes over a crop once but knows no batch of boxes."""
     resized = torch.empty(len(images), 3, *size)
     for i, (top, left, high, wide) in enumerate(boxes.tolist()):
         crop = images[i, top : top + high, left : left + wide].permute(2, 0, 1)[None].float()
@@ -165,17 +165,17 @@ class ColourJitter:
     """Sigma: each stain's density is multiplied with 1 +- sigma and moved by +- sigma (Tellez et al. 2018, "Whole-slide mitosis
     detection in H&E breast histology using PHH3 as a reference to train distilled stain-invariant convolutional networks")."""
     brightness: float = 0.0
-    """Factor 1 +- so much."""
+    """Colours are multiplied with 1 +- this."""
     contrast: float = 0.0
-    """Distance from the image's mean grey, factor 1 +- so much."""
+    """The distance of each pixel from the image's mean grey is multiplied with 1 +- this."""
     saturation: float = 0.0
-    """Distance of each pixel from its grey, factor 1 +- so much."""
+    """The distance of each pixel from its own grey is multiplied with 1 +- this."""
     hue: float = 0.0
-    """Turn around the grey axis by +- so much of a circle."""
+    """Colours are turned around the grey axis by +- this share of a circle."""
 
     @property
     def is_on(self) -> bool:
-        """Whether anything is moved."""
+        """Whether any colour is moved."""
         return any(astuple(self))
 
 
@@ -193,7 +193,7 @@ def recolour(images: Tensor, draws: Tensor, jitter: ColourJitter) -> Tensor:
     Args:
         images: float32 (B, 3, H, W) in [0, 1].
         draws: (B, 10) in [-1, 1], as `draw_colours` gives them.
-        jitter: How far a draw of 1 goes.
+        jitter: how far a draw of 1 moves the colours.
 
     Returns:
         float32 (B, 3, H, W) in [0, 1]; the images themselves where nothing is moved.
@@ -220,7 +220,7 @@ def recolour(images: Tensor, draws: Tensor, jitter: ColourJitter) -> Tensor:
 
 
 def _restain(images: Tensor, factors: Tensor, shifts: Tensor) -> Tensor:
-    """Optical densities to stains, stains multiplied (B, 3) and moved (B, 3), and back: one matrix for each image."""
+    """Multiply (B, 3) and move (B, 3) the stains that optical densities are made of: one matrix for each image."""
     stains = torch.tensor(STAINS, device=images.device)
     # Rows of stains are unit vectors of optical density, as Ruifrok and Johnston normalise them.
     stains = stains / stains.norm(dim=1, keepdim=True)
@@ -232,7 +232,7 @@ def _restain(images: Tensor, factors: Tensor, shifts: Tensor) -> Tensor:
 
 
 def _turn(share: Tensor) -> Tensor:
-    """Rotations around the grey axis by shares of a circle (B,): (B, 3, 3), by Rodrigues' formula."""
+    """Return rotations (B, 3, 3) around the grey axis by shares of a circle (B,), by Rodrigues' formula."""
     angle = (2 * math.pi * share)[:, None, None]
     one = torch.full((3, 3), 1 / 3, device=share.device)
     side = 1 / math.sqrt(3)

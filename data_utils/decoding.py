@@ -18,7 +18,7 @@ PIXEL_LIMIT = 89_478_485
 
 _ORIENTATION_TAG = 0x0112
 _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-"""What Pillow raises for damaged files: truncated data (OSError), broken PNG chunks (SyntaxError), wrong sizes ..."""
+"""Exceptions of Pillow for damaged files: truncated data (OSError), broken PNG chunks (SyntaxError), wrong sizes ..."""
 
 
 def is_image(path: Path) -> bool:
@@ -53,7 +53,14 @@ def decode_image(path: Path) -> NDArray[np.uint8]:
 
 
 def decode_reduced(path: Path, shorter: int) -> NDArray[np.uint8]:
-    """Decode an image file and reduce it: what `reduce_image` makes of `decode_image`, without a copy of the full size.
+    """Decode an image file and reduce it: as `reduce_image` after `decode_image`, without a copy of the full size.
+
+    Args:
+        path: the image file.
+        shorter: shorter side of the result, px; a smaller image keeps its size.
+
+    Returns:
+        uint8 (height, width, 3).
 
     Raises:
         UnreadableImage: as `decode_image`.
@@ -115,7 +122,7 @@ def reduce_image(
 
 
 def _reduce(image: Image.Image, shorter: int) -> Image.Image:
-    """The image with a shorter side of `shorter` px, antialiased; itself where it is not larger."""
+    """Return the image with a shorter side of `shorter` px, antialiased; the image itself where it is not larger."""
     if min(image.size) <= shorter:
         return image
     factor = shorter / min(image.size)

@@ -23,7 +23,7 @@ def select_fraction(arrays: ImageArrays, fraction: float, seed: int) -> NDArray[
     Args:
         arrays: a prepared domain.
         fraction: in (0, 1].
-        seed: of the draw; fractions of one seed are nested.
+        seed: seed of the draw; fractions of one seed are nested.
 
     Returns:
         int64, sorted indices into the arrays, all of split train.
@@ -67,7 +67,7 @@ def draw_fraction(
         groups: str (N,), empty when unknown.
         names: class names, for messages.
         fraction: in (0, 1].
-        seed: of the order in which images or groups are drawn.
+        seed: seed of the order in which images or groups are drawn.
         priority: int64 (N,), images with a smaller number are drawn first.
 
     Returns:
@@ -112,8 +112,7 @@ def _draw_groups(
     sizes: list[int] = []
     covered = 0
     while len(sequence) < len(names):
-        # The class that is furthest behind chooses next, the rarer one first: every start of the sequence is
-        # stratified.
+        # The class that is furthest behind chooses next, the rarer one first: every start of the sequence is stratified.
         column = min(range(len(classes)), key=lambda c: (taken[c] / totals[c], totals[c]))
         row = queues[column].pop()
         if row in used:

@@ -1,4 +1,4 @@
-"""A labelled contact sheet: what the images of each class look like, before anything is trained."""
+"""A labelled contact sheet that shows what the images of each class look like."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def preview(source: Source, path: Path, per_class: int = 6) -> Path:
                 tiles.append(_fit(Image.fromarray(source.read(i)), Image.Resampling.LANCZOS))
                 mask = source.read_mask(i)
             except UnreadableImage:
-                # A picture of the data shows this too; `prepare` stops or skips as configured.
+                # A picture of the data shows damaged files too; preparing the data stops or skips them as configured.
                 tiles.append(_cross_out())
                 continue
             if mask is not None:

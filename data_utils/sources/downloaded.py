@@ -36,7 +36,7 @@ PCAM_FILES: Mapping[Split, str] = {"train": "train", "val": "valid"}
 
 
 class _DownloadedSource:
-    """What both data sets share: no groups, no masks, no ready-made subsets."""
+    """What both data sets share: neither groups nor masks nor ready-made fractions."""
 
     domain: str
     items: Sequence[Item]
@@ -48,19 +48,19 @@ class _DownloadedSource:
 
     @property
     def subsets(self) -> Mapping[float, frozenset[str]]:
-        """None."""
+        """Ready-made fractions, of which there are none."""
         return {}
 
     def has_mask(self, i: int) -> bool:  # noqa: ARG002 - the protocol's signature
-        """No image has a mask."""
+        """Return False: no image has a mask."""
         return False
 
     def read_mask(self, i: int) -> NDArray[np.uint8] | None:  # noqa: ARG002 - as above
-        """None."""
+        """Return None, the mask of an image without one."""
         return None
 
     def mask_name(self, i: int) -> str:  # noqa: ARG002 - as above
-        """Empty."""
+        """Return an empty name: there is no mask."""
         return ""
 
 
@@ -190,7 +190,7 @@ class PcamSource(_DownloadedSource):
 
 
 def _draw_balanced(labels: NDArray[Any], count: int | None) -> list[int]:
-    """Numbers of `count` images, as many of each of the two labels, always the same; all of them for None."""
+    """Draw the numbers of `count` images, as many of each of the two labels, always the same ones; all of them for None."""
     if count is None:
         return list(range(len(labels)))
     chosen: list[int] = []
@@ -206,7 +206,11 @@ def _folder(config: DataConfig) -> Path:
 
 
 def _import(package: str) -> Any:
-    """A package of the extra `datasets`."""
+    """Import a package of the extra `datasets`.
+
+    Raises:
+        DataError: it is not installed.
+    """
     try:
         return importlib.import_module(package)
     except ImportError as error:
@@ -216,7 +220,16 @@ def _import(package: str) -> Any:
 
 
 def _download(folder: Path, package: str, fetch: Callable[[Any, Path], None]) -> None:
-    """Download with the maintained loader into a folder of its own: what has its final name is complete."""
+    """Download with the maintained loader into a temporary folder and move what is complete to its final name.
+
+    Args:
+        folder: where the files lie in the end.
+        package: name of the package that has the loader.
+        fetch: downloads, given the package and the temporary folder.
+
+    Raises:
+        DataError: the package is not installed, or the download failed.
+    """
     loader = _import(package)
     building: Path | None = None
     try:
@@ -227,8 +240,8 @@ def _download(folder: Path, package: str, fetch: Callable[[Any, Path], None]) ->
             target = folder / path.relative_to(building)
             target.parent.mkdir(exist_ok=True)
             path.replace(target)
-    # What the loaders raise: their own words as RuntimeError, a lost connection or a full disk as OSError, a missing
-    # downloader of theirs as ImportError.
+    # The loaders raise RuntimeError in their own words, OSError for a lost connection or a full disk, and ImportError for a
+    # downloader that is missing.
     except (RuntimeError, OSError, ImportError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(

@@ -22,18 +22,18 @@ CLASS_SHARES: Mapping[str, Mapping[str, float]] = {
     "cam16": {"normal": 0.5, "tumor": 0.5},
     "prcc": {},
 }
-"""Share of each class, by domain; `prcc` is unlabelled."""
+"""Share of each class in (0, 1), by domain; `prcc` is unlabelled."""
 
 FEWEST_PER_CLASS = 3
-"""Images that every class has in every split, as far as the split's size allows."""
+"""Number of images that every class has in every split, as far as the split's size allows."""
 
 MASK_PERIOD, MASK_OFFSET = 10, 3
 """Numbers 3, 13, 23 ... of every class have a mask: a tenth of the images, as in the coursework."""
 
 DRAWING_VERSION = "770ce6da809ff7fd"
-"""Stands for how pictures are drawn in the key of the cache; whoever changes what is drawn gives it another value.
+"""Version of the drawn pictures in the key of a cache; it changes whenever what is drawn changes.
 
-A test notices a change of the code that draws. The value is the digest of the four files when that was the rule.
+A test notices a change of the code that draws. The value is a digest of the four files from the time when it was computed.
 """
 
 
@@ -75,11 +75,11 @@ class SyntheticSource:
         return self._draw(i)[0]
 
     def has_mask(self, i: int) -> bool:
-        """Whether image `i` has a mask: a tenth of the labelled images."""
+        """Say whether image `i` has a mask; a tenth of the labelled images do."""
         return bool(self.classes) and self._numbers[i] % MASK_PERIOD == MASK_OFFSET
 
     def mask_name(self, i: int) -> str:
-        """Name of the mask of image `i`: that of the image."""
+        """Return the name of the mask of image `i`, which is that of the image; empty without one."""
         return self.items[i].path if self.has_mask(i) else ""
 
     def read_mask(self, i: int) -> NDArray[np.uint8] | None:
@@ -99,7 +99,7 @@ class SyntheticSource:
 
 
 def _split_counts(config: SyntheticConfig, domain: str) -> dict[Split, tuple[str, int]]:
-    """Configuration field and number of images of every split of a domain."""
+    """Return the configuration field and the number of images of every split of a domain."""
     by_domain: dict[str, dict[Split, str]] = {
         "wbc": {"train": "train", "val": "validation", "test": "test"},
         "cam16": {"train": "cam16_train", "val": "cam16_validation"},
@@ -129,6 +129,6 @@ def _class_counts(total: int, shares: Sequence[float], field: str) -> list[tuple
     counts = np.maximum(np.floor(wanted).astype(int), fewest)
     while counts.sum() < total:
         counts[int(np.argmax(wanted - counts))] += 1
-    while counts.sum() > total:  # the minimum has lifted rare classes: take it back from the commonest
+    while counts.sum() > total:  # the minimum has lifted rare classes: the commonest gives back
         counts[int(np.argmax(counts))] -= 1
     return list(enumerate(counts.tolist()))
