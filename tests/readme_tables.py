@@ -70,7 +70,7 @@ def marked(text: str) -> list[str]:
 
 
 def fingerprint(picture: CaptionedFigure) -> str:
-    """Of what a picture shows: the figure as Plotly has it, numbers to six digits, for processors round in other ways."""
+    """Return the SHA-256 of what a picture shows: Plotly's figure with numbers to six digits, as processors round differently."""
 
     def rounded(value: Any) -> Any:
         if isinstance(value, dict):

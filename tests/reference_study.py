@@ -27,7 +27,7 @@ from analysis.report.page import write_report
 from tests.readme_tables import REFERENCE
 
 _BITS = 10
-"""Of a probability that are kept; the others say nothing and do not compress."""
+"""Bits of a probability that are kept; the others say nothing and do not compress."""
 
 
 def publish(run: Path, target: Path, *, report: bool = True) -> None:
@@ -35,7 +35,7 @@ def publish(run: Path, target: Path, *, report: bool = True) -> None:
 
     Args:
         run: Directory of a finished study.
-        target: Of what is committed.
+        target: Folder of what is committed.
         report: Whether to write the report anew; most of it is Plotly, and `wbc-study report` makes it from the records.
     """
     config = yaml.safe_load((run / "study.yaml").read_text(encoding="utf-8"))

@@ -22,7 +22,7 @@ FRACTIONS = (0.01, 0.1, 0.5, 1.0)
 FUSIONS = ("off", "sum")
 ENCODERS = ("prcc", "cam16")
 TRIALS = 2
-"""Of each arm."""
+"""Number of trials of each arm."""
 
 LOADER_WORKERS = 2
 """Processes of a DataLoader; Ray's guide has more, which two cores cannot serve."""
@@ -63,8 +63,8 @@ def study_settings(name: str, scratch: Path, **data: Any) -> dict[str, Any]:
     """Configuration of the study: the preset quick with fewer trials and given encoders, everything else as it is.
 
     Args:
-        name: Of the run directory.
-        scratch: Where encoders are; also of the image cache, which the study has to build.
+        name: Name of the run directory.
+        scratch: Folder of the encoders, and of the image cache, which the study has to build.
         data: Settings of `data` beside those of the preset.
     """
     from study.config.files import load_config

@@ -45,9 +45,9 @@ def write_large_study(folder: Path, trials: int = 10_000, epochs: int = 25, seed
 
     Args:
         folder: The run directory; must not exist.
-        trials: Of the search, over all arms.
-        epochs: Of every trial; none is stopped early, so that there are trials x epochs rows.
-        seed: Of the random numbers.
+        trials: Number of trials of the search, over all arms.
+        epochs: Number of epochs of every trial; none is stopped early, so that there are trials x epochs rows.
+        seed: Seed of the random numbers.
     """
     random = np.random.default_rng(seed)
     folder.mkdir(parents=True)

@@ -1,8 +1,8 @@
-"""Studies whose truth is known: answers drawn from a model of images, seeds and arms.
+"""Studies whose truth is known: predictions drawn from a model of images, seeds and arms.
 
 Every image has a difficulty that all runs share, every arm finds some images easier than another arm does, and every run
-answers a little by chance. Seeds shift all classes together and each class by itself, some of it alike in all arms. An
-image is answered right when the sum is positive; else it gets the class that this image is easily taken for. Sums of
+predicts a little by chance. Seeds shift all classes together and each class by itself, some of it alike in all arms. An
+image is predicted right when the sum is positive; else it gets the class that this image is easily taken for. Sums of
 normal draws have closed-form recalls, so the expected metrics of the population (other seeds, infinitely many images of
 the same class shares) are known.
 """
@@ -41,7 +41,7 @@ CONFUSED_WITH = np.array(
         [0.01, 0.60, 0.20, 0.19, 0.00],
     ]
 )
-"""(C, C): of the images of a class that are answered wrong, the share that gets each other class."""
+"""(C, C), share of each other class among the wrong predictions for the images of a class."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Truth:
     images: tuple[int, ...] = NINE_BASOPHILS
     """Test images of each class."""
     recall: tuple[float, ...] = (0.85, 0.70, 0.93, 0.55, 0.96)
-    """Expected recall of each class, in all arms that no effect is added to."""
+    """Expected recall of each class in arms without an effect."""
     image: float = 1.0
     """Difficulty of an image, the same for all runs."""
     arm_image: float = 0.3
@@ -66,7 +66,7 @@ class Truth:
     """A seed is better in one arm; once for all classes and once for each class."""
     seeds: int = 5
     patients: int = 0
-    """Of whom the test images are; 0 when every image is somebody else's."""
+    """Number of people whom the test images are of; 0 when every image is somebody else's."""
     uneven: float = 0.5
     """Standard deviation of the logarithm of a patient's share of the images of each class."""
     patient: float = 0.0
@@ -133,10 +133,10 @@ def simulate_study(
 
     Args:
         truth: What varies.
-        rng: Of this study.
+        rng: Random numbers of this study.
         settings: (fusion, control) of each arm -> effect added to its latent sum at every fraction; ``off`` and ``sum``
             without effect when None.
-        fractions: Of the arms. Their runs share test images but no seeds' luck.
+        fractions: Fractions of the arms, whose runs share test images but no luck of their seeds.
         effects: (fraction, fusion, control) -> effect at that fraction instead.
     """
     settings = settings if settings is not None else {("off", ""): 0.0, ("sum", ""): 0.0}
@@ -187,7 +187,7 @@ def with_spread_of_differences(truth: Truth, effect: float, points: float) -> Tr
 
     Args:
         truth: Its `arm_seed` is replaced.
-        effect: Of the first arm over the second.
+        effect: Effect of the first arm over the second.
         points: Standard deviation over seeds in percentage points, on given images, as a study shows it.
 
     Raises:
@@ -206,9 +206,9 @@ def with_spread_of_differences(truth: Truth, effect: float, points: float) -> Tr
 
 
 def records_of(predictions: Predictions) -> dict[str, list[dict[str, Any]]]:
-    """The rows of ``trials`` and ``predictions`` that such runs leave in a run directory."""
+    """Return the rows of ``trials`` and ``predictions`` that runs with these predictions leave in a run directory."""
     trials: list[dict[str, Any]] = []
-    predictions: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for arm in predictions.arms:
         for index, (seed, predicted) in enumerate(zip(arm.seeds, arm.predicted, strict=True)):
             trial = f"{arm.arm}-{seed}"
@@ -238,16 +238,16 @@ def records_of(predictions: Predictions) -> dict[str, list[dict[str, Any]]]:
             )
             probabilities = np.full((len(predicted), len(predictions.classes)), 0.1)
             probabilities[np.arange(len(predicted)), predicted] = 0.6
-            predictions += [
+            rows += [
                 {
-                    "sequence": len(predictions) + image,
+                    "sequence": len(rows) + image,
                     "trial_id": trial,
                     "epoch": 1,
                     "split": predictions.split,
                     "image": f"{image:06}",
                     "label": int(label),
-                    "probabilities": row.tolist(),
+                    "probabilities": each.tolist(),
                 }
-                for image, (label, row) in enumerate(zip(predictions.labels, probabilities, strict=True))
+                for image, (label, each) in enumerate(zip(predictions.labels, probabilities, strict=True))
             ]
-    return {"trials": trials, "predictions": predictions}
+    return {"trials": trials, "predictions": rows}

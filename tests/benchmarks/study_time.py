@@ -35,7 +35,7 @@ REAL = {"image_size": 64, "stored_size": 128, "crop_scale": [0.3, 1.0], "test": 
 """Settings of `data` for real cells: those of the preset local; none are set aside, so that all programs train on the same."""
 
 MANY_TRIALS = 6
-"""Of each arm, where the search alone is looked at."""
+"""Number of trials of each arm where the search alone is looked at."""
 
 _MISSING = f"needs the real cells of {REAL_CELLS}/wbc, which are not there"
 
