@@ -200,6 +200,13 @@ def test_every_command_and_option_in_readme_exists_and_every_command_is_in_readm
     assert set(known) - shown == set()
 
 
+def test_files_named_in_readme_exist_and_hold_the_names_before_them() -> None:
+    for path in re.findall(r"(?:`|\]\()((?:study|analysis|models|data_utils|tests)/[\w./-]+)", TEXT):
+        assert (README.parent / path).exists(), path
+    for name, path in re.findall(r"`(?:\w+\.)?(\w+)` \(`(\w+/[\w/]+\.py)`", TEXT):
+        assert re.search(rf"\b{name}\b", (README.parent / path).read_text(encoding="utf-8")), f"{path} has no {name}"
+
+
 def test_settings_named_in_readme_exist() -> None:
     def names(model: Any, prefix: str = "") -> set[str]:
         found = set()
