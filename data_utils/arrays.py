@@ -21,7 +21,7 @@ class ImageArrays:
     """Prepared images of one domain, read-only and memory-mapped; pickling passes the folder only.
 
     Attributes:
-        folder: where the files are.
+        folder: folder of the files.
         domain: `wbc`, `cam16` or `prcc`.
         classes: class names in label order, empty when unlabelled.
         fingerprint: SHA-256 over stored pixels, masks and sizes, content hashes, labels, splits, groups, class names and
@@ -35,11 +35,11 @@ class ImageArrays:
         widths: int64 (N,), stored, px.
         subsets: ready-made training fractions, fraction -> sorted indices.
         unreadable: (path, reason) of files that were skipped.
-        skipped: paths of the source's items that these files belong to.
+        skipped: paths of the items that the unreadable files belong to.
         dropped: (path, split, path of the image that was kept) of images dropped because another split holds them.
         duplicates: paths of images with identical content, in one split or several, before any was dropped.
-        validation_origin: `folder` (given by the source), `set aside` or `none`.
-        test_origin: likewise.
+        validation_origin: where the split val is from: `folder` (given by the source), `set aside` or `none`.
+        test_origin: where the split test is from, in the same words.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -110,7 +110,7 @@ class ImageArrays:
 
     @property
     def masked(self) -> NDArray[np.bool_]:
-        """Which images have a mask, bool (N,)."""
+        """True where an image has a mask, bool (N,)."""
         masked: NDArray[np.bool_] = self._mask_offsets >= 0
         return masked
 
