@@ -33,7 +33,7 @@ def find_leaks(paths: Sequence[str], splits: NDArray[np.str_], hashes: Sequence[
         splits: str (N,), one of `SPLITS` each.
         hashes: N content hashes.
     """
-    rank = {split: position for position, split in enumerate(SPLITS)}
+    rank: dict[str, int] = {split: position for position, split in enumerate(SPLITS)}
     same: dict[str, list[int]] = {}
     for row, content in enumerate(hashes):
         same.setdefault(content, []).append(row)

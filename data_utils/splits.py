@@ -130,7 +130,8 @@ def join_units(groups: NDArray[np.str_], hashes: NDArray[np.str_]) -> NDArray[np
     graph = coo_array((np.ones(ends.shape[1], dtype=np.bool_), ends), shape=(len(groups), len(groups)))
     _, component = connected_components(graph, directed=False)
     _, first = np.unique(component, return_index=True)
-    return first[component].astype(np.int64)
+    units: NDArray[np.int64] = first[component].astype(np.int64)
+    return units
 
 
 def set_aside(

@@ -325,7 +325,7 @@ def _outline(rng: np.random.Generator, points: Floats, radius: float) -> Floats:
     axes, angles = random_ovals(rng, np.array([radius]), 0.07)
     cos, sin = np.cos(angles), np.sin(angles)
     u, v = (cos * points[0] + sin * points[1]) / axes[:, 0], (cos * points[1] - sin * points[0]) / axes[:, 1]
-    return (np.sqrt(u * u + v * v) - 1.0) * np.float32(radius)
+    return as_floats((np.sqrt(u * u + v * v) - 1.0) * np.float32(radius))
 
 
 def _cell_content(
@@ -352,5 +352,4 @@ def _cell_content(
     chromatin = as_floats([[1.50], [1.40], [0.05]]) * dense + as_floats(cell.granules)[:, None] * (
         np.float32(cell.cover) * granular
     )
-    content += nucleus * (chromatin - content)
-    return content
+    return as_floats(content + nucleus * (chromatin - content))
