@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psutil
 
-from analysis.records.schema import TABLES
+from analysis.records.schema import TABLES, Phase
 from analysis.records.segments import read_segments
 from study.config.files import load_config
 from study.config.study import StudyConfig
@@ -63,7 +63,7 @@ def make_queue(
     search = config.search
     plans = [
         ArmPlan(
-            phase="search",
+            phase=Phase.SEARCH,
             arm=arm,
             searcher=make_searcher(search, config.seed, arm.name),
             seeds=[config.seed] * search.budget,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from analysis.records.schema import TABLES
+from analysis.records.schema import TABLES, Fusion, Phase
 from analysis.records.segments import read_segments
 from data_utils.cache import prepare
 from study.config.files import load_config
@@ -31,6 +31,7 @@ from study.storage.records import RecordWriter
 from study.training.batches import ImageBatches
 from study.training.device import choose_device
 from study.training.run import TrainingRun
+from study.training.trial_features import StudyFeatures
 
 
 def main(arguments: list[str]) -> None:
@@ -39,8 +40,8 @@ def main(arguments: list[str]) -> None:
     config = load_config(preset, ["data.source=synthetic", "training.epochs=5", *overrides])
     torch.set_num_threads(config.resources.cpu)
     with tempfile.TemporaryDirectory(dir=".") as scratch:
-        arm = Arm(0.1, "off")
-        plan = ArmPlan("search", arm, FixedSearcher([Point(1e-3, 1e-4)]), [1], config.training.epochs, 1)
+        arm = Arm(0.1, Fusion.OFF)
+        plan = ArmPlan(Phase.SEARCH, arm, FixedSearcher([Point(1e-3, 1e-4)]), [1], config.training.epochs, 1)
         records = Path(scratch) / "records"
         mirror = OptunaMirror(
             "journal",
@@ -57,7 +58,11 @@ def main(arguments: list[str]) -> None:
         assert handed_out is not None
         device = choose_device()
         run = TrainingRun(
-            config, handed_out[0], ImageBatches(prepare(config.data, "wbc"), config.data, device), {}, device
+            config,
+            handed_out[0],
+            ImageBatches(prepare(config.data, "wbc"), config.data, device),
+            StudyFeatures(),
+            device,
         )
         checkpoint = Path(scratch) / "checkpoints" / CHECKPOINT
         costs = []

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
+from analysis.records.schema import Fusion, Phase
 from data_utils.cache import prepare
 from models.classifier import ResidualClassifier
 from models.optimiser import Adam
@@ -51,8 +52,8 @@ class Trials:
         """A trial of an arm; latent vectors are random ones of the size that the encoders would give."""
         rng = np.random.default_rng(0)
         shape = (len(self.batches.arrays), 8 * self.config.model.width)
-        latents = {network: rng.normal(size=shape).astype(np.float32) for network in arm.encoder_folders.values()}
-        spec = TrialSpec("search", arm, 0, 0, 1e-3, 1e-4)
+        latents = {encoder: rng.normal(size=shape).astype(np.float32) for encoder in arm.encoder_folders.values()}
+        spec = TrialSpec(Phase.SEARCH, arm, 0, 0, 1e-3, 1e-4)
         return TrainingRun(self.config, spec, self.batches, StudyFeatures(latents), self.device)
 
     def bare_steps(self, steps: int) -> Callable[[], float]:
@@ -81,10 +82,10 @@ def _wait(device: torch.device) -> None:
 
 def measure_step(id_: str, trials: Trials, steps: int, repetitions: int) -> Figure:
     """A trial's steps beside as many bare ones."""
-    run = trials.start(Arm(1.0, "off"))
+    run = trials.start(Arm(1.0, Fusion.OFF))
 
     def ours() -> float:
-        return timed(lambda: (run._train_steps(1), _wait(trials.device)))
+        return timed(lambda: (run._train_steps(1, 0), _wait(trials.device)))
 
     config = trials.config
     note = (
@@ -96,7 +97,7 @@ def measure_step(id_: str, trials: Trials, steps: int, repetitions: int) -> Figu
 
 def measure_fusion(trials: Trials, repetitions: int) -> Figure:
     """An epoch with validation of `sum` with both encoders beside one of `off`."""
-    off, fused = trials.start(Arm(1.0, "off")), trials.start(Arm(1.0, "sum", ("prcc", "cam16")))
+    off, fused = trials.start(Arm(1.0, Fusion.OFF)), trials.start(Arm(1.0, Fusion.SUM, ("prcc", "cam16")))
 
     def epoch(run: TrainingRun) -> float:
         run.reports.clear()  # the same epoch again
