@@ -36,8 +36,10 @@ FLOORS: Mapping[str, Sequence[Sequence[str]]] = {
         ("audit", "preview"),
         ("fractions",),
         ("cache",),
+        ("building",),
+        ("storing", "splits", "leaks"),
         ("sources",),
-        ("drawing", "decoding", "arrays", "splits", "prefetch", "augmentation"),
+        ("drawing", "decoding", "arrays", "prefetch", "augmentation"),
         ("config", "errors"),
     ),
     "models": (
