@@ -99,13 +99,14 @@ def check_given_weights(context: StudyContext) -> dict[str, str]:
     Raises:
         WeightsError: given weights cannot be used.
     """
-    from study.training.encoder_weights import check_given, find_weights
-
     config = context.config
     fingerprints = {}
     for encoder in context.encoders:
         path = config.pretrain.of(encoder).weights
         if path is not None:
+            # Imports torch, which the process that runs a study does not need otherwise.
+            from study.training.encoder_weights import check_given, find_weights
+
             check_given(config, encoder, context.arms)
             fingerprints[f"{encoder} weights"] = file_fingerprint(find_weights(path, encoder))
     for classifier, path in config.arms.networks.items():
