@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.order import dealt, shuffled
 from tests.study.object_storage import FaultyProxy, environment, running_store
 
 
@@ -26,6 +27,22 @@ def s3(s3_server: FaultyProxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     return s3_server
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest go first: where tests run side by side, the last one would otherwise run alone."""
-    items.sort(key=lambda item: "tests/chaos" not in item.nodeid)
+@pytest.fixture
+def ray_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Studies that this test runs train in its own process; see `tests.study.ray_here`."""
+    from tests.study.ray_here import play_ray  # Ray is dear to import for tests that do not ask about it
+
+    play_ray(monkeypatch, tmp_path)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="files in another order, and the tests of each file")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where tests run side by side, every process begins with its share of the slow ones; see `tests.order`."""
+    seed, processes = config.getoption("--shuffle"), getattr(config, "workerinput", {}).get("workercount", 1)
+    if seed is not None:
+        items[:] = shuffled(items, seed)
+    elif processes > 1:
+        items[:] = dealt(items, processes)
