@@ -22,6 +22,7 @@ from study.search.plans import ArmPlan
 from study.search.queue import TrialQueue
 from study.search.searchers import FixedSearcher
 from study.storage.records import RecordWriter
+from tests.study.made_once import made_once
 from tests.study.tiny import command, write_tiny
 
 # How long an example takes on a busy machine is no property of the code.
@@ -99,9 +100,18 @@ def small_arrays(small_data: DataConfig):
 
 @pytest.fixture(scope="session")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run directory of a tiny study that ran without interruption; ``output.txt`` beside the runs has what it printed."""
-    folder = tmp_path_factory.mktemp("calm")
-    # Modules of somebody's own with our names, where the command is given: neither it nor Ray's workers may take them for ours.
+    """The run directory of a tiny study that ran without interruption; ``output.txt`` beside the runs has what it printed.
+
+    All of pytest's processes have the same one: a test that runs a study in it, or writes there, takes a copy.
+    """
+    return made_once(tmp_path_factory, "calm", run_calmly) / "runs" / "tiny"
+
+
+def run_calmly(folder: Path) -> None:
+    """Run the tiny study as a user does, where modules of somebody's own have our names.
+
+    Neither the command nor Ray's workers may take them for ours.
+    """
     elsewhere = folder / "elsewhere"
     for name in ("analysis", "data_utils", "models", "study"):
         (elsewhere / name).mkdir(parents=True)
@@ -110,7 +120,6 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run([python, "-P", *arguments], cwd=elsewhere, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
     (folder / "output.txt").write_text(done.stdout)
-    return folder / "runs" / "tiny"
 
 
 @pytest.fixture(scope="session")

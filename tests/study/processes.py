@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import time
 from contextlib import suppress
-from pathlib import Path
 
 import psutil
-import pytest
 
 
 def below(pid: int) -> list[psutil.Process]:
@@ -28,14 +24,3 @@ def title(process: psutil.Process) -> str:
 def trials_below(pid: int) -> list[psutil.Process]:
     """Those that train a trial; none between two phases."""
     return [process for process in below(pid) if "Trainable" in title(process)]
-
-
-def wait_for_epochs(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
-    """Until the study has recorded `count` epochs. Polls the records: they are what the kill has to hit in the middle."""
-    deadline = time.monotonic() + 240
-    while process.poll() is None and time.monotonic() < deadline:
-        if len(list((folder / "records" / "epochs").glob("*.jsonl"))) >= count:
-            return
-        time.sleep(0.05)
-    output = process.communicate()[0] if process.poll() is not None else "still running"
-    pytest.fail(f"the study did not record {count} epochs: {output}")

@@ -3,18 +3,15 @@
 import json
 import shutil
 import subprocess
-from contextlib import suppress
 
 import pandas as pd
-import psutil
 import pytest
 import yaml
 
 from analysis import load_study
 from study.config.files import load_config
 from study.pipeline.run import run_study
-from tests.study.processes import trials_below, wait_for_epochs
-from tests.study.record_content import assert_same_records, content
+from tests.study.record_content import content
 from tests.study.tiny import command, write_tiny
 
 pytestmark = pytest.mark.slow
@@ -46,56 +43,13 @@ def test_every_confirmed_trial_has_predictions_of_every_image_and_keeps_its_weig
     }
 
 
-def _kill_a_worker(study: subprocess.Popen[str]) -> bool:
-    """Kill a process that trains, if there is one just now."""
-    for worker in trials_below(study.pid):
-        with suppress(psutil.NoSuchProcess):
-            worker.kill()
-            return True
-    return False
-
-
-def test_a_killed_worker_is_replaced_and_changes_nothing(calm, tmp_path):
-    config = write_tiny(tmp_path, data={"cache_dir": str(calm.parent.parent / "cache")}, arms={"fusion": ["off"]})
-    folder = tmp_path / "runs" / "tiny"
-    process = subprocess.Popen(
-        command("run", config, "--root", tmp_path / "runs"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    wait_for_epochs(folder, 3, process)
-    while not _kill_a_worker(process):
-        assert process.poll() is None, process.communicate()[0]
-    output = process.communicate(timeout=300)[0]
-    assert process.returncode == 0, output
-    assert_same_records(folder, calm)
-
-
-def test_asha_and_tpe_spend_exactly_the_budget(calm, tmp_path):
-    config = write_tiny(
-        tmp_path,
-        data={"cache_dir": str(calm.parent.parent / "cache")},
-        arms={"fractions": [0.1], "fusion": ["off"]},
-        search={"mode": "tpe", "scheduler": "asha", "trials_per_arm": 6, "tpe_startup": 2},
-        confirm={"seeds": 0},
-    )
-    study = run_study(load_config(str(config)), tmp_path / "runs")
-    trials = study.trials
-    assert len(trials) == 6
-    assert set(trials["status"]) <= {"completed", "stopped"}
-    assert (trials[trials["status"] == "completed"]["epochs"] == 3).all()
-    rungs = study.epochs[study.epochs["decision"] == "stop"]
-    assert len(rungs) == (trials["status"] == "stopped").sum()
-    assert set(rungs["rung"].dropna()) <= {1, 2}
-    # Without fusion nothing is pretrained, and no seed means no confirmation.
-    assert not (study.path / "pretrain").exists()
-    assert study.confirmed.empty
-    assert study.accuracy_table().index.tolist() == ["WBC_10"]
-
-
-def test_trials_that_cannot_be_trained_stop_the_study_and_lose_nothing(calm, tmp_path):
+def test_trials_that_cannot_be_trained_stop_the_study_and_lose_nothing(calm, tmp_path, ray_here):
     """Latents that vanish after their phase: the first trials fail, nothing is recorded as failed, mending continues."""
-    config = load_config(str(write_tiny(tmp_path, data={"cache_dir": str(calm.parent.parent / "cache")})))
+    changes = {"data": {"cache_dir": str(calm.parent.parent / "cache")}, "search": {"max_failures": 0}}
+    config = load_config(str(write_tiny(tmp_path, **changes)))
     runs = tmp_path / "runs"
     shutil.copytree(calm, runs / "tiny")
+    (runs / "tiny" / "study.yaml").write_text(yaml.safe_dump(config.with_absolute_paths().model_dump(mode="json")))
     shutil.rmtree(runs / "tiny" / "records")
     manifest = json.loads((runs / "tiny" / "manifest.json").read_text())
     for phase in ("search", "confirm", "report"):
@@ -119,6 +73,7 @@ def test_a_trial_that_keeps_failing_is_given_up_with_its_traceback_and_the_other
         tmp_path,
         data={"cache_dir": str(calm.parent.parent / "cache")},
         arms={"fusion": ["off"]},
+        resources={"workers": 1},
         search={"max_failures": 1},
         confirm={"seeds": 0},
     )

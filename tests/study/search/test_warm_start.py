@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from analysis import load_study
+from study.config.files import load_config
 from study.config.search import SearchConfig
 from study.design.points import Point, read_settings
 from study.errors import UsageError
+from study.pipeline.run import run_study
 from study.search.warm_start import earlier_winners, first_points
-from tests.study.tiny import command, write_tiny
+from tests.study.tiny import write_tiny
 
 
 def test_the_winners_of_the_same_arms_are_found(calm: Path) -> None:
@@ -45,16 +46,10 @@ def test_what_was_kept_holds_whatever_became_of_the_earlier_study(calm: Path, tm
 
 
 @pytest.mark.slow
-def test_a_study_begins_with_the_winners_of_another(calm: Path, tmp_path: Path) -> None:
+def test_a_study_begins_with_the_winners_of_another(calm: Path, tmp_path: Path, ray_here: None) -> None:
     search = {"mode": "random", "trials_per_arm": 2, "warm_start": str(calm)}
     settings = write_tiny(tmp_path, name="later", arms={"fractions": [1.0], "fusion": ["off"]}, search=search)
-    done = subprocess.run(
-        command("run", settings, "--root", tmp_path / "runs", "--set", "confirm.seeds=0"),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr + done.stdout
+    run_study(load_config(str(settings), ["confirm.seeds=0"]), tmp_path / "runs")
     winner = load_study(calm).winners().set_index("arm").loc["WBC_100/off", ["learning_rate", "weight_decay"]]
     folder = tmp_path / "runs" / "later"
     trials = load_study(folder).trials.sort_values("index")

@@ -14,11 +14,14 @@ from typer.testing import CliRunner
 from analysis import load_study
 from models.torchvision_classifiers import TorchvisionClassifier
 from study.commands.main import app
+from study.config.files import load_config
 from study.errors import UsageError
 from study.inference.image_files import find_images
 from study.inference.prediction import predict
+from study.pipeline.run import run_study
 from study.storage.run_directory import RunDirectory
 from study.training.replay import replay
+from tests.study.ray_here import play_ray
 from tests.study.tiny import command, write_tiny
 
 pytestmark = pytest.mark.slow
@@ -36,9 +39,9 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = write_tiny(folder, arms=arms, controls=["random"], search=search, training={"epochs": 2})
     shown = subprocess.run(command("run", file, "--dry-run"), capture_output=True, text=True, check=False, cwd=folder)
     assert f"{NETWORK}: 346,917 parameters, random initial weights" in shown.stdout, shown.stderr
-    run = command("run", file, "--root", folder / "runs")
-    done = subprocess.run(run, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr + done.stdout
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        play_ray(monkeypatch, folder)
+        run_study(load_config(str(file)), folder / "runs")
     weights.unlink()
     return folder / "runs" / "tiny"
 
