@@ -13,8 +13,6 @@ from pathlib import Path
 
 import psutil
 
-from analysis.records.schema import TABLES
-from analysis.records.segments import read_segments
 from tests.study.processes import below, title, trials_below
 from tests.study.tiny import command
 
@@ -80,7 +78,8 @@ class Siege:
 
     def epochs(self) -> int:
         """Epochs that are recorded."""
-        return len(read_segments(self.folder / "records" / "epochs", {"sequence": TABLES["epochs"]["sequence"]}))
+        # One file each: a siege is over before there are so many that they are merged.
+        return len(list((self.folder / "records" / "epochs").glob("*.jsonl")))
 
     def output(self) -> str:
         """What all runs of the command have printed."""

@@ -29,19 +29,25 @@ GRID = {
 }
 """Every trial to its last epoch: which trials exist, and every number in them, follow from the configuration."""
 
-FAULTS = Counter(trial=8, driver=7, command=3, interrupt=1, raylet=1, gcs_server=1)
+ONE_OF_EACH = Counter(trial=2, driver=1, command=1, interrupt=1, raylet=1, gcs_server=1)
+
+MANY = Counter(trial=8, driver=7, command=3, interrupt=1, raylet=1, gcs_server=1)
 """The driver is killed ten times: seven times alone, three times together with its supervisor."""
 
 
 @pytest.mark.timeout(2400)
-def test_killed_again_and_again_a_grid_search_ends_as_if_nothing_had_happened(tmp_path, besiege):
+@pytest.mark.parametrize(
+    "faults", [pytest.param(ONE_OF_EACH, id="one-of-each"), pytest.param(MANY, id="many", marks=pytest.mark.long)]
+)
+def test_killed_again_and_again_a_grid_search_ends_as_if_nothing_had_happened(tmp_path, ray_here, besiege, faults):
+    # One process trained all trials of the calm study, one after another; under siege as many as the machine has cores.
     (tmp_path / "calm").mkdir()
     calm = run_study(load_config(str(write_tiny(tmp_path / "calm", **GRID))), tmp_path / "calm" / "runs").path
     config = write_tiny(tmp_path, **GRID, data={"cache_dir": str(tmp_path / "calm" / "cache")})
     (tmp_path / "besieged").mkdir()
     siege = besiege(config, seed=1)
     siege.strike("driver", after_epochs=0)  # wherever it is: hardly past its start
-    plan = list((FAULTS - Counter(driver=1, trial=1)).elements())
+    plan = list((faults - Counter(driver=1, trial=1)).elements())
     random.Random(1).shuffle(plan)
     # Spread over three quarters of the study, so that its end is not reached before the last of them.
     total = len(read_segments(calm / "records" / "epochs", TABLES["epochs"]))
@@ -49,7 +55,7 @@ def test_killed_again_and_again_a_grid_search_ends_as_if_nothing_had_happened(tm
         goal = total * 3 // 4 * number // len(plan) + siege.random.randint(0, 3)
         siege.strike(kind, after_epochs=max(1, goal - siege.epochs()))
     assert siege.finish() == 0, siege.output()
-    assert siege.struck == FAULTS
+    assert siege.struck == faults
     calm_records, records = content(calm), content(siege.folder)
     for name in TABLES:
         assert records[name].to_csv() == calm_records[name].to_csv(), name
@@ -84,7 +90,14 @@ def implied_decisions(epochs, grace, last, factor):
 
 
 @pytest.mark.timeout(2400)
-def test_killed_in_the_middle_of_a_rung_asha_promotes_what_the_records_imply(tmp_path, besiege):
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        pytest.param(("trial", "command"), id="trial-command"),
+        pytest.param(("driver", "trial", "command"), id="driver-trial-command", marks=pytest.mark.long),
+    ],
+)
+def test_killed_in_the_middle_of_a_rung_asha_promotes_what_the_records_imply(tmp_path, besiege, kinds):
     config = write_tiny(
         tmp_path,
         arms={"fractions": [0.1, 1.0], "fusion": ["off"]},
@@ -101,7 +114,7 @@ def test_killed_in_the_middle_of_a_rung_asha_promotes_what_the_records_imply(tmp
     )
     (tmp_path / "besieged").mkdir()
     siege = besiege(config, seed=2)
-    for kind in ("driver", "trial", "command"):
+    for kind in kinds:
         siege.strike(kind, after_epochs=5)
     while not interrupted_checkpoints(siege.folder):
         siege.strike("command", after_epochs=1)  # the trials had only just begun
@@ -123,8 +136,15 @@ def test_killed_in_the_middle_of_a_rung_asha_promotes_what_the_records_imply(tmp
     assert set(epochs["decision"]) == {"continue", "stop", "complete"}
     ends = epochs[epochs["decision"] != "continue"].groupby("trial_id").size()
     assert (ends == 1).all() and len(ends) == len(trials)
-    # Every trial that goes on has reported every epoch once.
+    # Every trial that goes on has reported every epoch once; which are stopped, are at a rung.
     assert (epochs.groupby("trial_id")["epoch"].max() == epochs.groupby("trial_id").size()).all()
+    assert (trials[trials["status"] == "completed"]["epochs"] == 6).all()
+    stopped = epochs[epochs["decision"] == "stop"]
+    assert set(stopped["rung"]) <= {1, 2, 4} and len(stopped) == (trials["status"] == "stopped").sum()
+    # Without fusion nothing is pretrained, and no seed means no confirmation.
+    assert not (study.path / "pretrain").exists()
+    assert study.confirmed.empty
+    assert study.accuracy_table().index.tolist() == ["WBC_10", "WBC_100"]
 
 
 def decisions(folder):
@@ -152,27 +172,31 @@ def damage(folder):
 
 NO_ROOM = """
 set -u
-folder="$1" place="$1/$2" size="$3"
-shift 3
-mkdir -p "$place"
-mount -t tmpfs -o size="$size" tmpfs "$place"
-"$@" > "$folder/first.txt" 2>&1
-echo $? > "$folder/first.code"
-mount -o remount,size=1g "$place"
-"$@" > "$folder/second.txt" 2>&1
-echo $? > "$folder/second.code"
-cp -r "$folder/runs/tiny" "$folder/saved"
+folder="$1" runs="$1/runs" records="$1/runs/tiny/records"
+shift
+attempt() {
+  name="$1"
+  shift
+  "$@" > "$folder/$name.txt" 2>&1
+  echo $? > "$folder/$name.code"
+}
+mkdir "$runs"
+mount -t tmpfs -o size=1g tmpfs "$runs"
+mkdir -p "$records"
+mount -t tmpfs -o size=16k tmpfs "$records"
+attempt epochs "$@"
+mount -o remount,size=1g "$records"
+mount -o remount,size=3m "$runs"
+attempt checkpoints "$@"
+mount -o remount,size=1g "$runs"
+attempt last "$@"
+cp -r "$runs/tiny" "$folder/saved"
 """
-"""A file system of its own, too small at first, seen by these processes alone."""
+"""File systems of its own, seen by these processes alone: the records' is too small at first, then that of all the rest."""
 
 
 @pytest.mark.timeout(2400)
-@pytest.mark.parametrize(
-    ("place", "size", "cannot_be_written"), [("runs", "3m", "checkpoints"), ("runs/tiny/records", "16k", "epochs")]
-)
-def test_a_full_disk_ends_the_study_with_the_reason_and_making_room_continues_it(
-    tmp_path, place, size, cannot_be_written
-):
+def test_a_full_disk_ends_the_study_with_the_reason_and_making_room_continues_it(tmp_path):
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-Urm", "true"], check=False).returncode:
         pytest.skip("needs a mount namespace of its own")
     # Checkpoints take some 1.5 MB each; every segment of the records takes a page of memory.
@@ -185,13 +209,14 @@ def test_a_full_disk_ends_the_study_with_the_reason_and_making_room_continues_it
         confirm={"seeds": 0},
     )
     run = command("run", config, "--root", tmp_path / "runs")
-    subprocess.run(["unshare", "-Urm", "bash", "-c", NO_ROOM, "bash", tmp_path, place, size, *run], check=True)
-    said = (tmp_path / "first.txt").read_text()
-    assert (tmp_path / "first.code").read_text().strip() == "1", said
-    assert "No space left on device" in said and "run the same command again" in said
-    assert cannot_be_written in said.splitlines()[-1]
-    assert "Traceback" not in said
-    assert (tmp_path / "second.code").read_text().strip() == "0", (tmp_path / "second.txt").read_text()
+    subprocess.run(["unshare", "-Urm", "bash", "-c", NO_ROOM, "bash", tmp_path, *run], check=True)
+    for cannot_be_written in ("epochs", "checkpoints"):
+        said = (tmp_path / f"{cannot_be_written}.txt").read_text()
+        assert (tmp_path / f"{cannot_be_written}.code").read_text().strip() == "1", said
+        assert "No space left on device" in said and "run the same command again" in said
+        assert cannot_be_written in said.splitlines()[-1]
+        assert "Traceback" not in said
+    assert (tmp_path / "last.code").read_text().strip() == "0", (tmp_path / "last.txt").read_text()
     study = load_study(tmp_path / "saved")
     assert study.trials["status"].tolist() == ["completed"]
     assert not study.epochs.duplicated(["trial_id", "epoch"]).any()
