@@ -178,6 +178,8 @@ class Cluster:
             "RAY_AUTH_MODE": "disabled",
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_worker_niceness": "0",
+            # No worker process is begun before a task asks for one.
+            "RAY_prestart_worker_first_driver": "0",
             # A node that is gone is missed within seconds.
             "RAY_health_check_period_ms": "1000",
             "RAY_DISABLE_IMPORT_WARNING": "1",

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,10 +20,11 @@ from typing import Self
 import psutil
 import pytest
 
-from study import cluster
+import study
 from tests.cluster.nodes import MACHINE, why_no_namespaces
 
-SCRIPT = Path(cluster.__file__).parent / "deploy" / "slurm.sh"
+PROJECT = Path(study.__file__).parents[1]
+SCRIPT = PROJECT / "study" / "cluster" / "deploy" / "slurm.sh"
 NODE, ADDRESS = "node1", "10.213.250.1"
 
 _CONFIG = """
@@ -99,8 +101,8 @@ class Slurm:
         )
         try:
             while "idle" not in self.run("sinfo", "--noheader", "--format=%T", check=False):
-                if self._process.poll() is not None:
-                    pytest.fail(f"SLURM did not start:\n{self.logs()}")
+                with suppress(subprocess.TimeoutExpired):
+                    pytest.fail(f"SLURM ended with {self._process.wait(timeout=0.2)}:\n{self.logs()}")
         except BaseException:
             self.close()
             raise
@@ -149,7 +151,7 @@ class Slurm:
             WBC_STUDY_ROOT=str(folder / "studies"),
             WBC_STUDY_CACHE=str(folder / "cache"),
             RAY_TMPDIR=str(self._folder),
-            PYTHONPATH=str(SCRIPT.parent.parent.parent),
+            PYTHONPATH=str(PROJECT),
         )
         return (folder / "wbc-study-1.log").read_text()
 

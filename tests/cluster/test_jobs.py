@@ -89,7 +89,7 @@ def test_a_job_outlives_its_client_is_watched_and_stopped_and_a_new_head_continu
 ):
     url = f"s3://{BUCKET}/{tmp_path.name}"
     changes = {"data": {"cache_dir": None}, "training": {"epochs": 8}, "confirm": {"seeds": 0}}
-    config = write_tiny(tmp_path, arms={"fractions": [1.0]}, **changes)
+    config = write_tiny(tmp_path, arms={"fractions": [1.0], "fusion": ["off"]}, resources={"workers": 1}, **changes)
     at = ("--address", cluster.dashboard)
     submit = command("submit", config, *at, "--root", url)
 

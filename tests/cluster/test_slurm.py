@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 
 import pytest
 
@@ -20,7 +21,7 @@ def test_sbatch_of_the_recipe_runs_a_study(tmp_path):
         printed = slurm.submit(tmp_path, config, "--set", "training.epochs=2")
         # A job is COMPLETING until the node has tidied up behind it.
         while "JobState=COMPLETING" in (state := slurm.run("scontrol", "show", "job", "1")):
-            pass
+            time.sleep(0.2)
     assert "JobState=COMPLETED" in state, printed
     assert "Validation accuracy" in printed
     study = load_study(tmp_path / "studies" / "tiny")
