@@ -305,9 +305,18 @@ def test_a_finished_study_has_its_journal(calm: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
+def postgres_server() -> Iterator[Postgres]:
     with running_postgres() as server:
         yield server
+
+
+@pytest.fixture
+def postgres(postgres_server: Postgres) -> Iterator[Postgres]:
+    """The server without a study, whatever other tests left there."""
+    yield postgres_server
+    storage = open_database(postgres_server.url)
+    for each in storage.get_all_studies():
+        optuna.delete_study(study_name=each.study_name, storage=storage)
 
 
 @pytest.mark.parametrize("mode", ["grid", "tpe"])
@@ -322,8 +331,6 @@ def test_postgresql_shows_what_the_records_say(
     again = Process(tmp_path, mode, postgres.url)
     assert shown_by(open_database(postgres.url)) == live
     assert process.warnings == again.warnings == []
-    for arm in ARMS:
-        optuna.delete_study(study_name=f"pilot/{arm.name}", storage=open_database(postgres.url))
 
 
 def test_a_server_that_dies_and_comes_back_loses_nothing(
@@ -346,8 +353,6 @@ def test_a_server_that_dies_and_comes_back_loses_nothing(
     # ... and follows again.
     process.queue.report(second, make_report(1))
     assert shown_by(open_database(postgres.url)) == records_of(tmp_path / "records", ARMS)
-    for arm in ARMS:
-        optuna.delete_study(study_name=f"pilot/{arm.name}", storage=open_database(postgres.url))
 
 
 def test_a_wrong_password_is_a_warning_that_does_not_show_it(tmp_path: Path, postgres: Postgres) -> None:
@@ -379,7 +384,8 @@ def test_the_dashboard_lists_all_arms_while_the_study_runs(
 
 @pytest.mark.slow
 def test_a_study_with_its_storage_in_postgresql_never_shows_the_password(tmp_path: Path, postgres: Postgres) -> None:
-    settings = write_tiny(tmp_path, arms={"fractions": [1.0]}, confirm={"seeds": 0})
+    arms = {"fractions": [0.1, 1.0], "fusion": ["off"]}
+    settings = write_tiny(tmp_path, arms=arms, confirm={"seeds": 0}, resources={"workers": 1})
     url = f"search.storage={postgres.url}"
     done = subprocess.run(
         command("run", settings, "--root", tmp_path / "runs", "--set", url),
@@ -390,8 +396,8 @@ def test_a_study_with_its_storage_in_postgresql_never_shows_the_password(tmp_pat
     assert done.returncode == 0, done.stderr + done.stdout
     folder = tmp_path / "runs" / "tiny"
     with running_dashboard(postgres.url) as dashboard:
-        for fusion in ("off", "sum"):
-            shown = dashboard.trials(f"tiny/WBC_100/{fusion}")
+        for percent in (10, 100):
+            shown = dashboard.trials(f"tiny/WBC_{percent}/off")
             assert [trial["state"] for trial in shown] == ["Complete", "Complete"]
     assert not (folder / JOURNAL).exists()
     assert "ann:***@127.0.0.1" in (folder / "study.yaml").read_text()
