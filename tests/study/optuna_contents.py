@@ -31,11 +31,13 @@ def records_of(folder: Path, arms: Iterable[Arm]) -> dict[str, list[tuple[Any, .
         read_segments(folder / name, TABLES[name]).sort_values("sequence") for name in ("trials", "epochs")
     )
     shown: dict[str, list[tuple[Any, ...]]] = {f"pilot/{arm.name}": [] for arm in arms}
+    scores: dict[str, dict[int, float]] = {}
+    for row in epochs[epochs["decision"] != "diverged"].to_dict("records"):
+        report = EpochReport.recorded(row)
+        scores.setdefault(row["trial_id"], {})[report.epoch] = report.score("val_accuracy")
     last = trials.drop_duplicates("trial_id", keep="last").sort_values("index")
     for row in last.to_dict("records"):
-        mine = epochs[(epochs["trial_id"] == row["trial_id"]) & (epochs["decision"] != "diverged")]
-        reports = [EpochReport.recorded(epoch) for epoch in mine.to_dict("records")]
-        values = {report.epoch: report.score("val_accuracy") for report in reports}
+        values = scores.get(row["trial_id"], {})
         best = max(values.values()) if row["status"] == "completed" else None
         value = values[max(values)] if row["status"] == "stopped" else best
         shown[f"pilot/{row['arm']}"].append(
