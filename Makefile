@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: study test check calibrate bench bench-quick bench-views format clean
+.PHONY: study test test-long check calibrate bench bench-quick bench-views format clean
 
 study: $(VENV)/.installed  ## Run the quick study on generated images and print its tables
 	$(BIN)/wbc-study run quick
 
-test: $(VENV)/.installed-dev  ## Run every test, two at a time; or some: make test TESTS=tests/models
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(if $(TESTS),$(TESTS),--numprocesses 2 --dist worksteal)
+test: $(VENV)/.installed-dev  ## Run every test, two at a time; or some: make test TESTS=tests/models; in another order: make test SHUFFLE=7
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(if $(TESTS),$(TESTS),--numprocesses 2 --dist worksteal) $(if $(SHUFFLE),--shuffle $(SHUFFLE))
+
+test-long: $(VENV)/.installed-dev  ## Ask again, in many repetitions, what the tests ask once: studies killed twenty times
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long $(TESTS)
 
 check: $(VENV)/.installed-dev  ## Lint, formatting and types
 	$(BIN)/ruff check .
