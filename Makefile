@@ -2,7 +2,12 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# uv resolves and installs in a fifth of pip's time; where it cannot reach what pip is set up to reach, pip does it.
+define INSTALL
+$(PIP) uv
+$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable "$(1)" || $(PIP) --editable "$(1)"
+endef
 
 .PHONY: study test test-long check calibrate bench bench-quick bench-views format clean
 
@@ -44,10 +49,10 @@ $(BIN)/python:
 
 $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (a few minutes the first time) ..."
-	$(INSTALL) --editable .
+	$(call INSTALL,.)
 	@touch $@
 
 $(VENV)/.installed-dev: $(BIN)/python pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (a few minutes the first time) ..."
-	$(INSTALL) --editable ".[dev]"
+	$(call INSTALL,.[dev])
 	@touch $@ $(VENV)/.installed
