@@ -98,7 +98,7 @@ class _Tuner:
         self._search.on_trial_complete(trial_id, error=True)
 
     def _next_result(self, config: dict[str, Any] | None = None) -> dict[str, Any] | None:
-        """The next result of a trial, which begins where a configuration is given; None when it failed, which the file explains."""
+        """The next result of a trial, which begins where a configuration is given; None when it failed, as the file says."""
         try:
             if self._worker is None:
                 assert config is not None
