@@ -72,7 +72,8 @@ def arm_intervals(predictions: Predictions) -> pd.DataFrame:
         for arm in predictions.arms
     ]
     columns = ["fraction", "subset", "arm", "setting", "control", "metric", "split", "value", "seeds", "images"]
-    numbers = estimate_all([scores[row["arm"]][row["metric"]] for row in rows], predictions, "share")
+    shown = [scores[arm.arm][metric] for metric in METRICS for arm in predictions.arms]
+    numbers = estimate_all(shown, predictions, "share")
     errors = ["standard_error", "degrees_of_freedom"]
     frame = pd.concat([pd.DataFrame(rows, columns=columns), numbers[["low", "high", "seed_sd", *errors]]], axis=1)
     return frame[[*columns[:8], "low", "high", "seed_sd", "seeds", "images", *errors]]
