@@ -14,13 +14,13 @@ from pathlib import Path
 from filelock import FileLock
 
 from data_utils.arrays import VERSION, ImageArrays, open_arrays
-from data_utils.building import build
+from data_utils.cache_building import build
 from data_utils.config import DataConfig, cache_root
 from data_utils.errors import DataError
+from data_utils.image_storing import ProgressCallback, decode_in_order
 from data_utils.leaks import refuse_leaks
 from data_utils.sources.opening import open_source
 from data_utils.sources.source import Source
-from data_utils.storing import ProgressCallback, decode_in_order
 
 _BUILDING = "-building-"
 """In the names of temporary folders, which lie beside the finished ones so that a rename publishes them."""

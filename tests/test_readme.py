@@ -25,7 +25,7 @@ from analysis.statistics.pooled import mean_differences
 from analysis.statistics.predictions import study_predictions
 from analysis.tables.registry import tables
 from analysis.tables.table import Column, Content
-from analysis.wording.contents import Entry, Level, Section
+from analysis.wording.sections import Entry, Level, Section
 from data_utils import cache as image_cache
 from data_utils.audit import audit
 from data_utils.config import DataConfig

@@ -33,7 +33,7 @@ from analysis.figures.with_without_curves import with_without_curves, with_witho
 from analysis.figures.worker_timeline import worker_timeline, worker_timeline_caption
 from analysis.records.errors import StudyError
 from analysis.records.study import Study
-from analysis.wording.contents import Entry, Level, Section
+from analysis.wording.sections import Entry, Level, Section
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ from analysis.report.prose import control_notes, count_images, study_state, summ
 from analysis.report.static_images import write_static_images
 from analysis.tables.registry import tables
 from analysis.tables.table import Table
-from analysis.wording.contents import Section
 from analysis.wording.formats import MISSING
+from analysis.wording.sections import Section
 
 _RELATED = (
     ("validation_accuracy", "fraction_curve"),

@@ -21,7 +21,7 @@ from analysis.statistics.estimates import ESTIMATE_COLUMNS, estimate_all, score_
 from analysis.statistics.intervals import CONFIDENCE
 from analysis.statistics.predictions import Predictions, study_predictions
 from analysis.statistics.scores import METRICS, Scores
-from analysis.statistics.tests import adjust_holm
+from analysis.statistics.standard_tests import adjust_holm
 from analysis.wording.verdicts import (
     ABOVE_OFF,
     ABOVE_OFF_NO_CONTROL,

@@ -18,7 +18,7 @@ from analysis.statistics.verdicts import compare_arms
 from analysis.tables.evidence import verdicts_content
 from analysis.tables.table import Column, Content, Table
 from analysis.wording.captions import INTERVAL, TAKEN_AS_GIVEN, join_sentences
-from analysis.wording.contents import Level, Section
+from analysis.wording.sections import Level, Section
 from analysis.wording.settings import setting_titles
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from analysis.statistics.pooled import mean_differences
 from analysis.statistics.power import SEEDS, detectable
 from analysis.statistics.predictions import Predictions, study_predictions
 from analysis.statistics.scores import METRICS
-from analysis.statistics.tests import exact_mcnemar, wilson_interval
+from analysis.statistics.standard_tests import exact_mcnemar, wilson_interval
 from analysis.statistics.verdicts import study_verdicts
 from analysis.tables.table import Column, Content
 from analysis.wording.captions import INTERVAL, OPTIMISTIC, TAKEN_AS_GIVEN, join_sentences, reason_in_words

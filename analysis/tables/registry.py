@@ -33,7 +33,7 @@ from analysis.tables.search import (
     winners_table,
 )
 from analysis.tables.table import Content, Table
-from analysis.wording.contents import Entry, Level, Section
+from analysis.wording.sections import Entry, Level, Section
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

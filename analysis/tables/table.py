@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.wording.contents import Level, Section
 from analysis.wording.formats import show
+from analysis.wording.sections import Level, Section
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from data_utils.decoding import SUFFIXES, decode_image, decode_mask, is_image
 from data_utils.errors import DataError
 from data_utils.sources.groups_file import GroupsFile, read_groups
 from data_utils.sources.layout import describe_folder, find_domain, find_splits, scan_class_folders, scan_masks
-from data_utils.sources.ready_made import SubsetMatcher, find_subsets
+from data_utils.sources.ready_made_fractions import SubsetMatcher, find_subsets
 from data_utils.sources.source import CLASSES, SPLITS, Item, Split
 from data_utils.sources.tiles import Tile, WholeImages, cut_into_tiles
 

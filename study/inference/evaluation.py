@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from analysis.records.schema import EVALUATION_COLUMNS, EVALUATION_IMAGE_COLUMNS
 from analysis.records.study import load_study
-from data_utils.sources.labelled import find_labelled
+from data_utils.sources.labelled_files import find_labelled
 from study.config.files import check_config
 from study.errors import UsageError
-from study.inference.confirmed import ConfirmedModels, choose_arm, load_confirmed
+from study.inference.confirmed_models import ConfirmedModels, choose_arm, load_confirmed
 from study.inference.image_files import FileBatches
 from study.inference.probabilities import score_batches
 from study.storage.durable import write_durably

@@ -23,7 +23,7 @@ from data_utils.decoding import decode_image
 from data_utils.sources.opening import open_source
 from study.config.files import check_config
 from study.errors import UsageError
-from study.inference.confirmed import load_arm
+from study.inference.confirmed_models import load_arm
 from study.inference.onnx_export import check_onnx, export_onnx
 from study.inference.prediction import FilePredictions, predict
 from study.storage.durable import write_durably

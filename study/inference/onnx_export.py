@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from study.errors import StudyFailed
-from study.inference.confirmed import ConfirmedModels
+from study.inference.confirmed_models import ConfirmedModels
 from study.inference.onnx_preparation import INPUT, OPSET, PREPARED, import_package, preparation_model, shown_side
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from models.fusion import FusedClassifier
 from models.gradcam import grad_cam
 from study.config.files import check_config
 from study.errors import UsageError
-from study.inference.confirmed import ConfirmedModels, load_arm
+from study.inference.confirmed_models import ConfirmedModels, load_arm
 from study.inference.image_files import FileBatch, FileBatches
 from study.inference.overlays import save_overlay
 from study.inference.probabilities import score_batches

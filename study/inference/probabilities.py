@@ -13,7 +13,7 @@ from data_utils.prefetch import work_ahead
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from study.inference.confirmed import ConfirmedModels
+    from study.inference.confirmed_models import ConfirmedModels
     from study.inference.image_files import FileBatch
 
 

@@ -14,7 +14,7 @@ from data_utils.cache import prepare
 if TYPE_CHECKING:
     from data_utils.arrays import ImageArrays
     from data_utils.config import DataConfig
-    from data_utils.storing import ProgressCallback
+    from data_utils.image_storing import ProgressCallback
 
 
 def open_images(config: DataConfig, domain: str, progress: ProgressCallback | None = None) -> ImageArrays:

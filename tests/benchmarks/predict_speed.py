@@ -16,7 +16,7 @@ import numpy as np
 
 from analysis import load_study
 from study.config.files import check_config
-from study.inference.confirmed import choose_arm, load_confirmed
+from study.inference.confirmed_models import choose_arm, load_confirmed
 from study.inference.image_files import FileBatches, find_images
 from study.inference.prediction import predict
 from study.inference.probabilities import score_batches

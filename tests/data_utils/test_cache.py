@@ -13,8 +13,8 @@ from data_utils.arrays import ImageArrays
 from data_utils.cache import prepare
 from data_utils.config import DataConfig, cache_root
 from data_utils.errors import DataError, UnreadableImage
+from data_utils.image_storing import ProgressCallback
 from data_utils.sources.source import Source
-from data_utils.storing import ProgressCallback
 from tests.data_utils.conftest import with_settings
 
 Write = Callable[..., Path]

@@ -11,12 +11,10 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
-from statsmodels.stats.multitest import multipletests
 
 from analysis.statistics import intervals
 from analysis.statistics.intervals import crossed_interval
 from analysis.statistics.scores import score_recall, score_runs
-from analysis.statistics.tests import adjust_holm, exact_mcnemar, wilson_interval
 
 SMALL = [9, 31, 103, 24, 265]
 
@@ -146,29 +144,6 @@ def test_one_seed_is_refused() -> None:
     labels, predicted = answers(SMALL, 1)
     with pytest.raises(ValueError, match="found 1 seed, expected at least 2"):
         crossed_interval(score_runs(labels, predicted, 5)["accuracy"], labels)
-
-
-def test_wilson_interval_equals_scipy_and_knows_empty_classes() -> None:
-    low, high = wilson_interval([0, 9, 20, 0], [9, 9, 31, 0])
-    for position, (right, total) in enumerate([(0, 9), (9, 9), (20, 31)]):
-        expected = stats.binomtest(right, total).proportion_ci(method="wilson")
-        assert (low[position], high[position]) == pytest.approx((expected.low, expected.high), abs=1e-12)
-    assert np.isnan([low[3], high[3]]).all()
-
-
-def test_exact_mcnemar_is_the_binomial_test_of_the_discordant_images() -> None:
-    for first, second in ((3, 12), (12, 3), (5, 5), (0, 6)):
-        assert exact_mcnemar(first, second) == pytest.approx(stats.binomtest(first, first + second).pvalue)
-    assert exact_mcnemar(0, 0) == 1.0
-
-
-def test_holm_equals_statsmodels_and_leaves_missing_tests_out() -> None:
-    rng = np.random.default_rng(0)
-    for number in (1, 2, 4, 7):
-        p = rng.random(number) ** 3
-        np.testing.assert_allclose(adjust_holm(p), multipletests(p, method="holm")[1])
-    np.testing.assert_allclose(adjust_holm([0.01, np.nan, 0.02]), [0.02, np.nan, 0.02])
-    assert np.isnan(adjust_holm([np.nan])).all()
 
 
 @pytest.mark.parametrize("counts", [SMALL, [1, *SMALL[1:]]])

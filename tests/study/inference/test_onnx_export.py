@@ -17,7 +17,7 @@ from models.initialisation import stream
 from study.config.study import StudyConfig
 from study.design.arms import Arm
 from study.errors import StudyFailed
-from study.inference.confirmed import ConfirmedModel, ConfirmedModels
+from study.inference.confirmed_models import ConfirmedModel, ConfirmedModels
 from study.inference.onnx_export import check_onnx, export_onnx
 from study.training.networks import build_network
 from tests.study.inference.noise import SIZES, noise, prepared

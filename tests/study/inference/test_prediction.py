@@ -14,7 +14,7 @@ from analysis import load_study
 from analysis.statistics.calibration import ensemble_temperature, temper
 from models.errors import WeightsError
 from study.errors import UsageError
-from study.inference.confirmed import choose_arm
+from study.inference.confirmed_models import choose_arm
 from study.inference.image_files import find_images
 from study.inference.prediction import predict
 from study.storage.run_directory import RunDirectory

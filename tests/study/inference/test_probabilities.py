@@ -13,7 +13,7 @@ from data_utils.config import DataConfig
 from models.initialisation import stream
 from study.config.study import StudyConfig
 from study.design.arms import Arm
-from study.inference.confirmed import ConfirmedModel, ConfirmedModels
+from study.inference.confirmed_models import ConfirmedModel, ConfirmedModels
 from study.inference.image_files import FileBatch, FileBatches
 from study.inference.probabilities import score_batches
 from study.training.networks import build_network

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from data_utils.arrays import VERSION
 from data_utils.config import DataConfig
+from data_utils.image_storing import ProgressCallback, StoredImages, store_images
 from data_utils.leaks import Leaks, find_leaks
 from data_utils.sources.source import Item, Source
 from data_utils.splits import check_splits, join_units, settle_splits
-from data_utils.storing import ProgressCallback, StoredImages, store_images
 
 
 def build(config: DataConfig, source: Source, folder: Path, progress: ProgressCallback | None = None) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from study.config.study import StudyConfig
 from study.errors import UsageError
-from study.inference.confirmed import load_confirmed
+from study.inference.confirmed_models import load_confirmed
 from study.storage.run_directory import RunDirectory
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from data_utils.errors import DataError
-from data_utils.sources.labelled import find_labelled
+from data_utils.sources.labelled_files import find_labelled
 
 CLASSES = ("Basophil", "Monocyte")
 
