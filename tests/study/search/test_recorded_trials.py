@@ -8,8 +8,10 @@ import pytest
 
 from analysis.records.schema import TrialStatus
 from study.errors import StudyFailed
+from study.search.plans import ArmPlan
 from study.search.queue import TrialQueue
 from study.search.recorded_trials import read_recorded_trials
+from study.search.rungs import Rungs
 from study.search.searchers import FixedSearcher
 from tests.study.search.queues import FullDisk, MakeReport, OneArm, Replayed, read, start, take
 
@@ -105,3 +107,19 @@ def test_a_confirmation_of_an_earlier_winner_is_not_taken_in(
     assert same.progress()[0].running == 1
     other = replayed(tmp_path, [one_arm(1, phase="confirm", searcher=FixedSearcher([(2e-3, 1e-4)]))])
     assert other.progress()[0].running == 0
+
+
+def test_rungs_hold_after_a_restart_what_they_held_before(
+    one_arm: OneArm, make_report: MakeReport, tmp_path: Path, replayed: Replayed
+) -> None:
+    def plans() -> list[ArmPlan]:
+        return [one_arm(3, rungs=Rungs(1, 3, 2))]
+
+    queue = start(plans(), tmp_path)
+    good, diverged = take(queue), take(queue)
+    queue.report(good.trial_id, make_report(1, correct=15))
+    # What diverged is no result: it must not lower the rung.
+    queue.report(diverged.trial_id, make_report(1, correct=1, loss=float("nan")))
+    queue = replayed(tmp_path, plans())
+    assert queue.hand_out() == (good, 1)
+    assert queue.report(take(queue).trial_id, make_report(1, correct=14)) == "stop"
