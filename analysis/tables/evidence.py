@@ -73,22 +73,6 @@ def _from_evidence(
     return table
 
 
-_VERDICTS = ["subset", "setting", "baseline_setting", "difference", "low", "high", "p_holm", "seeds", "verdict"]
-
-
-def _verdict_columns(form: str) -> tuple[Column, ...]:
-    return (
-        Column("Subset", "subset"),
-        Column("Arm", "setting"),
-        Column("Minus", "baseline_setting"),
-        Column("Difference", "difference", form=form),
-        Column("95 % interval", "low", "high", f"{form}_range"),
-        Column("p (Holm)", "p_holm", form="p"),
-        Column("n", "seeds", form="count"),
-        Column("Verdict", "verdict"),
-    )
-
-
 def accuracy_verdicts_table(study: Study) -> Content | None:
     """The verdicts on accuracy; where there can be none, a table without rows that says why."""
     evidence = study.remember(_read_evidence)
@@ -122,6 +106,22 @@ def verdicts_content(verdicts: pd.DataFrame, predictions: Predictions, metric: s
     ]
     form = "points" if metric == METRICS[0] else "signed"
     return Content(join_sentences(caption), frame, _verdict_columns(form))
+
+
+_VERDICTS = ["subset", "setting", "baseline_setting", "difference", "low", "high", "p_holm", "seeds", "verdict"]
+
+
+def _verdict_columns(form: str) -> tuple[Column, ...]:
+    return (
+        Column("Subset", "subset"),
+        Column("Arm", "setting"),
+        Column("Minus", "baseline_setting"),
+        Column("Difference", "difference", form=form),
+        Column("95 % interval", "low", "high", f"{form}_range"),
+        Column("p (Holm)", "p_holm", form="p"),
+        Column("n", "seeds", form="count"),
+        Column("Verdict", "verdict"),
+    )
 
 
 def _few_seeds(frame: pd.DataFrame) -> str:

@@ -87,6 +87,11 @@ class Table:
         return pd.DataFrame(shown, columns=[column.title for column in self.columns], dtype="str")
 
     @property
+    def front(self) -> bool:
+        """Whether it is the table that answers the study's question."""
+        return self.level is Level.FRONT
+
+    @property
     def appendix(self) -> bool:
         """Whether the report and the files are enough: too long or too particular for a terminal."""
         return self.level is Level.APPENDIX

@@ -307,5 +307,5 @@ def _print_results(study: Study, index: Path | None = None) -> None:
 
     # The verdict is what one wants to know: it stands at the end, where it is not scrolled away.
     shown = [table for table in tables(study) if not table.appendix]
-    print_tables(sorted(shown, key=lambda table: table.name == "verdicts"))
+    print_tables(sorted(shown, key=lambda table: table.front))
     typer.echo(f"Report: {index or study.path / 'report' / 'index.html'}")

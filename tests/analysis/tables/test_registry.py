@@ -41,6 +41,7 @@ def test_a_finished_study_has_the_tables_of_the_report(finished: Path) -> None:
         "budget_confirm",
         "pretraining",
     ]
+    assert [name for name, table in made.items() if table.front] == ["verdicts"]
     shown = made["validation_accuracy"].display()
     assert shown.columns.tolist() == [
         "Subset",
