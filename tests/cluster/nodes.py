@@ -216,7 +216,7 @@ class Cluster:
         ]
 
     def ask(self, what: str, **wanted: str) -> list[dict[str, Any]]:
-        """What the head knows of its `nodes` or `actors`; empty as long as it does not answer."""
+        """What the head knows of its `nodes`, `actors` or `jobs`; empty as long as it does not answer."""
         query = [("limit", "1000")]
         for key, value in wanted.items():
             query += [("filter_keys", key), ("filter_predicates", "="), ("filter_values", value)]

@@ -17,7 +17,7 @@ from analysis.records.object_store import ObjectStore
 from tests.cluster.nodes import Cluster, Node
 from tests.study.object_storage import BUCKET, KEY, SECRET, FaultyProxy, environment, files_with
 from tests.study.processes import below, title, trials_below
-from tests.study.tiny import command, write_tiny
+from tests.study.tiny import command, invoke, write_tiny
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(2400)]
 
@@ -104,12 +104,13 @@ def test_a_job_outlives_its_client_is_watched_and_stopped_and_a_new_head_continu
     with after_an_epoch(store, head):
         titles |= {title(process) for process in below(head.process.pid)}
         assert f"Job {job_id} running since" in call("job", "status", job_id, *at)
-        assert "tiny: running in search" in call("status", "tiny", "--root", url)
+        assert "tiny: running in search" in invoke("status", "tiny", "--root", url)
         assert "Writing to s3" in call("job", "logs", job_id, *at)
         assert "The same `wbc-study submit` continues" in call("job", "stop", job_id, *at)
-    while (state := call("job", "status", job_id, *at)) and "stopped since" not in state:
+    while ("STOPPED", job_id) not in [(each["status"], each["submission_id"]) for each in cluster.ask("jobs")]:
         time.sleep(0.2)
-    assert f"wbc-study fetch tiny --root {url}" in state
+    state = call("job", "status", job_id, *at)
+    assert "stopped since" in state and f"wbc-study fetch tiny --root {url}" in state
 
     before = store.listing("records/epochs")
     second = subprocess.Popen(submit, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -125,13 +126,13 @@ def test_a_job_outlives_its_client_is_watched_and_stopped_and_a_new_head_continu
     cluster.add("head again", cpus=2)
     assert "no such job" in call("job", "status", again, *at, code=2)
     # To whoever looks soon enough its claim is still fresh.
-    assert re.search("tiny: (running|interrupted) in search", call("status", "tiny", "--root", url))
+    assert re.search("tiny: (running|interrupted) in search", invoke("status", "tiny", "--root", url))
     third = re.search(r"Job (\S+)", call("submit", config, *at, "--root", url, "--detach"))[1]
     printed = call("job", "logs", third, *at, "--follow")
     assert f"Job {third} succeeded since" in printed and printed.count("Continuing s3") == 1
     assert "Validation accuracy" in printed
 
-    call("fetch", "tiny", "--root", url, "--out", tmp_path / "fetched")
+    invoke("fetch", "tiny", "--root", url, "--out", tmp_path / "fetched")
     assert (tmp_path / "fetched" / "report" / "index.html").is_file()
     assert '"git_revision": ""' not in (tmp_path / "fetched" / "manifest.json").read_text()
     for secret in (TOKEN, SECRET, KEY):

@@ -24,7 +24,7 @@ from study.pipeline.run import run_study
 from tests.cluster.nodes import Cluster, Node, why_no_namespaces
 from tests.study.object_storage import BUCKET, FaultyProxy, environment, running_store
 from tests.study.record_content import content, newest_trials, report_tables
-from tests.study.tiny import command, write_tiny
+from tests.study.tiny import command, invoke, write_tiny
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(2400)]
 
@@ -180,7 +180,7 @@ def test_nodes_are_lost_and_join_and_the_tables_stay_those_of_one_node(cluster, 
         assert study.most == 4
 
     run_study(load_config(str(config)), tmp_path / "alone")
-    subprocess.run(command("fetch", "tiny", "--root", url, "--out", tmp_path / "tiny"), check=True)
+    invoke("fetch", "tiny", "--root", url, "--out", tmp_path / "tiny")
     alone = tmp_path / "alone" / "tiny"
     if nodes.isolated:
         hosts = hosts_of(tmp_path / "tiny" / "records", "completed")

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from typer.testing import CliRunner
+
+from study.commands.main import app
 
 TINY: dict[str, Any] = {
     "name": "tiny",
@@ -58,3 +61,10 @@ def write_tiny(folder: Path, **changes: Any) -> Path:
 def command(*arguments: str | Path) -> list[str]:
     """The command line of `wbc-study` with the interpreter that runs the tests."""
     return [sys.executable, "-m", "study", *map(str, arguments)]
+
+
+def invoke(*arguments: str | Path) -> str:
+    """Run `wbc-study` in this process, where everything is imported already; returns what it prints, raises its errors."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output

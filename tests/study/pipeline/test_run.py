@@ -22,7 +22,7 @@ from study.pipeline.run import run_study
 from tests.study.object_storage import BUCKET, KEY, SECRET, files_with
 from tests.study.processes import below
 from tests.study.record_content import content, report_tables, rows_of_arms
-from tests.study.tiny import command, write_tiny
+from tests.study.tiny import command, invoke, write_tiny
 
 pytestmark = pytest.mark.slow
 
@@ -176,9 +176,8 @@ def test_a_study_in_an_object_store_survives_its_faults_and_the_loss_of_the_mach
     assert begun - ended <= can_go_on
 
     monkeypatch.setenv("WBC_STUDY_CACHE", str(tmp_path / "second machine"))
-    looked = subprocess.run(command("status", "tiny", "--root", url), capture_output=True, text=True, check=True)
     # To whoever looks soon enough its claim is still fresh.
-    assert re.search("tiny: (interrupted|running) in (search|confirm)", looked.stdout), looked.stdout
+    assert re.search("tiny: (interrupted|running) in (search|confirm)", invoke("status", "tiny", "--root", url))
     done = subprocess.run(command("run", config, "--root", url), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"Continuing {url}/tiny" in done.stdout
@@ -186,9 +185,8 @@ def test_a_study_in_an_object_store_survives_its_faults_and_the_loss_of_the_mach
     s3.shares = {}
 
     monkeypatch.setenv("WBC_STUDY_CACHE", str(tmp_path / "a third machine"))
-    listed = subprocess.run(command("list", "--root", url), capture_output=True, text=True, check=True)
-    assert listed.stdout.split() == ["study", "state", "tiny", "finished"]
-    subprocess.run(command("fetch", "tiny", "--root", url, "--out", tmp_path / "tiny", "--checkpoints"), check=True)
+    assert invoke("list", "--root", url).split() == ["study", "state", "tiny", "finished"]
+    invoke("fetch", "tiny", "--root", url, "--out", tmp_path / "tiny", "--checkpoints")
     for name, table in content(calm).items():
         pd.testing.assert_frame_equal(content(tmp_path / "tiny")[name], table)
     assert report_tables(tmp_path / "tiny") == report_tables(calm)
