@@ -1,4 +1,4 @@
-"""A study under siege: its processes are killed at random moments, and the command is given again whenever it has ended."""
+"""A study under siege: its processes are killed at random moments, and its command is given again whenever it has ended."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.study.processes import below, title, trials_below
 from tests.study.tiny import command
 
 PATIENCE = 600
-"""Seconds that a study may take to its next epoch, on a machine however busy."""
+"""Seconds that a study may take to its next epoch, however busy the machine is."""
 
 
 class Siege:
@@ -26,20 +26,20 @@ class Siege:
     Args:
         config: Configuration file.
         root: Where the run directory is made.
-        seed: Of the moments and victims.
+        seed: Decides moments and victims.
     """
 
     def __init__(self, config: Path, root: Path, seed: int):
         self.folder = root / "tiny"
         self.struck: Counter[str] = Counter()
-        """Faults that hit, by kind."""
+        """Number of faults that hit, by kind."""
         self._command = command("run", config, "--root", root)
         self._log = (root.parent / "output.txt").open("a+")
         self.random = random.Random(seed)
         self._process: subprocess.Popen[bytes] | None = None
 
     def strike(self, kind: str, after_epochs: int) -> None:
-        """Let the study get on a little, then hit it.
+        """Wait until the study has recorded some more epochs, then hit it.
 
         Args:
             kind: ``trial``, ``driver``, ``command``, ``raylet``, ``gcs_server`` (all SIGKILL) or ``interrupt`` (Ctrl-C).
@@ -63,7 +63,7 @@ class Siege:
             psutil.wait_procs([victim], timeout=60)
 
     def finish(self) -> int:
-        """Leave the study alone until its command ends; the exit code."""
+        """Leave the study alone until its command ends; returns the exit code."""
         self._start()
         return self._ended()
 
@@ -77,12 +77,12 @@ class Siege:
         self._log.close()
 
     def epochs(self) -> int:
-        """Epochs that are recorded."""
+        """Number of recorded epochs."""
         # One file each: a siege is over before there are so many that they are merged.
         return len(list((self.folder / "records" / "epochs").glob("*.jsonl")))
 
     def output(self) -> str:
-        """What all runs of the command have printed."""
+        """Text that all runs of the command have printed."""
         self._log.seek(0)
         return self._log.read()
 
@@ -106,7 +106,7 @@ class Siege:
             time.sleep(0.02)
 
     def _hit(self, kind: str) -> psutil.Process:
-        """Send the signal to a process that is there to receive it."""
+        """Send the signal to a process that is alive; returns the process."""
         found: list[psutil.Process] = []
 
         def look() -> bool:

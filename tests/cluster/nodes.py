@@ -1,7 +1,7 @@
-"""Ray nodes for tests: separate daemons with resources of their own and, where namespaces can be made, machines of their own.
+"""Ray nodes for tests: daemons with resources of their own and, where namespaces can be made, machines of their own.
 
-A machine of its own has its own address, host name, processes and disk (in memory, at a path that is the same on every node, so
-that a path of one means nothing on another). Otherwise the nodes are processes that share this machine's loopback.
+Such a machine has its own address, host name, processes and disk. The disk is in memory, at the same path on every node, so that
+a path of one node means nothing on another. Without namespaces the nodes are processes that share this machine's loopback.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ shift 3
 "$@"
 exit
 """
-"""What a machine's first process does; the shell stays, and takes care of orphans."""
+"""What the first process of a machine does. The shell stays and takes care of orphans."""
 
 
 def why_no_namespaces(*, bridge: bool = True) -> str:
@@ -67,7 +67,7 @@ class Node:
     output: Path
 
     def kill(self) -> None:
-        """As if its plug were pulled."""
+        """End the node as if its plug were pulled."""
         below = psutil.Process(self.process.pid).children(recursive=True) if self.process.poll() is None else []
         self.process.kill()
         self.process.wait()
@@ -77,12 +77,12 @@ class Node:
         psutil.wait_procs(below, timeout=30)
 
     def processes(self, numbers: Collection[int]) -> list[psutil.Process]:
-        """Those of its processes that it knows by these numbers, and that have not ended."""
+        """Its processes that have these numbers on the node and have not ended."""
         return [each for each in psutil.Process(self.process.pid).children(recursive=True) if _number(each) in numbers]
 
 
 def _number(process: psutil.Process) -> int | None:
-    """Of a process on its own machine; None when it has ended."""
+    """The number of a process on its own machine; None when it has ended."""
     try:
         status = Path(f"/proc/{process.pid}/status").read_text()
     except OSError:
@@ -138,7 +138,7 @@ class Cluster:
         return f"http://{self.nodes[0].address}:{self._dashboard_port}"
 
     def add(self, name: str, *, cpus: int, gpus: int = 0) -> Node:
-        """Start a node, the head first, for which it waits until it answers."""
+        """Start a node. The first one is the head; it answers when this returns."""
         address = f"{self._net}.{len(self.nodes) + 1}" if self.isolated else "127.0.0.1"
         disk = self.folder / ("disk" if self.isolated else name)
         disk.mkdir(exist_ok=True)
@@ -170,7 +170,7 @@ class Cluster:
         return node
 
     def _environment(self, disk: Path) -> dict[str, str]:
-        """Of a node: nothing of this process but its programs. The project comes with the job."""
+        """Environment of a node: it has nothing of this process but its programs. The project comes with the job."""
         return {
             "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
             "HOME": str(disk),
@@ -216,7 +216,7 @@ class Cluster:
         ]
 
     def ask(self, what: str, **wanted: str) -> list[dict[str, Any]]:
-        """What the head knows of its `nodes`, `actors` or `jobs`; empty as long as it does not answer."""
+        """What the head knows of `nodes`, `actors` or `jobs`; empty as long as it does not answer."""
         query = [("limit", "1000")]
         for key, value in wanted.items():
             query += [("filter_keys", key), ("filter_predicates", "="), ("filter_values", value)]

@@ -1,4 +1,4 @@
-"""What is dear to make and the same for all tests, made by one of pytest's processes for all of them."""
+"""What takes long to make and is the same for all tests is made by one of pytest's processes for all of them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from filelock import FileLock
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """The folder that whoever comes first fills; the others wait for it.
+    """The folder of a name, which the first process that asks for it fills while the others wait.
 
     Args:
-        factory: Of temporary folders, each of which belongs to one process.
-        name: Of the folder.
+        factory: Makes temporary folders that belong to one process.
+        name: Name of the folder.
         make: Fills it.
     """
     mine = factory.getbasetemp()

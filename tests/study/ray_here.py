@@ -1,7 +1,7 @@
 """Ray's part of a study, played in this process: for tests that ask what a study makes of its trials, not how Ray runs them.
 
-Encoders are pretrained where they are asked for. Trials run one after another through the study's own searcher, scheduler and
-trainable. No process is started.
+Encoders are pretrained in this process when they are asked for. Trials run here one after another, through the study's own
+searcher, scheduler and trainable. No process is started.
 """
 
 from __future__ import annotations
@@ -49,20 +49,20 @@ class _Task:
 
 
 class _Told:
-    """A trainable together with what each of its processes is told."""
+    """A trainable, with what each process that trains is told."""
 
     def __init__(self, trainable: type[Any], **told: Any):
         self._trainable, self._told = trainable, told
 
     def start(self, config: dict[str, Any]) -> Any:
-        """One that works on its first trial."""
+        """Begin its first trial; returns the worker."""
         worker = self._trainable.__new__(self._trainable)
         worker.setup(config, **self._told)
         return worker
 
 
 class _Tuner:
-    """Runs all trials, one at a time, with one worker as long as none fails."""
+    """Runs all trials, one at a time, in one worker; a new worker takes the place of one in which a trial failed."""
 
     def __init__(self, error_file: Path, trainable: _Told, *, tune_config: Any, run_config: Any):
         self._trainable, self._error_file = trainable, error_file
@@ -70,10 +70,10 @@ class _Tuner:
         self._worker: Any = None
 
     def fit(self) -> None:
-        """Train until the searcher has no more.
+        """Train until the searcher has no trial left.
 
         Raises:
-            TuneError: of whatever the searcher or the scheduler raised, with nothing but its text, as Tune does.
+            TuneError: the searcher or the scheduler raised something; as Tune does, this passes on its text alone.
         """
         number = 0
         try:

@@ -68,7 +68,7 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        """Of its database, with the password."""
+        """URL of its database, with the password."""
         return f"postgresql://ann:{urllib.parse.quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> None:
