@@ -157,6 +157,8 @@ class OptunaMirror:
             ValueError,
         ) as error:
             self.is_current = False
+            if _was_interrupted(error):
+                raise KeyboardInterrupt from error
             self._warn_once(error)
 
     def _warn_once(self, error: Exception) -> None:
@@ -280,3 +282,10 @@ class OptunaMirror:
         if status == TrialStatus.COMPLETED and best is not None:
             return [best]
         return [scores[max(scores)]] if status == TrialStatus.STOPPED and scores else None
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether an error hides an interrupt: Optuna's lock of a journal fails when Ctrl-C comes while it lets go."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import urllib.parse
@@ -260,6 +261,24 @@ def test_a_study_deleted_in_the_dashboard_is_said_once_and_comes_back(make_repor
     process.rebuild()
     assert process.mirror.is_current
     assert shown_by(journal(tmp_path)) == records_of(tmp_path / "records", ARMS)
+
+
+def test_an_interrupt_in_the_lock_of_the_journal_still_interrupts(
+    make_report: MakeReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Optuna's lock, interrupted between its last two steps, raises an OSError in the place of the interrupt."""
+    process = Process(tmp_path)
+    unlink = os.unlink
+
+    def unlink_and_interrupt(path: str) -> None:
+        unlink(path)
+        monkeypatch.setattr("optuna.storages.journal._file.os.unlink", unlink)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("optuna.storages.journal._file.os.unlink", unlink_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_some(process, make_report)
+    assert process.warnings == []
 
 
 def test_a_database_that_is_lost_loses_nothing_and_no_password(make_report: MakeReport, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -104,10 +105,11 @@ def test_the_claim_of_a_killed_process_of_this_machine_is_in_nobodys_way(store, 
     assert waited == []
 
 
-def test_the_claim_of_an_earlier_process_with_the_same_number_is_in_nobodys_way(store, waited):
+@pytest.mark.parametrize("earlier_by", [1.5, 60])
+def test_the_claim_of_an_earlier_process_with_the_same_number_is_in_nobodys_way(store, waited, earlier_by):
     earlier = Lease(store)
     claim = json.loads(earlier._claim(holds=True))
-    store.write(earlier._key, json.dumps({**claim, "started": claim["started"] - 60}).encode())
+    store.write(earlier._key, json.dumps({**claim, "started": claim["started"] - earlier_by}).encode())
     with Lease(store).held():
         assert earlier._key not in claims(store)
     assert waited == []
@@ -122,6 +124,26 @@ def test_a_claim_from_elsewhere_is_waited_for_whatever_the_process_numbers_are_h
     with Lease(store, seconds=2).held():
         assert ".lease/elsewhere.json" not in claims(store), "it was not renewed"
     assert ".lease/elsewhere.json" in waited[0]
+
+
+@pytest.mark.parametrize(("age", "is_waited_for"), [(2.5, True), (3.2, False)])
+def test_a_claim_expires_a_second_after_its_time(store, waited, monkeypatch, age, is_waited_for):
+    """Stores may give times in whole seconds."""
+    lost = {"host": "gone", "process": 1, "boot": "x", "started": 0, "holds": True}
+    store.write(".lease/lost.json", json.dumps(lost).encode())
+    listing, written = ObjectStore.listing, list[int]()
+
+    def age_the_lost(self, prefix):
+        found = listing(self, prefix)
+        if ".lease/lost.json" in found:
+            written.append(max(each.time_ns for each in found.values()) - int(age * 1e9))
+            found[".lease/lost.json"] = replace(found[".lease/lost.json"], time_ns=written[0])
+        return found
+
+    monkeypatch.setattr(ObjectStore, "listing", age_the_lost)
+    with Lease(store, seconds=2).held():
+        assert ".lease/lost.json" not in claims(store)
+    assert bool(waited) is is_waited_for
 
 
 def test_the_claim_of_a_lost_machine_expires(store):
